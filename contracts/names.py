@@ -1,0 +1,64 @@
+"""Names that both halves must agree on: namespaces, services, ports, topics, environment."""
+
+from __future__ import annotations
+
+NAMESPACE = "trading"
+"""Where the backend, its event bus, the routes and the cutover Jobs live."""
+HOSTED_NAMESPACE = "hosted"
+"""Where the local stand-ins for hosted services (Supabase, Groq) live."""
+
+REDIS_NAME, REDIS_PORT = "event-bus-redis", 6379
+KAFKA_NAME, KAFKA_PORT = "event-bus-kafka", 9092
+MIRROR_NAME = "event-bus-mirror"
+POOLER_NAME, POOLER_PORT = "database-pooler", 6432
+HOSTED_POSTGRES_NAME, POSTGRES_PORT = "hosted-postgres", 5432
+HOSTED_LLM_NAME, HOSTED_LLM_PORT = "hosted-llm", 8080
+TRADING_ENGINE_NAME = "trading-engine"
+LLM_ORCHESTRATOR_NAME = "llm-orchestrator"
+BACKTESTING_NAME = "backtesting-service"
+MARKET_FEED_NAME = "market-feed"
+HTTP_PORT = 8000
+METRICS_PORT = 9100
+
+MARKET_DATA = "market_data"
+TRADING_SIGNALS = "trading_signals"
+TOPICS = (MARKET_DATA, TRADING_SIGNALS)
+DEAD_LETTER_SUFFIX = ".dead_letter"
+DATABASE_NAME = "trading"
+
+# Environment names. The first three are the migration guide's own.
+ENV_EVENT_BUS_TYPE = "EVENT_BUS_TYPE"
+ENV_DATABASE_URL = "DATABASE_URL"
+ENV_LLM_SERVICE_TYPE = "LLM_SERVICE_TYPE"
+ENV_BACKTESTING_ENGINE = "BACKTESTING_ENGINE"
+ENV_TOPICS = "CROSSOVER_TOPICS"
+ENV_PARTITIONS = "CROSSOVER_PARTITIONS"
+ENV_MAX_EVENT_BYTES = "CROSSOVER_MAX_EVENT_BYTES"
+ENV_ROUTES = "CROSSOVER_ROUTES"
+"""`kubernetes` (watch the route), or unset: a fixed route made from EVENT_BUS_TYPE."""
+ENV_NAMESPACE = "CROSSOVER_NAMESPACE"
+ENV_POD_NAME = "POD_NAME"
+ENV_POD_UID = "POD_UID"
+ENV_REDIS_URL = "REDIS_URL"
+"""redis://host:port/db, without password; the password comes from ENV_REDIS_PASSWORD."""
+ENV_REDIS_PASSWORD = "REDIS_PASSWORD"
+ENV_KAFKA_BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
+ENV_KAFKA_USER = "KAFKA_USERNAME"
+ENV_KAFKA_PASSWORD = "KAFKA_PASSWORD"
+
+KAFKA_APP_USER = "trading"
+KAFKA_MIRROR_USER = "mirror"
+KAFKA_ADMIN_USER = "cutover"
+
+DEFAULT_PARTITIONS = 8
+DEFAULT_MAX_EVENT_BYTES = 900_000
+
+
+def dead_letter_topic(topic: str) -> str:
+    """Where events of `topic` go that a consumer could not take."""
+    return topic + DEAD_LETTER_SUFFIX
+
+
+def all_topics(topics: tuple[str, ...] = TOPICS) -> tuple[str, ...]:
+    """The topics and their dead-letter topics."""
+    return (*topics, *(dead_letter_topic(topic) for topic in topics))
