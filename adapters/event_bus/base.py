@@ -1,0 +1,207 @@
+"""The interface that every event bus backend has: a log with writers, readers and a seal.
+
+A backend knows nothing of routes or stages. `RoutedEventBus` (routed.py) puts the logs
+together. The contract that each backend keeps is tests/contract/test_event_log.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from contracts.envelope import Event
+from contracts.names import DEFAULT_MAX_EVENT_BYTES, DEFAULT_PARTITIONS
+from contracts.routes import Cursor, Segment
+
+ORIGIN_HEADER = "ce_crossoverorigin"
+"""On entries that a mirror copied: the name of the backend they were copied from."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What all backends need to know. `publish_timeout` in seconds; sizes in bytes."""
+
+    topics: tuple[str, ...]
+    partitions: int = DEFAULT_PARTITIONS
+    max_event_bytes: int = DEFAULT_MAX_EVENT_BYTES
+    publish_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event with its place in a backend. `origin` is None for what was published there.
+
+    `event` is None where the stored entry cannot be parsed: `raw` and `error` say what it is.
+    `delivery_count` is how often it was handed out to its group where the backend knows.
+    """
+
+    event: Event | None
+    partition: int
+    position: str
+    origin: str | None = None
+    raw: bytes = b""
+    error: str = ""
+    delivery_count: int = 1
+    handle: object = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """Where a consumer group stands in a backend's topic."""
+
+    group: str
+    position: Cursor
+    pending: int
+    lag: int
+
+
+class LogWriter(ABC):
+    """One writing session of one process. Thread-safe; ordered by submission within a topic.
+
+    A future resolves with the stored position once the event is durable. It fails with
+    Fenced where the event is definitely not stored because the log is sealed, with
+    PublishTimeout or BackendUnavailable where that is not known. Writers retry by themselves,
+    without storing an event twice, until `publish_timeout` is over.
+    """
+
+    @abstractmethod
+    def submit(self, event: Event) -> Future[str]:
+        """Queue `event`. Raises EventTooLarge, BufferFull, UnknownTopic at once."""
+
+    @abstractmethod
+    def drain(self, timeout: float) -> bool:
+        """Wait until every submitted event is resolved; whether that came true within `timeout` s."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up connections; unresolved futures fail with BusClosed."""
+
+
+class LogReader(ABC):
+    """One member of a consumer group reading one segment of one topic. Owned by one thread.
+
+    Delivery is in order within a key, at least once. What was delivered to a member that died
+    unacknowledged is delivered again, before anything newer of its keys. Mirrored copies are
+    passed over (and acknowledged) unless the segment says copies=True. Nothing beyond
+    `segment.end` is delivered. A group with no position at this backend starts at
+    `segment.start`, and one that stands before it is moved there.
+    """
+
+    @abstractmethod
+    def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        """Up to `max_events` entries, waiting at most `timeout` s for the first."""
+
+    @abstractmethod
+    def ack(self, entries: Sequence[Stored]) -> None:
+        """Everything in `entries` has taken effect. Durable when this returns."""
+
+    @abstractmethod
+    def seal_at(self, end: Cursor) -> None:
+        """The segment has been sealed at `end` while being read."""
+
+    @abstractmethod
+    def finished(self) -> bool:
+        """Whether the segment is sealed and the whole group has acknowledged all of it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the group, so that another member takes over at once."""
+
+
+class EventLog(ABC):
+    """One backend. Instances are cheap; connections are made at first use."""
+
+    name: str
+    settings: LogSettings
+
+    # -- data plane
+    @abstractmethod
+    def writer(self, client_id: str) -> LogWriter:
+        """A new writing session."""
+
+    @abstractmethod
+    def reader(self, topic: str, group: str, member: str, segment: Segment) -> LogReader:
+        """A new reading session of `member` of `group`."""
+
+    @abstractmethod
+    def scan(self, topic: str, start: Cursor, end: Cursor) -> Iterator[Stored]:
+        """All entries after `start` up to `end`, copies included, in order within each partition;
+        outside any group."""
+
+    # -- positions
+    @abstractmethod
+    def beginning(self, topic: str) -> Cursor:
+        """The place before the oldest entry that is retained."""
+
+    @abstractmethod
+    def end(self, topic: str) -> Cursor:
+        """The place after the newest entry."""
+
+    @abstractmethod
+    def reached(self, position: Cursor, goal: Cursor) -> bool:
+        """Whether `position` is at or beyond `goal` in every partition of `goal`."""
+
+    @abstractmethod
+    def groups(self, topic: str) -> Sequence[GroupState]:
+        """The consumer groups known at this backend for `topic`."""
+
+    @abstractmethod
+    def group_finished(self, topic: str, group: str, segment: Segment) -> bool:
+        """Whether `group` has acknowledged all of the sealed `segment`. A group without any
+        position here has not."""
+
+    @abstractmethod
+    def place_group(self, topic: str, group: str, cursor: Cursor) -> None:
+        """Create `group` at `cursor`, or move it there where it stands before it. Never back."""
+
+    # -- administration, by a cutover
+    @abstractmethod
+    def ensure(self) -> None:
+        """Make topics (with their dead-letter topics), functions and rights; idempotent."""
+
+    @abstractmethod
+    def seal(self, topic: str, epoch: int) -> None:
+        """Shut writers out, but for mirrors: from when this returns, no submit of any writer
+        with an epoch below `epoch` is stored. Idempotent."""
+
+    @abstractmethod
+    def unseal(self, topic: str) -> None:
+        """Let writers in again. Idempotent."""
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, str]:
+        """Version, durability and limits, as facts for preflight and reports.
+
+        Raises BackendUnavailable or AccessDenied.
+        """
+
+    # -- mirror target
+    @abstractmethod
+    def copier(self, topic: str, source: str) -> LogCopier:
+        """The one copying session into this log from `source`; fences an older one."""
+
+    @abstractmethod
+    def copied(self, topic: str, source: str) -> Cursor | None:
+        """How far in `source`'s log copies have come, durably; None where there are none."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up connections."""
+
+
+class LogCopier(ABC):
+    """Copies entries of another log into this one, exactly once: the entries and the source
+    position they reach become durable in one atomic step."""
+
+    @abstractmethod
+    def copy(self, entries: Sequence[Stored], reached: Cursor) -> None:
+        """Append `entries` as copies and record that the source is copied up to `reached`.
+
+        Raises Fenced where a newer session of the same copier exists, BackendUnavailable otherwise.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up connections."""
