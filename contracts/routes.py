@@ -55,11 +55,16 @@ class Fence(_Record):
 
 
 class Mirror(_Record):
-    """The direction in which the mirror copies, and where in each topic's source it starts."""
+    """The direction in which the mirror copies.
+
+    For each topic, what lies after `starts` in the source is what lies, as copies, after
+    `target_starts` in the target: the pair from which the two logs are compared.
+    """
 
     source: str
     target: str
     starts: dict[str, dict[str, str]]
+    target_starts: dict[str, dict[str, str]]
 
 
 class Progress(_Record):

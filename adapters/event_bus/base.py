@@ -110,6 +110,23 @@ class LogReader(ABC):
         """Leave the group, so that another member takes over at once."""
 
 
+class LogTail(ABC):
+    """Follows one topic from a cursor, outside any group, in order within each partition.
+    Never delivers what is not durable (or not committed). Owned by one thread."""
+
+    @abstractmethod
+    def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        """Up to `max_events` entries, waiting at most `timeout` s for the first."""
+
+    @abstractmethod
+    def position(self) -> Cursor:
+        """The cursor after all that poll returned; also passes over control records at the end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give up the connection."""
+
+
 class EventLog(ABC):
     """One backend. Instances are cheap; connections are made at first use."""
 
@@ -124,6 +141,11 @@ class EventLog(ABC):
     @abstractmethod
     def reader(self, topic: str, group: str, member: str, segment: Segment) -> LogReader:
         """A new reading session of `member` of `group`."""
+
+    @abstractmethod
+    def tail(self, topic: str, start: Cursor) -> LogTail:
+        """A reader of all entries after `start`, copies included, outside any group, that keeps
+        its connection: for the mirror and for comparisons."""
 
     @abstractmethod
     def scan(self, topic: str, start: Cursor, end: Cursor) -> Iterator[Stored]:
