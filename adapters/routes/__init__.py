@@ -1,0 +1,25 @@
+"""Routes: the interfaces and their backends. Import the backend's module where it is needed."""
+
+from adapters.routes.base import (
+    AdapterRegistry,
+    LockHeld,
+    RouteConflict,
+    RouteError,
+    RouteMissing,
+    RouteStore,
+    RouteUnavailable,
+    SwitchLock,
+    Versioned,
+)
+
+__all__ = [
+    "AdapterRegistry",
+    "LockHeld",
+    "RouteConflict",
+    "RouteError",
+    "RouteMissing",
+    "RouteStore",
+    "RouteUnavailable",
+    "SwitchLock",
+    "Versioned",
+]

@@ -1,0 +1,109 @@
+"""Where routes live, how adapters make themselves known, and who may switch: the interfaces."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from contracts.registry import AdapterRecord
+from contracts.routes import Route
+from contracts.stages import Component
+
+
+class RouteError(Exception):
+    """The root of errors about routes."""
+
+
+class RouteUnavailable(RouteError):
+    """The store does not answer. Adapters go on with the last route they know."""
+
+
+class RouteConflict(RouteError):
+    """Somebody else wrote the route meanwhile: nothing was written."""
+
+
+class RouteMissing(RouteError):
+    """The route's record does not exist: `pulumi up` makes it."""
+
+
+class LockHeld(RouteError):
+    """Another switch of this component is under way."""
+
+    def __init__(self, component: Component, holder: str, since: str) -> None:
+        super().__init__(
+            f"a switch of {component.value} is already under way: {holder} holds the lock since {since}. "
+            "Nothing was changed. Wait for it to end (crossover status shows it), then run pulumi up again"
+        )
+        self.holder = holder
+        self.since = since
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A route as read, with the token that a compare-and-set needs. `route` is None where the
+    record exists and nothing was written to it yet."""
+
+    route: Route | None
+    version: str
+
+
+class RouteStore(ABC):
+    """Reads, watches and (for a cutover) writes the route of a component."""
+
+    @abstractmethod
+    def read(self, component: Component) -> Versioned:
+        """Raises RouteMissing, RouteUnavailable."""
+
+    @abstractmethod
+    def write(self, route: Route, version: str) -> Versioned:
+        """Write `route` if the record is still at `version`.
+
+        Raises RouteConflict, RouteMissing, RouteUnavailable.
+        """
+
+    @abstractmethod
+    def watch(self, component: Component, changed: Callable[[Route], None], stopped: Callable[[], bool]) -> None:
+        """Call `changed` with the route now and at each change, until `stopped()`; blocks.
+
+        Outages of the store are waited out; a change made meanwhile is delivered after.
+        """
+
+
+class AdapterRegistry(ABC):
+    """The adapters that are alive, as each says of itself."""
+
+    @abstractmethod
+    def announce(self, component: Component, name: str, role: str, acknowledged_epoch: int) -> None:
+        """Create or renew the record of adapter `name`. Raises RouteUnavailable."""
+
+    @abstractmethod
+    def withdraw(self, component: Component, name: str) -> None:
+        """Remove the record of adapter `name`; no error where there is none or the store is away."""
+
+    @abstractmethod
+    def records(self, component: Component) -> Sequence[AdapterRecord]:
+        """All records, live or not. Raises RouteUnavailable."""
+
+    @abstractmethod
+    def present(self, component: Component) -> frozenset[str]:
+        """The pods that may hold an adapter and are not gone yet, leaving ones included."""
+
+
+class SwitchLock(ABC):
+    """One switch a component at a time."""
+
+    @abstractmethod
+    def acquire(self, component: Component, holder: str, wait: float) -> None:
+        """Take the lock, waiting up to `wait` s for a holder that no longer renews.
+
+        Raises LockHeld, RouteUnavailable.
+        """
+
+    @abstractmethod
+    def renew(self, component: Component, holder: str) -> None:
+        """Raises LockHeld where it was lost to another holder, RouteUnavailable."""
+
+    @abstractmethod
+    def release(self, component: Component, holder: str) -> None:
+        """Give the lock back if `holder` still has it."""

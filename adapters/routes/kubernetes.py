@@ -1,0 +1,349 @@
+"""Routes as ConfigMaps, adapters and locks as Leases. The one module that imports `kubernetes`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import urllib3
+from kubernetes import client, config, watch
+from kubernetes.client.exceptions import ApiException
+from pydantic import ValidationError
+
+from adapters.routes.base import (
+    AdapterRegistry,
+    LockHeld,
+    RouteConflict,
+    RouteError,
+    RouteMissing,
+    RouteStore,
+    RouteUnavailable,
+    SwitchLock,
+    Versioned,
+)
+from contracts import names
+from contracts.registry import (
+    ANNOTATION_EPOCH,
+    ANNOTATION_ROLE,
+    ANNOTATION_VERSION,
+    LABEL_ADAPTER,
+    LEASE_SECONDS,
+    PROTOCOL_VERSION,
+    AdapterRecord,
+)
+from contracts.routes import ROUTE_KEY, Route, route_name
+from contracts.stages import Component
+
+_log = logging.getLogger(__name__)
+_REQUEST_SECONDS = 5.0
+_WATCH_SECONDS = 60
+
+
+def connect(context: str | None = None) -> client.ApiClient:
+    """A client from the pod's service account, or else from the kubeconfig (and `context`).
+
+    Raises RouteUnavailable where there is neither.
+    """
+    configuration = client.Configuration()
+    try:
+        if "KUBERNETES_SERVICE_HOST" in os.environ and context is None:
+            config.load_incluster_config(client_configuration=configuration)
+        else:
+            config.load_kube_config(context=context, client_configuration=configuration)
+    except config.ConfigException as error:
+        raise RouteUnavailable(f"no Kubernetes access: {error}. Set KUBECONFIG (or source .crossover/env)") from error
+    # A route change must be seen at once or reported as an outage: no silent retries below us.
+    configuration.retries = urllib3.Retry(total=0)
+    return client.ApiClient(configuration)
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ApiException as error:
+        if error.status == 409:
+            raise RouteConflict(f"{what}: changed by somebody else") from error
+        if error.status == 404:
+            raise RouteMissing(f"{what}: not found. pulumi up makes it") from error
+        raise RouteUnavailable(f"{what}: the API server answered {error.status} {error.reason}") from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise RouteUnavailable(f"{what}: the API server does not answer ({error.__class__.__name__})") from error
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class KubernetesRouteStore(RouteStore):
+    """Routes in ConfigMaps `crossover-route-<component>` of one namespace."""
+
+    def __init__(self, namespace: str = names.NAMESPACE, api: client.ApiClient | None = None) -> None:
+        self._namespace = namespace
+        self._core = client.CoreV1Api(api or connect())
+
+    def read(self, component: Component) -> Versioned:
+        name = route_name(component)
+        with _translated(f"route {self._namespace}/{name}"):
+            found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=_REQUEST_SECONDS)
+        return Versioned(_parse(found.data, name), found.metadata.resource_version)
+
+    def write(self, route: Route, version: str) -> Versioned:
+        name = route_name(route.component)
+        body = {
+            "metadata": {"resourceVersion": version},
+            "data": {ROUTE_KEY: route.model_dump_json(exclude_none=True)},
+        }
+        with _translated(f"route {self._namespace}/{name}"):
+            written = self._core.patch_namespaced_config_map(
+                name, self._namespace, body, field_manager="crossover-cutover", _request_timeout=_REQUEST_SECONDS
+            )
+        return Versioned(route, written.metadata.resource_version)
+
+    def watch(self, component: Component, changed: Callable[[Route], None], stopped: Callable[[], bool]) -> None:
+        name = route_name(component)
+        pause = threading.Event()
+        seen = ""
+        while not stopped():
+            try:
+                current = self.read(component)
+                if current.version != seen and current.route is not None:
+                    changed(current.route)
+                seen = current.version
+                for found in self._events(name, seen):
+                    seen = found.metadata.resource_version
+                    route = _parse(found.data, name)
+                    if route is not None:
+                        changed(route)
+                    if stopped():
+                        return
+            except RouteError as error:
+                _log.warning("route watch interrupted, going on with the last route: %s", error)
+                pause.wait(0.5)  # between attempts to reach an API server that is away
+
+    def _events(self, name: str, version: str) -> Iterator[Any]:
+        stream = watch.Watch()
+        with _translated(f"watch of {name}"):
+            for event in stream.stream(
+                self._core.list_namespaced_config_map,
+                self._namespace,
+                field_selector=f"metadata.name={name}",
+                resource_version=version,
+                timeout_seconds=_WATCH_SECONDS,
+                _request_timeout=(_REQUEST_SECONDS, _WATCH_SECONDS + _REQUEST_SECONDS),
+            ):
+                if event["type"] in ("ADDED", "MODIFIED"):
+                    yield event["object"]
+                else:
+                    return
+
+
+def _parse(data: dict[str, str] | None, name: str) -> Route | None:
+    text = (data or {}).get(ROUTE_KEY)
+    if not text:
+        return None
+    try:
+        return Route.model_validate_json(text)
+    except ValidationError as error:
+        raise RouteError(
+            f"ConfigMap {name} holds a route that this version cannot read ({error.error_count()} problems, first: "
+            f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}). It was edited by hand or written by a newer version"
+        ) from error
+
+
+class KubernetesRegistry(AdapterRegistry):
+    """Adapter records as Leases, each owned by its pod so that it goes with it."""
+
+    def __init__(self, namespace: str = names.NAMESPACE, api: client.ApiClient | None = None) -> None:
+        api = api or connect()
+        self._namespace = namespace
+        self._leases = client.CoordinationV1Api(api)
+        self._core = client.CoreV1Api(api)
+        self._known: set[str] = set()
+
+    def announce(self, component: Component, name: str, role: str, acknowledged_epoch: int) -> None:
+        full = _lease_name(component, name)
+        spec = {"holderIdentity": name, "renewTime": _micro(_now()), "leaseDurationSeconds": LEASE_SECONDS}
+        annotations = {
+            ANNOTATION_EPOCH: str(acknowledged_epoch),
+            ANNOTATION_ROLE: role,
+            ANNOTATION_VERSION: str(PROTOCOL_VERSION),
+        }
+        with _translated(f"adapter record {full}"):
+            if full in self._known:
+                try:
+                    self._leases.patch_namespaced_lease(
+                        full,
+                        self._namespace,
+                        {"metadata": {"annotations": annotations}, "spec": spec},
+                        _request_timeout=_REQUEST_SECONDS,
+                    )
+                    return
+                except ApiException as error:
+                    if error.status != 404:
+                        raise
+            self._create(full, component, annotations, spec)
+        self._known.add(full)
+
+    def _create(self, full: str, component: Component, annotations: dict[str, str], spec: dict[str, Any]) -> None:
+        metadata: dict[str, Any] = {
+            "name": full,
+            "labels": {LABEL_ADAPTER: component.slug},
+            "annotations": annotations,
+        }
+        pod, uid = os.environ.get(names.ENV_POD_NAME), os.environ.get(names.ENV_POD_UID)
+        if pod and uid:
+            metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}]
+        try:
+            self._leases.create_namespaced_lease(
+                self._namespace, {"metadata": metadata, "spec": spec}, _request_timeout=_REQUEST_SECONDS
+            )
+        except ApiException as error:
+            if error.status != 409:
+                raise
+            self._leases.patch_namespaced_lease(
+                full, self._namespace, {"metadata": metadata, "spec": spec}, _request_timeout=_REQUEST_SECONDS
+            )
+
+    def withdraw(self, component: Component, name: str) -> None:
+        full = _lease_name(component, name)
+        with contextlib.suppress(RouteError), _translated(f"adapter record {full}"):
+            self._leases.delete_namespaced_lease(full, self._namespace, _request_timeout=_REQUEST_SECONDS)
+
+    def records(self, component: Component) -> Sequence[AdapterRecord]:
+        with _translated("adapter records"):
+            found = self._leases.list_namespaced_lease(
+                self._namespace,
+                label_selector=f"{LABEL_ADAPTER}={component.slug}",
+                _request_timeout=_REQUEST_SECONDS,
+            )
+        now = _now()
+        return [_record(lease, now) for lease in found.items]
+
+    def present(self, component: Component) -> frozenset[str]:
+        with _translated("pods with adapters"):
+            found = self._core.list_namespaced_pod(
+                self._namespace,
+                label_selector=f"{LABEL_ADAPTER}={component.slug}",
+                _request_timeout=_REQUEST_SECONDS,
+            )
+        return frozenset(
+            pod.metadata.name for pod in found.items if (pod.status.phase or "") not in ("Succeeded", "Failed")
+        )
+
+
+def _record(lease: Any, now: datetime) -> AdapterRecord:
+    notes = lease.metadata.annotations or {}
+    renewed = lease.spec.renew_time
+    return AdapterRecord(
+        name=lease.spec.holder_identity or lease.metadata.name,
+        role=notes.get(ANNOTATION_ROLE, "unknown"),
+        acknowledged_epoch=int(notes.get(ANNOTATION_EPOCH, "0")),
+        protocol_version=int(notes.get(ANNOTATION_VERSION, "0")),
+        age_seconds=(now - renewed).total_seconds() if renewed else float("inf"),
+    )
+
+
+def _lease_name(component: Component, name: str) -> str:
+    return f"adapter-{component.slug}-{name}"
+
+
+def _micro(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class KubernetesLock(SwitchLock):
+    """A Lease `crossover-switch-<component>`, taken by compare-and-set on its resourceVersion.
+
+    Whether a holder still renews is judged by watching its record stand still for LEASE_SECONDS on
+    this process's own clock, as client-go's leader election does: clocks of two machines are never compared.
+    """
+
+    def __init__(self, namespace: str = names.NAMESPACE, api: client.ApiClient | None = None) -> None:
+        self._namespace = namespace
+        self._leases = client.CoordinationV1Api(api or connect())
+
+    def acquire(self, component: Component, holder: str, wait: float) -> None:
+        clock = _Stillness()
+        tick = threading.Event()
+        waited = 0.0
+        while True:
+            lease = self._read(component)
+            current = lease.spec.holder_identity if lease is not None else None
+            if lease is not None and current and current != holder and not clock.still(lease, LEASE_SECONDS):
+                if waited >= wait:
+                    raise LockHeld(component, current, str(lease.spec.acquire_time))
+                tick.wait(0.5)  # a holder renews at least every RENEW_SECONDS; nothing announces its death
+                waited += 0.5
+                continue
+            with contextlib.suppress(RouteConflict):
+                self._take(component, holder, lease)
+                return
+
+    def renew(self, component: Component, holder: str) -> None:
+        lease = self._read(component)
+        if lease is None or lease.spec.holder_identity != holder:
+            raise LockHeld(component, lease.spec.holder_identity if lease else "nobody", "an unknown time")
+        self._take(component, holder, lease)
+
+    def release(self, component: Component, holder: str) -> None:
+        with contextlib.suppress(RouteError):
+            lease = self._read(component)
+            if lease is not None and lease.spec.holder_identity == holder:
+                with _translated("switch lock"):
+                    self._leases.delete_namespaced_lease(
+                        lease.metadata.name,
+                        self._namespace,
+                        body=client.V1DeleteOptions(
+                            preconditions=client.V1Preconditions(resource_version=lease.metadata.resource_version)
+                        ),
+                        _request_timeout=_REQUEST_SECONDS,
+                    )
+
+    def _read(self, component: Component) -> Any:
+        try:
+            with _translated("switch lock"):
+                return self._leases.read_namespaced_lease(
+                    f"crossover-switch-{component.slug}", self._namespace, _request_timeout=_REQUEST_SECONDS
+                )
+        except RouteMissing:
+            return None
+
+    def _take(self, component: Component, holder: str, lease: Any) -> None:
+        now = _micro(_now())
+        same = lease is not None and lease.spec.holder_identity == holder and lease.spec.acquire_time is not None
+        spec = {
+            "holderIdentity": holder,
+            "acquireTime": _micro(lease.spec.acquire_time) if same else now,
+            "renewTime": now,
+            "leaseDurationSeconds": LEASE_SECONDS,
+        }
+        name = f"crossover-switch-{component.slug}"
+        with _translated("switch lock"):
+            if lease is None:
+                self._leases.create_namespaced_lease(
+                    self._namespace, {"metadata": {"name": name}, "spec": spec}, _request_timeout=_REQUEST_SECONDS
+                )
+            else:
+                body = {"metadata": {"resourceVersion": lease.metadata.resource_version}, "spec": spec}
+                self._leases.patch_namespaced_lease(name, self._namespace, body, _request_timeout=_REQUEST_SECONDS)
+
+
+class _Stillness:
+    """Whether a record has stood still for a while, on the local monotonic clock."""
+
+    def __init__(self) -> None:
+        self._version = ""
+        self._since = 0.0
+
+    def still(self, lease: Any, seconds: float) -> bool:
+        version = lease.metadata.resource_version
+        if version != self._version:
+            self._version, self._since = version, time.monotonic()
+        return time.monotonic() - self._since > seconds

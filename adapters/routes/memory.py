@@ -1,0 +1,114 @@
+"""Routes, registry and lock in this process: the shipped fake, and a fixed route for a service
+that is started without a cluster."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from adapters.routes.base import AdapterRegistry, LockHeld, RouteConflict, RouteMissing, RouteStore, SwitchLock, Versioned
+from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, AdapterRecord
+from contracts.routes import Route
+from contracts.stages import Component
+
+
+class MemoryRouteStore(RouteStore):
+    """Keeps routes in memory; many adapters of one process may share it."""
+
+    def __init__(self, *routes: Route, create: bool = True) -> None:
+        self._changed = threading.Condition()
+        self._version = 1
+        self._create = create
+        self._routes: dict[Component, Versioned] = {r.component: Versioned(r, "1") for r in routes}
+
+    def read(self, component: Component) -> Versioned:
+        with self._changed:
+            if component not in self._routes:
+                if not self._create:
+                    raise RouteMissing(f"no route record for {component.value}")
+                self._routes[component] = Versioned(None, "0")
+            return self._routes[component]
+
+    def write(self, route: Route, version: str) -> Versioned:
+        with self._changed:
+            if self.read(route.component).version != version:
+                raise RouteConflict(f"the route of {route.component.value} changed since version {version}")
+            self._version += 1
+            self._routes[route.component] = Versioned(route, str(self._version))
+            self._changed.notify_all()
+            return self._routes[route.component]
+
+    def watch(self, component: Component, changed: Callable[[Route], None], stopped: Callable[[], bool]) -> None:
+        seen = ""
+        while not stopped():
+            with self._changed:
+                self._changed.wait_for(lambda: stopped() or self.read(component).version != seen, timeout=0.2)
+                current = self.read(component)
+            if current.version != seen:
+                seen = current.version
+                if current.route is not None:
+                    changed(current.route)
+
+
+class MemoryRegistry(AdapterRegistry):
+    """Adapter records in memory. `clock` gives seconds, monotonic."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._records: dict[tuple[Component, str], tuple[str, int, float]] = {}
+        self.pods: set[str] = set()
+
+    def announce(self, component: Component, name: str, role: str, acknowledged_epoch: int) -> None:
+        with self._lock:
+            self._records[component, name] = (role, acknowledged_epoch, self._clock())
+
+    def withdraw(self, component: Component, name: str) -> None:
+        with self._lock:
+            self._records.pop((component, name), None)
+
+    def records(self, component: Component) -> Sequence[AdapterRecord]:
+        with self._lock:
+            return [
+                AdapterRecord(name, role, epoch, PROTOCOL_VERSION, self._clock() - seen)
+                for (owner, name), (role, epoch, seen) in self._records.items()
+                if owner == component
+            ]
+
+    def present(self, component: Component) -> frozenset[str]:
+        return frozenset(self.pods)
+
+
+class MemoryLock(SwitchLock):
+    """A lock in memory with the rules of a Lease. `clock` gives seconds, monotonic."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._held: dict[Component, tuple[str, float, float]] = {}
+
+    def acquire(self, component: Component, holder: str, wait: float) -> None:
+        deadline = self._clock() + wait
+        with self._changed:
+            while (held := self._held.get(component)) and held[0] != holder:
+                now = self._clock()
+                if now - held[2] > LEASE_SECONDS:
+                    break
+                if now >= deadline:
+                    raise LockHeld(component, held[0], f"{now - held[1]:.1f} s ago")
+                self._changed.wait(0.05)
+            self._held[component] = (holder, self._clock(), self._clock())
+
+    def renew(self, component: Component, holder: str) -> None:
+        with self._changed:
+            held = self._held.get(component)
+            if held is None or held[0] != holder:
+                raise LockHeld(component, held[0] if held else "nobody", "an unknown time")
+            self._held[component] = (holder, held[1], self._clock())
+
+    def release(self, component: Component, holder: str) -> None:
+        with self._changed:
+            if component in self._held and self._held[component][0] == holder:
+                del self._held[component]
+                self._changed.notify_all()
