@@ -1,0 +1,260 @@
+"""The consuming half of the routed bus: one log made of a chain of segments.
+
+A member reads the oldest segment that its group has not finished, to its sealed end, and goes
+on in the next one. Where a group stands is never kept here: it is derived from the backends' own
+group positions, so that any member can go on where another left.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from adapters import metrics
+from adapters.event_bus.base import EventLog, LogReader, Stored
+from adapters.event_bus.errors import EventBusError, RetryableError, UnknownTopic
+from adapters.event_bus.interface import Handler, RejectEvent
+from adapters.event_bus.view import RouteView
+from contracts.envelope import Event, new_event_id
+from contracts.names import dead_letter_topic
+from contracts.routes import Route, Segment
+
+_log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.1
+BATCH_ATTEMPTS = 3
+"""How often a whole batch is tried before its events are tried one by one."""
+EVENT_ATTEMPTS = 5
+"""How often one event is tried before it goes to the dead-letter topic."""
+_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
+
+
+class Consumer:
+    """One member of `group`, reading one topic on its own thread."""
+
+    def __init__(
+        self,
+        view: RouteView,
+        open_log: Callable[[str], EventLog],
+        topic: str,
+        group: str,
+        member: str,
+        handler: Handler,
+        set_aside: Callable[[Event], None],
+        *,
+        max_batch: int,
+        start: str,
+    ) -> None:
+        self._view = view
+        self._open_log = open_log
+        self._topic = topic
+        self._group = group
+        self._member = member
+        self._handler = handler
+        self._set_aside = set_aside
+        self._max_batch = max_batch
+        self._start = start
+        self._stopped = threading.Event()
+        self._epoch = 0
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=f"bus-{group}-{topic}", daemon=True)
+        self._thread.start()
+
+    @property
+    def segment_epoch(self) -> int:
+        """The epoch of the segment being read; 0 before the first."""
+        return self._epoch
+
+    def stop(self) -> None:
+        """Ask it to finish the batch in hand and leave."""
+        self._stopped.set()
+
+    def join(self, timeout: float) -> bool:
+        """Whether it ended within `timeout` s."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped.is_set() and not self._view.stopped:
+                try:
+                    if self._read_next_segment():
+                        continue
+                except RetryableError as error:
+                    _log.warning("%s of %s: %s; trying again", self._group, self._topic, error)
+                self._stopped.wait(0.2)  # a backend that is away, or no route yet: nothing announces it
+        except BaseException as error:
+            # The thread ends here: whoever owns the subscription must be able to see why.
+            _log.exception("%s stopped reading %s", self._group, self._topic)
+            self.failure = error
+
+    def _read_next_segment(self) -> bool:
+        """Read one segment to its end (or to the stop). False where there is nothing to read yet."""
+        route = self._view.current
+        if route is None:
+            return False
+        if self._topic not in route.chains:
+            raise UnknownTopic(self._topic, tuple(route.chains))
+        if self._epoch == 0:
+            self._place_new_group(route)
+        segment = self._first_unfinished(route)
+        if segment is None:
+            return False
+        self._epoch = segment.epoch
+        reader = self._open_log(segment.backend).reader(self._topic, self._group, self._member, segment)
+        try:
+            self._read(reader, segment)
+        finally:
+            reader.close()
+        return True
+
+    def _place_new_group(self, route: Route) -> None:
+        """A group that no segment knows starts where it was told to."""
+        chain = route.chain(self._topic)
+        if self._start != "latest":
+            return
+        for backend in {segment.backend for segment in chain}:
+            if any(state.group == self._group for state in self._open_log(backend).groups(self._topic)):
+                return
+        for segment in chain:
+            log = self._open_log(segment.backend)
+            log.place_group(self._topic, self._group, segment.end or log.end(self._topic))
+
+    def _first_unfinished(self, route: Route) -> Segment | None:
+        for segment in route.chain(self._topic):
+            if segment.epoch < self._epoch:
+                continue
+            if segment.end is None:
+                return segment
+            if not self._open_log(segment.backend).group_finished(self._topic, self._group, segment):
+                return segment
+        return None
+
+    def _read(self, reader: LogReader, segment: Segment) -> None:
+        sealed = segment.end is not None
+        while not self._stopped.is_set():
+            if not sealed:
+                now = self._now(segment)
+                if now is None:
+                    return
+                if now.end is not None:
+                    reader.seal_at(now.end)
+                    sealed = True
+            entries = reader.poll(self._max_batch, POLL_SECONDS)
+            if entries:
+                self._take(reader, entries, segment.backend)
+            elif sealed and reader.finished():
+                return
+
+    def _now(self, segment: Segment) -> Segment | None:
+        """The segment as the newest route has it; None where it left the chain."""
+        route = self._view.current
+        if route is None:
+            return segment
+        for candidate in route.chain(self._topic):
+            if candidate.epoch == segment.epoch and candidate.backend == segment.backend:
+                return candidate
+        return None
+
+    # -- handing out
+
+    def _take(self, reader: LogReader, entries: Sequence[Stored], backend: str) -> None:
+        events: list[Event] = []
+        for entry in entries:
+            if entry.event is None:
+                self._reject_unreadable(entry)
+            else:
+                events.append(entry.event)
+        if self._deliver(events):
+            reader.ack(entries)
+            metrics.CONSUMED.labels(self._topic, self._group, backend).inc(len(entries))
+
+    def _deliver(self, events: list[Event]) -> bool:
+        """Hand `events` out until all took effect or were set aside. False where stopped before that."""
+        attempt = 0
+        while events:
+            try:
+                self._handler(events)
+                return True
+            except RejectEvent as rejected:
+                events = self._reject(events, rejected)
+                continue
+            except RetryableError as error:
+                _log.warning("%s could not take a batch of %s: %s", self._group, self._topic, error)
+            except Exception:
+                attempt += 1
+                _log.exception("the handler of %s failed on a batch of %s", self._group, self._topic)
+                if attempt >= BATCH_ATTEMPTS:
+                    return self._deliver_singly(events)
+            metrics.HANDLER_FAILED.labels(self._topic, self._group).inc()
+            if self._stopped.wait(_BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS) - 1)]):
+                return False
+        return True
+
+    def _deliver_singly(self, events: list[Event]) -> bool:
+        for event in events:
+            attempt = 0
+            while True:
+                try:
+                    self._handler([event])
+                    break
+                except RejectEvent as rejected:
+                    self._send_aside(event, rejected.cause, attempt + 1)
+                    break
+                except RetryableError as error:
+                    _log.warning("%s could not take event %s: %s", self._group, event.id, error)
+                except Exception as error:
+                    attempt += 1
+                    if attempt >= EVENT_ATTEMPTS:
+                        self._send_aside(event, f"{error.__class__.__name__}: {error}", attempt)
+                        break
+                if self._stopped.wait(_BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS) - 1)]):
+                    return False
+        return True
+
+    def _reject(self, events: list[Event], rejected: RejectEvent) -> list[Event]:
+        kept = [event for event in events if event.id != rejected.event_id]
+        if len(kept) == len(events):
+            raise ValueError(f"the handler rejected {rejected.event_id}, which was not in its batch") from rejected
+        for event in events:
+            if event.id == rejected.event_id:
+                self._send_aside(event, rejected.cause, 1)
+        return kept
+
+    def _reject_unreadable(self, entry: Stored) -> None:
+        self._dead_letter("unreadable", entry.raw, f"unreadable entry {entry.position}: {entry.error}", 1, {})
+
+    def _send_aside(self, event: Event, cause: str, attempts: int) -> None:
+        attributes = {name: value.decode() for name, value in event.headers().items()}
+        self._dead_letter(event.key, event.payload, cause, attempts, attributes)
+
+    def _dead_letter(self, key: str, payload: bytes, cause: str, attempts: int, attributes: dict[str, str]) -> None:
+        letter = {
+            "topic": self._topic,
+            "group": self._group,
+            "cause": cause,
+            "attempts": attempts,
+            "attributes": attributes,
+            "payload_base64": base64.b64encode(payload).decode(),
+        }
+        event = Event.create(
+            dead_letter_topic(self._topic),
+            key,
+            json.dumps(letter).encode(),
+            source=f"crossover/{self._group}",
+            type="dev.crossover.dead_letter",
+        )
+        _log.error("set aside an event of %s for %s: %s (dead letter %s)", self._topic, self._group, cause, event.id)
+        try:
+            self._set_aside(event)
+        except EventBusError as error:
+            raise RetryableError(f"the dead letter {event.id} could not be published: {error}") from error
+        metrics.DEAD_LETTERED.labels(self._topic, self._group).inc()
+
+
+def member_name(client_id: str) -> str:
+    """A member name that is this process's own: a restarted pod is another member."""
+    return f"{client_id}-{new_event_id()[-12:]}"

@@ -1,0 +1,304 @@
+"""The publishing half of the routed bus: a gate that a fence closes and the next route opens.
+
+    OPEN      events go straight to the writer of the active backend
+    CLOSING   a fence was seen, or the backend refused as sealed: new events are held, what is in
+              flight is awaited
+    HELD      nothing is in flight; the fence is acknowledged; new events are held
+    CLOSED    the owner closed the bus
+
+Order within a key survives because events are submitted under one lock, and because what a
+sealed backend refused goes back to the front of the held events before anything newer is sent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+
+from adapters import metrics
+from adapters.event_bus.base import EventLog, LogSettings, LogWriter
+from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, EventTooLarge, Fenced, UnknownTopic
+from adapters.event_bus.interface import Receipt
+from contracts.envelope import Event
+from contracts.routes import Route
+
+_log = logging.getLogger(__name__)
+
+MAX_OUTSTANDING = 20_000
+"""Events accepted and not yet durable, held ones included: beyond it publishers wait."""
+FENCE_HOLD_SECONDS = 30.0
+"""How long a fence without an opening is obeyed. A cutover that died before it sealed anything would
+otherwise stop the backend for good; cutover/timing.py gives up well before this."""
+
+
+class Gate(StrEnum):
+    """The states drawn above."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    HELD = "held"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True, eq=False)
+class _Outgoing:
+    number: int
+    event: Event
+    result: Future[Receipt]
+    accepted: float
+
+
+class Publisher:
+    """Sends events to the backend that the route names. Thread-safe.
+
+    `acknowledge(epoch)` is called once nothing is in flight under a fence of that epoch.
+    """
+
+    def __init__(
+        self,
+        open_log: Callable[[str], EventLog],
+        settings: LogSettings,
+        client_id: str,
+        acknowledge: Callable[[int], None],
+    ) -> None:
+        self._open_log = open_log
+        self._settings = settings
+        self._client_id = client_id
+        self._acknowledge = acknowledge
+        self._changed = threading.Condition()
+        self._gate = Gate.HELD
+        self._route: Route | None = None
+        self._fenced_since: float | None = None
+        self._ignored_fence = 0
+        self._writer: LogWriter | None = None
+        self._writer_epoch = 0
+        self._active = ""
+        self._acknowledged = 0
+        self._refused = False
+        self._held: deque[_Outgoing] = deque()
+        self._in_flight = 0
+        self._numbers = itertools.count()
+        self._room = threading.BoundedSemaphore(MAX_OUTSTANDING)
+        self._thread = threading.Thread(target=self._control, name="bus-gate", daemon=True)
+        self._thread.start()
+
+    @property
+    def gate(self) -> Gate:
+        """The state of the gate now."""
+        return self._gate
+
+    def publish(self, event: Event) -> Future[Receipt]:
+        """Accept `event`; the future resolves once it is durable.
+
+        Raises EventTooLarge, UnknownTopic, BufferFull (no room within publish_timeout), BusClosed.
+        """
+        self._refuse_unfit(event)
+        if not self._room.acquire(timeout=self._settings.publish_timeout):
+            raise BufferFull(
+                f"{MAX_OUTSTANDING} events wait to become durable and none did within "
+                f"{self._settings.publish_timeout:g} s: event {event.id} was not accepted. Slow down, or see why "
+                "the backend stands still (crossover status event_bus)"
+            )
+        result: Future[Receipt] = Future()
+        with self._changed:
+            if self._gate is Gate.CLOSED:
+                self._room.release()
+                raise BusClosed("the bus is closed: the event was not sent")
+            outgoing = _Outgoing(next(self._numbers), event, result, time.monotonic())
+            if self._gate is Gate.OPEN and not self._refused:
+                self._send(outgoing)
+            else:
+                self._held.append(outgoing)
+                metrics.HELD.set(len(self._held))
+                self._changed.notify_all()
+        return result
+
+    def on_route(self, route: Route) -> None:
+        """Take a new route; called by the watching thread."""
+        with self._changed:
+            self._route = route
+            metrics.EPOCH.set(route.epoch)
+            self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything accepted is resolved; whether that came true. Seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._held and not self._in_flight, timeout)
+
+    def close(self, timeout: float) -> None:
+        """Flush, then refuse; what is still unresolved fails with BusClosed. Seconds."""
+        self.flush(timeout)
+        with self._changed:
+            self._gate = Gate.CLOSED
+            held, self._held = list(self._held), deque()
+            self._changed.notify_all()
+        for outgoing in held:
+            self._fail(outgoing, BusClosed("the bus was closed before the event was sent"))
+        self._thread.join(timeout)
+        if self._writer is not None:
+            self._writer.close()
+
+    # -- the gate
+
+    def _control(self) -> None:
+        """The gate's own thread: every blocking change of state happens here."""
+        while True:
+            with self._changed:
+                action = self._next_action()
+                while action is None:
+                    self._changed.wait(self._patience())
+                    action = self._next_action()
+            try:
+                if not action():
+                    return
+            except EventBusError as error:
+                _log.warning("event bus gate: %s; trying again", error)
+                with self._changed:
+                    self._changed.wait(0.2)  # a backend that is away: there is no event to wait for
+
+    def _patience(self) -> float | None:
+        if self._fenced_since is None:
+            return None
+        return max(0.01, self._fenced_since + FENCE_HOLD_SECONDS - time.monotonic())
+
+    def _fence_epoch(self) -> int | None:
+        """The epoch of the fence in force, or None. A fence that outlived FENCE_HOLD_SECONDS is none."""
+        fence = self._route.fence if self._route else None
+        if fence is None or fence.epoch == self._ignored_fence:
+            self._fenced_since = None
+            return None
+        if self._fenced_since is None:
+            self._fenced_since = time.monotonic()
+        if time.monotonic() - self._fenced_since > FENCE_HOLD_SECONDS:
+            _log.error("the fence of epoch %d was never opened: going on under the last route", fence.epoch)
+            self._ignored_fence = fence.epoch
+            self._fenced_since = None
+            return None
+        return fence.epoch
+
+    def _next_action(self) -> Callable[[], bool] | None:
+        """What the control thread has to do now, decided under the lock."""
+        if self._gate is Gate.CLOSED:
+            return lambda: False
+        if self._route is None:
+            return None
+        fence = self._fence_epoch()
+        stale = self._writer_epoch != self._route.epoch
+        if self._gate is Gate.OPEN and (fence is not None or stale or self._refused):
+            self._gate = Gate.CLOSING
+        if self._gate is Gate.CLOSING:
+            return self._quiesce
+        if self._gate is Gate.HELD and fence is not None and fence != self._acknowledged:
+            return self._quiesce
+        if self._gate is Gate.HELD and fence is None and self._held:
+            return self._reopen
+        return None
+
+    def _quiesce(self) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: self._in_flight == 0)
+            if self._gate is Gate.CLOSED:
+                return False
+            self._gate = Gate.HELD
+            fence = self._fence_epoch()
+            self._acknowledged = fence or 0
+        if fence is not None:
+            self._acknowledge(fence)
+        return True
+
+    def _reopen(self) -> bool:
+        route = self._route
+        if route is None:
+            return True
+        if self._refused and self._writer_epoch == route.epoch:
+            # Sealed, but no newer route was seen: the route is on its way, or the seal is undone.
+            with self._changed:
+                self._changed.wait_for(lambda: self._route is not route or self._gate is Gate.CLOSED, timeout=0.1)
+        old, self._writer = self._writer, None
+        if old is not None:
+            old.close()
+        writer = self._open_log(route.active).writer(self._client_id)
+        with self._changed:
+            if self._gate is Gate.CLOSED:
+                writer.close()
+                return False
+            self._writer, self._refused = writer, False
+            if self._route is None or self._route.epoch != route.epoch or self._fence_epoch() is not None:
+                self._writer_epoch = 0
+                return True
+            self._writer_epoch = route.epoch
+            self._active = route.active
+            self._gate = Gate.OPEN
+            while self._held and self._gate is Gate.OPEN and not self._refused:
+                self._send(self._held.popleft())
+            metrics.HELD.set(len(self._held))
+        return True
+
+    # -- sending
+
+    def _refuse_unfit(self, event: Event) -> None:
+        size = event.size()
+        if size > self._settings.max_event_bytes:
+            raise EventTooLarge(event.id, size, self._settings.max_event_bytes)
+        if event.topic not in self._settings.topics:
+            raise UnknownTopic(event.topic, self._settings.topics)
+
+    def _send(self, outgoing: _Outgoing) -> None:
+        """Hand one event to the writer; the lock is held."""
+        epoch, backend = self._writer_epoch, self._active
+        try:
+            if self._writer is None:
+                raise Fenced("no writer is open")
+            stored = self._writer.submit(outgoing.event.under(epoch))
+        except Fenced:
+            self._take_back(outgoing)
+            return
+        except EventBusError as error:
+            self._fail(outgoing, error)
+            return
+        self._in_flight += 1
+        stored.add_done_callback(lambda done: self._on_stored(outgoing, done, backend, epoch))
+
+    def _on_stored(self, outgoing: _Outgoing, done: Future[str], backend: str, epoch: int) -> None:
+        error = done.exception()
+        if isinstance(error, Fenced):
+            with self._changed:
+                self._in_flight -= 1
+                self._take_back(outgoing)
+                self._changed.notify_all()
+            return
+        with self._changed:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._changed.notify_all()
+        if error is not None:
+            self._fail(outgoing, error)
+            return
+        topic = outgoing.event.topic
+        self._room.release()
+        metrics.PUBLISHED.labels(topic, backend).inc()
+        metrics.PUBLISH_SECONDS.labels(topic).observe(time.monotonic() - outgoing.accepted)
+        outgoing.result.set_result(Receipt(outgoing.event.id, backend, done.result(), epoch))
+
+    def _take_back(self, outgoing: _Outgoing) -> None:
+        """Put an event that is definitely not stored back in its place; the lock is held."""
+        self._refused = True
+        place = 0
+        for waiting in self._held:
+            if waiting.number > outgoing.number:
+                break
+            place += 1
+        self._held.insert(place, outgoing)
+        self._changed.notify_all()
+
+    def _fail(self, outgoing: _Outgoing, error: BaseException) -> None:
+        self._room.release()
+        metrics.PUBLISH_FAILED.labels(outgoing.event.topic, error.__class__.__name__).inc()
+        outgoing.result.set_exception(error)

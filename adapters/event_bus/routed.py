@@ -1,0 +1,201 @@
+"""The event bus that services use: publishing and consuming across whatever the route says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+
+from adapters.event_bus.base import EventLog, LogSettings
+from adapters.event_bus.consumer import Consumer, member_name
+from adapters.event_bus.errors import PublishTimeout
+from adapters.event_bus.interface import EventBus, Handler, Receipt, Subscription
+from adapters.event_bus.publisher import Gate, Publisher
+from adapters.event_bus.view import RouteView
+from adapters.routes.base import AdapterRegistry, RouteError, RouteStore
+from contracts.envelope import DEFAULT_TYPE, Event
+from contracts.registry import RENEW_SECONDS
+from contracts.stages import Component
+
+_log = logging.getLogger(__name__)
+
+
+class _Subscription(Subscription):
+    def __init__(self, view: RouteView, consumers: dict[str, Consumer]) -> None:
+        self._view = view
+        self._consumers = consumers
+
+    def close(self, timeout: float = 10.0) -> None:
+        for consumer in self._consumers.values():
+            consumer.stop()
+        for consumer in self._consumers.values():
+            if not consumer.join(timeout):
+                _log.warning("a consumer did not end within %g s; its unacknowledged events are redelivered", timeout)
+
+    @property
+    def failure(self) -> BaseException | None:
+        return next((c.failure for c in self._consumers.values() if c.failure is not None), None)
+
+    def position(self, topic: str) -> int:
+        route = self._view.current
+        epochs = [segment.epoch for segment in route.chain(topic)] if route else []
+        epoch = self._consumers[topic].segment_epoch
+        return epochs.index(epoch) if epoch in epochs else 0
+
+
+class RoutedEventBus(EventBus):
+    """Follows the route of the event bus; switches without a restart.
+
+    `open_log` makes the backend of a name, once: instances are kept. With a `registry`, the bus
+    makes itself known as `name` and acknowledges fences; without one it cannot be fenced, which
+    is right only where nobody can switch it (EVENT_BUS_TYPE given).
+    """
+
+    def __init__(
+        self,
+        store: RouteStore,
+        open_log: Callable[[str], EventLog],
+        settings: LogSettings,
+        name: str,
+        registry: AdapterRegistry | None = None,
+    ) -> None:
+        self._name = name
+        self._settings = settings
+        self._make_log = open_log
+        self._logs: dict[str, EventLog] = {}
+        self._logs_lock = threading.Lock()
+        self._registry = registry
+        self._acknowledged = 0
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+        self._subscriptions: list[_Subscription] = []
+        self._view = RouteView(store, Component.EVENT_BUS)
+        self._publisher = Publisher(self._log_of, settings, name, self._acknowledge)
+        self._view.listen(self._publisher.on_route)
+        self._heartbeat = threading.Thread(target=self._announce, name="bus-heartbeat", daemon=True)
+        if registry is not None:
+            self._heartbeat.start()
+        self._view.start()
+
+    # -- publishing
+
+    def publish(
+        self, topic: str, key: str, payload: bytes, *, type: str = DEFAULT_TYPE, timeout: float | None = None
+    ) -> Receipt:
+        result = self.publish_future(topic, key, payload, type=type)
+        limit = self._settings.publish_timeout if timeout is None else timeout
+        try:
+            return result.result(limit)
+        except TimeoutError as error:
+            raise PublishTimeout(
+                f"the event for {topic!r} was not durable within {limit:g} s: it may or may not become so. "
+                "Publish the same event id again (publish_event) to be sure"
+            ) from error
+
+    def publish_event(self, event: Event) -> Future[Receipt]:
+        return self._publisher.publish(event)
+
+    def publish_future(self, topic: str, key: str, payload: bytes, *, type: str = DEFAULT_TYPE) -> Future[Receipt]:
+        return self._publisher.publish(Event.create(topic, key, payload, source=f"crossover/{self._name}", type=type))
+
+    def publish_async(self, topic: str, key: str, payload: bytes, *, type: str = DEFAULT_TYPE) -> Awaitable[Receipt]:
+        async def submit() -> Receipt:
+            # Back-pressure blocks, so it must not happen on the event loop.
+            accepted = await asyncio.to_thread(self.publish_future, topic, key, payload, type=type)
+            return await asyncio.wrap_future(accepted)
+
+        return submit()
+
+    # -- consuming
+
+    def subscribe(
+        self, topics: Sequence[str], group: str, handler: Handler, *, max_batch: int = 256, start: str = "earliest"
+    ) -> Subscription:
+        if start not in ("earliest", "latest"):
+            raise ValueError(f"start is {start!r}: a new group starts at 'earliest' or 'latest'")
+        member = member_name(self._name)
+        consumers = {
+            topic: Consumer(
+                self._view,
+                self._log_of,
+                topic,
+                group,
+                member,
+                handler,
+                self._set_aside,
+                max_batch=max_batch,
+                start=start,
+            )
+            for topic in topics
+        }
+        subscription = _Subscription(self._view, consumers)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def _set_aside(self, letter: Event) -> None:
+        self.publish_event(letter).result(self._settings.publish_timeout)
+
+    # -- life
+
+    def ready(self) -> str | None:
+        if self._closed.is_set():
+            return "the event bus is closed"
+        if self._view.current is None:
+            return "no route of the event bus was seen yet: the Transition has not run, or the API server is away"
+        for subscription in self._subscriptions:
+            if subscription.failure is not None:
+                return f"a subscription failed: {subscription.failure}"
+        return None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the route that is followed; 0 before the first."""
+        route = self._view.current
+        return route.epoch if route else 0
+
+    @property
+    def gate(self) -> Gate:
+        """The state of the publishing gate."""
+        return self._publisher.gate
+
+    def close(self, timeout: float = 10.0) -> None:
+        for subscription in self._subscriptions:
+            subscription.close(timeout)
+        self._publisher.close(timeout)
+        self._closed.set()
+        self._wake.set()
+        self._view.stop()
+        if self._registry is not None:
+            self._heartbeat.join(timeout)
+            self._registry.withdraw(Component.EVENT_BUS, self._name)
+        with self._logs_lock:
+            logs, self._logs = list(self._logs.values()), {}
+        for log in logs:
+            log.close()
+
+    def _log_of(self, backend: str) -> EventLog:
+        with self._logs_lock:
+            if backend not in self._logs:
+                self._logs[backend] = self._make_log(backend)
+            return self._logs[backend]
+
+    # -- the registry
+
+    def _acknowledge(self, epoch: int) -> None:
+        self._acknowledged = epoch
+        self._wake.set()
+
+    def _announce(self) -> None:
+        registry = self._registry
+        while registry is not None and not self._closed.is_set():
+            self._wake.clear()
+            pause = RENEW_SECONDS
+            try:
+                registry.announce(Component.EVENT_BUS, self._name, "bus", max(self._acknowledged, self.epoch))
+            except RouteError as error:
+                # Data goes on; a switch that needs our answer aborts by itself.
+                _log.warning("could not renew the adapter record: %s", error)
+                pause = 0.5
+            self._wake.wait(pause)

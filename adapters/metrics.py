@@ -1,0 +1,18 @@
+"""The metrics of the adapters. The one module that imports `prometheus_client` for them."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+PUBLISHED = Counter("crossover_bus_published_total", "Events durable, by topic and backend.", ["topic", "backend"])
+PUBLISH_FAILED = Counter("crossover_bus_publish_failed_total", "Events whose caller saw an error.", ["topic", "error"])
+PUBLISH_SECONDS = Histogram(
+    "crossover_bus_publish_seconds", "From publish to durable, holding included.", ["topic"], buckets=_BUCKETS
+)
+HELD = Gauge("crossover_bus_held_events", "Events held back by a fence.")
+CONSUMED = Counter("crossover_bus_consumed_total", "Events acknowledged.", ["topic", "group", "backend"])
+HANDLER_FAILED = Counter("crossover_bus_handler_failed_total", "Batches whose handler raised.", ["topic", "group"])
+DEAD_LETTERED = Counter("crossover_bus_dead_lettered_total", "Events set aside.", ["topic", "group"])
+EPOCH = Gauge("crossover_bus_epoch", "The route's epoch that this adapter follows.")
