@@ -92,7 +92,8 @@ HISTORY_LIMIT = 50
 
 
 class Route(_Record):
-    """The whole record. `epoch` grows by one with each change of the active backend."""
+    """The whole record. `epoch` grows by one with each fence, opened or undone, so that an
+    acknowledgement of an undone fence can never count for a later one."""
 
     version: int = 1
     component: Component

@@ -166,6 +166,10 @@ class EventLog(ABC):
         """Whether `position` is at or beyond `goal` in every partition of `goal`."""
 
     @abstractmethod
+    def after(self, entry: Stored) -> Cursor:
+        """The cursor right after `entry` in its partition, for `reached`."""
+
+    @abstractmethod
     def groups(self, topic: str) -> Sequence[GroupState]:
         """The consumer groups known at this backend for `topic`."""
 

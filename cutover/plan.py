@@ -1,0 +1,147 @@
+"""The plan of a component's journey: one table of transitions, and pure functions over it.
+
+A transition is a row: the steps that lead from a stage to its neighbour. A wanted stage further
+away is reached through all the rows between. Anything that is not in the table raises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from contracts.routes import Route
+from contracts.stages import Stage
+
+
+class Step(StrEnum):
+    """What a transition is made of, each named by what it achieves."""
+
+    PREFLIGHT = "preflight"
+    PREPARE = "prepare"
+    ESTABLISH = "establish"
+    START_MIRROR = "start_mirror"
+    BACKFILL = "backfill"
+    COMPARE = "compare"
+    PROVE_WAY_BACK = "prove_way_back"
+    FENCE = "fence"
+    SEAL = "seal"
+    DRAIN = "drain"
+    CHECK = "check"
+    OPEN = "open"
+    WATCH = "watch"
+    FINISH_GROUPS = "finish_groups"
+    RETIRE = "retire"
+    RECORD = "record"
+
+
+MEANINGS: dict[Step, str] = {
+    Step.PREFLIGHT: "both backends answer, rights and limits fit, every adapter is alive",
+    Step.PREPARE: "topics, functions and rights exist on the new backend",
+    Step.ESTABLISH: "the first route is written",
+    Step.START_MIRROR: "the mirror is told to copy",
+    Step.BACKFILL: "the retained history has been copied",
+    Step.COMPARE: "both logs hold the same events in the same order",
+    Step.PROVE_WAY_BACK: "the mirror of the way back can write",
+    Step.FENCE: "every live adapter holds its events and has acknowledged the next epoch",
+    Step.SEAL: "the backend that serves refuses writers and stands still",
+    Step.DRAIN: "the other backend has all that was acknowledged",
+    Step.CHECK: "the last comparison, inside the pause",
+    Step.OPEN: "the route names the other backend, in one write",
+    Step.WATCH: "post-checks under traffic; a failure switches back",
+    Step.FINISH_GROUPS: "every consumer group has finished what only the leaving backend serves",
+    Step.RETIRE: "the leaving backend is taken out of the route",
+    Step.RECORD: "the stage is recorded",
+}
+
+_SWITCH = (
+    Step.PREFLIGHT,
+    Step.COMPARE,
+    Step.PROVE_WAY_BACK,
+    Step.FENCE,
+    Step.SEAL,
+    Step.DRAIN,
+    Step.CHECK,
+    Step.OPEN,
+    Step.WATCH,
+)
+_JOIN = (Step.PREFLIGHT, Step.PREPARE, Step.START_MIRROR, Step.BACKFILL, Step.COMPARE, Step.RECORD)
+_LEAVE = (Step.PREFLIGHT, Step.FINISH_GROUPS, Step.RETIRE)
+
+TRANSITIONS: dict[tuple[Stage | None, Stage], tuple[Step, ...]] = {
+    (None, Stage.MVP): (Step.PREFLIGHT, Step.ESTABLISH),
+    (None, Stage.SHADOW): (Step.PREFLIGHT, Step.ESTABLISH),
+    (None, Stage.SCALE): (Step.PREFLIGHT, Step.ESTABLISH),
+    (None, Stage.COMPLETE): (Step.PREFLIGHT, Step.ESTABLISH),
+    (Stage.MVP, Stage.SHADOW): _JOIN,
+    (Stage.SHADOW, Stage.SCALE): _SWITCH,
+    (Stage.SCALE, Stage.SHADOW): _SWITCH,
+    (Stage.SCALE, Stage.COMPLETE): _LEAVE,
+    (Stage.SHADOW, Stage.MVP): _LEAVE,
+    (Stage.COMPLETE, Stage.SCALE): _JOIN,
+}
+
+_LINE = (Stage.MVP, Stage.SHADOW, Stage.SCALE, Stage.COMPLETE)
+
+
+class ImpossiblePlan(Exception):
+    """A journey that the table does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row of the table, as part of a plan."""
+
+    origin: Stage | None
+    goal: Stage
+    steps: tuple[Step, ...]
+
+    @property
+    def switches(self) -> bool:
+        """Whether it changes the backend that serves."""
+        return Step.OPEN in self.steps
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to happen: first `undo` of a switch that was cut off, or `resume_watch` of one that
+    was opened and not confirmed, then the transitions in order."""
+
+    undo: bool
+    resume_watch: bool
+    transitions: tuple[Transition, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has to be done."""
+        return not (self.undo or self.resume_watch or self.transitions)
+
+
+def path(origin: Stage | None, goal: Stage) -> tuple[Transition, ...]:
+    """The transitions from `origin` to `goal`, neighbour by neighbour. Raises ImpossiblePlan."""
+    if origin == goal:
+        return ()
+    if origin is None:
+        return (_row(None, goal),)
+    here, there = _LINE.index(origin), _LINE.index(goal)
+    step = 1 if there > here else -1
+    stops = [_LINE[i] for i in range(here, there + step, step)]
+    return tuple(_row(a, b) for a, b in zip(stops, stops[1:], strict=False))
+
+
+def _row(origin: Stage | None, goal: Stage) -> Transition:
+    try:
+        return Transition(origin, goal, TRANSITIONS[origin, goal])
+    except KeyError:
+        raise ImpossiblePlan(f"there is no transition from {origin} to {goal}") from None
+
+
+def plan(route: Route | None, wanted: Stage) -> Plan:
+    """What leads from the recorded `route` (None: nothing was ever written) to `wanted`.
+
+    OPEN is the one write that changes who serves, so a route with a fence was cut off before it
+    and is undone; a route whose progress says WATCH was cut off after it and is watched to the end.
+    """
+    if route is None:
+        return Plan(False, False, path(None, wanted))
+    watching = route.progress is not None and route.progress.step == Step.WATCH
+    return Plan(route.fence is not None, watching, path(route.stage, wanted))
