@@ -1,0 +1,1 @@
+"""The reference workload: services that only know the adapters and the contracts."""
