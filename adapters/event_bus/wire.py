@@ -1,0 +1,77 @@
+"""Between an `Event` and what a backend stores: headers and payload; and between positions as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapters.event_bus.base import ORIGIN_HEADER, LogSettings, Stored
+from adapters.event_bus.errors import EventTooLarge, UnknownTopic
+from contracts.envelope import Event, MalformedEvent, parse_event
+from contracts.names import all_topics
+from contracts.routes import Cursor
+
+
+def admit(settings: LogSettings, event: Event) -> int:
+    """The size of `event` in bytes, where it may be sent.
+
+    Raises UnknownTopic or EventTooLarge.
+    """
+    topics = all_topics(settings.topics)
+    if event.topic not in topics:
+        raise UnknownTopic(event.topic, topics)
+    size = event.size()
+    if size > settings.max_event_bytes:
+        raise EventTooLarge(event.id, size, settings.max_event_bytes)
+    return size
+
+
+def decode(
+    topic: str,
+    partition: int,
+    position: str,
+    headers: Mapping[str, bytes],
+    payload: bytes,
+    *,
+    delivery_count: int = 1,
+    handle: object = None,
+) -> Stored:
+    """What is stored at `position`, as callers see it. Never raises: what cannot be parsed has event=None."""
+    origin = headers.get(ORIGIN_HEADER)
+    event, error = None, ""
+    try:
+        event = parse_event(topic, headers, payload)
+    except MalformedEvent as malformed:
+        error = str(malformed)
+    return Stored(
+        event=event,
+        partition=partition,
+        position=position,
+        origin=None if origin is None else origin.decode(errors="replace"),
+        raw=payload,
+        error=error,
+        delivery_count=delivery_count,
+        handle=handle,
+    )
+
+
+def encode_copy(entry: Stored, source: str) -> tuple[dict[str, bytes], str | None, bytes]:
+    """Headers, key and payload with which `entry` of the log `source` is copied into another.
+
+    What could not be parsed is copied as it lies, without a key, and cannot be parsed there either.
+    """
+    origin = {ORIGIN_HEADER: source.encode()}
+    if entry.event is None:
+        return origin, None, entry.raw
+    return entry.event.headers() | origin, entry.event.key, entry.event.payload
+
+
+def order(position: str) -> tuple[int, int]:
+    """A position as something that compares: offsets (`42`) and stream ids (`1690000000000-3`) alike."""
+    major, _, minor = position.partition("-")
+    return int(major), int(minor or 0)
+
+
+def reached(position: Cursor, goal: Cursor) -> bool:
+    """Whether `position` is at or beyond `goal` in every partition of `goal`; a partition that
+    `position` does not name stands at its very beginning."""
+    return all(order(position.get(partition, "0")) >= order(place) for partition, place in goal.items())
