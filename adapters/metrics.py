@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
@@ -16,3 +16,9 @@ CONSUMED = Counter("crossover_bus_consumed_total", "Events acknowledged.", ["top
 HANDLER_FAILED = Counter("crossover_bus_handler_failed_total", "Batches whose handler raised.", ["topic", "group"])
 DEAD_LETTERED = Counter("crossover_bus_dead_lettered_total", "Events set aside.", ["topic", "group"])
 EPOCH = Gauge("crossover_bus_epoch", "The route's epoch that this adapter follows.")
+MIRRORED = Counter("crossover_bus_mirrored_total", "Events copied by the mirror.", ["topic", "source"])
+
+
+def serve(port: int) -> None:
+    """Serve the metrics over HTTP on `port`, on a thread of its own."""
+    start_http_server(port)

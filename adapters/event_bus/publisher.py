@@ -27,6 +27,7 @@ from adapters.event_bus.base import EventLog, LogSettings, LogWriter
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, EventTooLarge, Fenced, UnknownTopic
 from adapters.event_bus.interface import Receipt
 from contracts.envelope import Event
+from contracts.names import all_topics
 from contracts.routes import Route
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Publisher:
     ) -> None:
         self._open_log = open_log
         self._settings = settings
+        self._topics = all_topics(settings.topics)
         self._client_id = client_id
         self._acknowledge = acknowledge
         self._changed = threading.Condition()
@@ -247,8 +249,8 @@ class Publisher:
         size = event.size()
         if size > self._settings.max_event_bytes:
             raise EventTooLarge(event.id, size, self._settings.max_event_bytes)
-        if event.topic not in self._settings.topics:
-            raise UnknownTopic(event.topic, self._settings.topics)
+        if event.topic not in self._topics:
+            raise UnknownTopic(event.topic, self._topics)
 
     def _send(self, outgoing: _Outgoing) -> None:
         """Hand one event to the writer; the lock is held."""

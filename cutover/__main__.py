@@ -1,0 +1,97 @@
+"""`python -m cutover`: what a Transition Job runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import Annotated
+
+import typer
+
+from adapters.event_bus.backends import open_log
+from adapters.event_bus.factory import settings_from_env
+from adapters.routes.kubernetes import KubernetesLock, KubernetesRegistry, KubernetesRouteStore, connect
+from contracts import names
+from contracts.stages import Component, Stage, backend_of, deployed_backends, Side
+from cutover.context import Context
+from cutover.event_bus import EventBusSteps
+from cutover.plan import MEANINGS, plan
+from cutover.reporting import as_json, leave_termination_message, summary
+from cutover.run import Runner
+from cutover.timing import Timing
+
+EXIT_REACHED, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
+
+
+def say(line: str) -> None:
+    """One line for people, at once: `pulumi up` streams the Job's output."""
+    print(line, flush=True)
+
+
+def main(
+    component: Annotated[Component, typer.Option(help="The component to move.")],
+    stage: Annotated[Stage, typer.Option(help="The stage to bring it to.")],
+    preview: Annotated[bool, typer.Option(help="List the steps from the live route; change nothing.")] = False,
+    watch_seconds: Annotated[float, typer.Option(help="How long post-checks run after a switch.", min=0)] = 10.0,
+) -> None:
+    """Bring COMPONENT to STAGE, or leave traffic where it is and say why."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    if component is not Component.EVENT_BUS:
+        say(f"{component.value} cannot be moved by this release: only event_bus can. It stays at mvp")
+        raise SystemExit(EXIT_REACHED if stage is Stage.MVP else EXIT_REFUSED)
+    namespace = os.environ.get(names.ENV_NAMESPACE, names.NAMESPACE)
+    api = connect()
+    store = KubernetesRouteStore(namespace, api)
+    if preview:
+        _preview(store, component, stage)
+        return
+    context = Context(
+        component=component,
+        store=store,
+        registry=KubernetesRegistry(namespace, api),
+        lock=KubernetesLock(namespace, api),
+        timing=Timing(watch=watch_seconds),
+        holder=os.environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
+        say=say,
+    )
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: context.stopped.set())
+    settings = settings_from_env()
+    route = store.read(component).route
+    backends = deployed_backends(component, stage) | ({route.active} if route else set())
+    if route is not None and len(route.chains) and (route.mirror is not None or stage is not route.stage):
+        backends |= {backend_of(component, side) for side in Side}
+    steps = EventBusSteps(
+        context,
+        {name: open_log(name, settings, os.environ) for name in sorted(backends)},
+        names.all_topics(settings.topics),
+    )
+    try:
+        outcome = Runner(context, steps, stage).run()
+    finally:
+        steps.close()
+    say(summary(component, outcome))
+    say(as_json(component, outcome))
+    leave_termination_message(summary(component, outcome))
+    sys.exit(EXIT_REACHED if outcome.reached else EXIT_FAILED)
+
+
+def _preview(store: KubernetesRouteStore, component: Component, stage: Stage) -> None:
+    todo = plan(store.read(component).route, stage)
+    if todo.empty:
+        say(f"{component.value} is at {stage.value}: nothing to do")
+    if todo.undo:
+        say("undo a switch that was cut off before it opened")
+    if todo.resume_watch:
+        say("watch a switch to its end that was cut off while it was watched")
+    for transition in todo.transitions:
+        say(f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}")
+        for step in transition.steps:
+            say(f"  {step.value:<16} {MEANINGS[step]}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,92 @@
+"""What every step of a transition works with."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from adapters.routes.base import AdapterRegistry, RouteStore, SwitchLock, Versioned
+from contracts.routes import Route
+from contracts.stages import Component
+from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
+from cutover.timing import Timing
+
+
+def utc_now() -> str:
+    """RFC 3339 UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(slots=True)
+class Context:
+    """One run of a cutover. `say` takes a line for people; `holder` names this run in locks."""
+
+    component: Component
+    store: RouteStore
+    registry: AdapterRegistry
+    lock: SwitchLock
+    timing: Timing
+    holder: str
+    say: Callable[[str], None]
+    stopped: threading.Event = field(default_factory=threading.Event)
+    lost_lock: threading.Event = field(default_factory=threading.Event)
+    seen: Versioned = field(default_factory=lambda: Versioned(None, ""))
+
+    @property
+    def route(self) -> Route:
+        """The route as last read or written by this run."""
+        if self.seen.route is None:
+            raise CouldNotCheck("there is no route yet", "This is a defect: ESTABLISH must come first")
+        return self.seen.route
+
+    def read(self) -> Route | None:
+        """Read the route anew."""
+        self.seen = self.store.read(self.component)
+        return self.seen.route
+
+    def write(self, route: Route) -> None:
+        """Write the route by compare-and-set against what this run saw last.
+
+        Raises RouteConflict, and CouldNotCheck where the lock was lost: then somebody else switches.
+        """
+        if self.lost_lock.is_set():
+            raise CouldNotCheck("this run lost the switch lock", "Run pulumi up again once the other switch ended")
+        self.seen = self.store.write(route, self.seen.version)
+
+    def check_stop(self) -> None:
+        """Raise Interrupted where this run was asked to stop or lost its lock."""
+        if self.stopped.is_set():
+            raise Interrupted("asked to stop", "Run pulumi up again to resume")
+        if self.lost_lock.is_set():
+            raise Interrupted("the switch lock was lost to another run", "See crossover status")
+
+    def until(
+        self,
+        reached: Callable[[], bool],
+        seconds: float,
+        failure: Callable[[], CutoverError],
+        *,
+        every: float = 0.02,
+        note: Callable[[], str] | None = None,
+    ) -> None:
+        """Ask `reached` every `every` s until it holds; raise `failure()` after `seconds`.
+
+        `note` gives a line of progress, said every 5 s.
+        """
+        deadline = time.monotonic() + seconds
+        next_note = time.monotonic() + 5
+        while not reached():
+            self.check_stop()
+            now = time.monotonic()
+            if now > deadline:
+                raise failure()
+            if note is not None and now > next_note:
+                self.say("  " + note())
+                next_note = now + 5
+            self.stopped.wait(every)
+
+
+__all__ = ["Context", "CouldNotCheck", "CutoverError", "Interrupted", "StepFailed", "utc_now"]

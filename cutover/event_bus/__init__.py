@@ -1,0 +1,50 @@
+"""The effects of the event bus's transitions, one method a step of cutover/plan.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from adapters.event_bus.base import EventLog
+from cutover.context import Context
+from cutover.event_bus.joining import Joining
+from cutover.event_bus.leaving import Leaving
+from cutover.event_bus.switching import Switching
+from cutover.event_bus.work import BusWork
+from cutover.plan import Step, Transition
+
+StepMethod = Callable[[Transition], str]
+"""Does one step; returns a line that says what was found. Raises what cutover/errors.py draws."""
+
+
+class EventBusSteps:
+    """All steps of one run, over shared state."""
+
+    def __init__(self, context: Context, logs: Mapping[str, EventLog], topics: tuple[str, ...]) -> None:
+        self._work = BusWork(context, logs, topics)
+        joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
+        self.undo = switching.undo
+        self.steps: dict[Step, StepMethod] = {
+            Step.PREFLIGHT: joining.preflight,
+            Step.PREPARE: joining.prepare,
+            Step.ESTABLISH: joining.establish,
+            Step.START_MIRROR: joining.start_mirror,
+            Step.BACKFILL: joining.backfill,
+            Step.COMPARE: self._work.compare,
+            Step.PROVE_WAY_BACK: joining.prove_way_back,
+            Step.FENCE: switching.fence,
+            Step.SEAL: switching.seal,
+            Step.DRAIN: switching.drain,
+            Step.CHECK: switching.check,
+            Step.OPEN: switching.open,
+            Step.WATCH: switching.watch,
+            Step.FINISH_GROUPS: leaving.finish_groups,
+            Step.RETIRE: leaving.retire,
+            Step.RECORD: joining.record,
+        }
+
+    def close(self) -> None:
+        """Give up connections."""
+        self._work.close()
+
+
+__all__ = ["EventBusSteps", "StepMethod"]

@@ -1,0 +1,132 @@
+"""Before a switch: preflight, the first route, and bringing the other backend into step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from adapters.event_bus.errors import EventBusError
+from contracts.registry import PROTOCOL_VERSION
+from contracts.routes import Route, Segment
+from contracts.stages import STAGE_TABLE, deployed_backends, serving_backend
+from cutover.context import CouldNotCheck, CutoverError, StepFailed
+from cutover.event_bus.work import COMPONENT, BusWork, other
+from cutover.plan import Transition
+
+_ANSWER_SECONDS = 60.0
+
+
+class Joining:
+    """The steps that bring a backend into step with the one that serves."""
+
+    def __init__(self, work: BusWork) -> None:
+        self._w = work
+        self._c = work.context
+
+    def preflight(self, transition: Transition) -> str:
+        """Every backend that the transition needs answers, with fitting limits; adapters are alive."""
+        needed = deployed_backends(COMPONENT, transition.goal)
+        if transition.origin is not None:
+            needed |= {self._c.route.active}
+        facts = []
+        for name in sorted(needed):
+            try:
+                self._c.until(self._answers(name), 60.0, lambda name=name: self._silent(name), every=0.5)  # type: ignore[misc]
+                described = self._w.logs[name].describe()
+            except EventBusError as error:
+                raise CouldNotCheck(
+                    f"{name} does not serve: {error}", f"See kubectl logs -l app=event-bus-{name}"
+                ) from error
+            facts.append(
+                f"{name} {described.get('version', '?')} ({described.get('durability', 'durability unknown')})"
+            )
+        self._refuse_unfit_adapters()
+        return ", ".join(facts)
+
+    def _answers(self, name: str) -> Callable[[], bool]:
+        def probe() -> bool:
+            try:
+                self._w.logs[name].describe()
+            except EventBusError:
+                return False
+            return True
+
+        return probe
+
+    def _silent(self, name: str) -> CutoverError:
+        try:
+            self._w.logs[name].describe()
+        except EventBusError as error:
+            return CouldNotCheck(
+                f"{name} did not answer within 60 s: {error}", f"See kubectl describe pods -l app=event-bus-{name}"
+            )
+        return CouldNotCheck(f"{name} answered only after 60 s", "Run pulumi up again")
+
+    def _refuse_unfit_adapters(self) -> None:
+        unfit = [
+            f"{r.name} (protocol {r.protocol_version})"
+            for r in self._c.registry.records(COMPONENT)
+            if r.live and r.protocol_version != PROTOCOL_VERSION
+        ]
+        if unfit:
+            raise StepFailed(
+                f"adapters of another protocol than {PROTOCOL_VERSION} are live: {', '.join(unfit)}",
+                "They could not be fenced. Roll their images to this version first",
+            )
+
+    def prepare(self, transition: Transition) -> str:
+        """Topics, functions and rights of the backend that joins; it stays sealed to writers."""
+        passive = self._w.passive
+        passive.ensure()
+        for topic in self._w.topics:
+            passive.seal(topic, self._c.route.epoch + 1)
+        return f"{len(self._w.topics)} topics on {passive.name}, sealed to all but the mirror"
+
+    def establish(self, transition: Transition) -> str:
+        """Write the first route, at the wanted stage."""
+        stage = transition.goal
+        active = serving_backend(COMPONENT, stage)
+        for name in sorted(deployed_backends(COMPONENT, stage)):
+            self._w.logs[name].ensure()
+        chains = {
+            topic: (Segment(backend=active, epoch=1, start=dict(self._w.logs[active].beginning(topic))),)
+            for topic in self._w.topics
+        }
+        route = Route(component=COMPONENT, stage=stage, active=active, epoch=1, chains=chains)
+        if STAGE_TABLE[stage].follows is not None:
+            route = route.model_copy(update={"mirror": self._w.mirror_from(route, active)})
+            for topic in self._w.topics:
+                self._w.logs[other(active)].seal(topic, 2)
+        self._c.write(route)
+        return f"{active} serves {len(self._w.topics)} topics"
+
+    def start_mirror(self, transition: Transition) -> str:
+        """Tell the mirror to copy from the serving backend; kept where it already does."""
+        route = self._c.route
+        if route.mirror is None:
+            route = route.model_copy(update={"mirror": self._w.mirror_from(route, route.active)})
+            self._c.write(route)
+        return f"{route.active} is copied to {other(route.active)}"
+
+    def backfill(self, transition: Transition) -> str:
+        """Wait until all that is retained has been copied."""
+        began = time.monotonic()
+        for topic in self._w.topics:
+            self._w.await_copied(topic, self._w.active.end(topic), self._c.timing.backfill)
+        return f"history copied in {time.monotonic() - began:.1f} s"
+
+    def prove_way_back(self, transition: Transition) -> str:
+        """Take a copying session of the way back, before anything depends on it."""
+        source, target = self._w.passive, self._w.active
+        for topic in self._w.topics:
+            copier = target.copier(topic, source.name)
+            try:
+                copier.copy([], source.end(topic))
+            finally:
+                copier.close()
+        return f"{target.name} takes copies from {source.name}"
+
+    def record(self, transition: Transition) -> str:
+        """Write the stage that was reached."""
+        self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None}))
+        return transition.goal.value

@@ -1,0 +1,208 @@
+"""Runs a plan: takes the lock, does the steps, undoes or reverses what fails, and says so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from adapters.event_bus.errors import EventBusError
+from adapters.routes.base import LockHeld, RouteError
+from contracts.registry import RENEW_SECONDS
+from contracts.routes import HistoryEntry, Progress, Route
+from contracts.stages import Stage
+from cutover.context import Context, utc_now
+from cutover.errors import CouldNotCheck, CutoverError, Interrupted
+from cutover.event_bus import StepMethod
+from cutover.plan import Plan, Step, Transition, path, plan
+from validation.log_comparison import ComparisonStopped
+
+HOLDS = "holds"
+
+
+class Steps(Protocol):
+    """The effects of one component."""
+
+    steps: Mapping[Step, StepMethod]
+
+    def undo(self) -> str:
+        """Let go of a fence that was not opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step that was done. `outcome` is `holds` or a verdict of cutover/errors.py."""
+
+    transition: str
+    step: str
+    outcome: str
+    detail: str
+    seconds: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to. `stage` is the stage that the route records at its end."""
+
+    wanted: Stage
+    stage: Stage | None = None
+    verdict: str = HOLDS
+    message: str = ""
+    records: list[StepRecord] = field(default_factory=list)
+
+    @property
+    def reached(self) -> bool:
+        """Whether the wanted stage holds."""
+        return self.verdict == HOLDS and self.stage == self.wanted
+
+
+class Runner:
+    """One run of a Transition Job."""
+
+    def __init__(self, context: Context, steps: Steps, wanted: Stage) -> None:
+        self._c = context
+        self._steps = steps
+        self._outcome = Outcome(wanted)
+
+    def run(self) -> Outcome:
+        """Bring the component to the wanted stage, or leave traffic where it is and say why.
+
+        Raises nothing that a cutover can explain: errors become the outcome.
+        """
+        outcome = self._outcome
+        try:
+            self._c.lock.acquire(self._c.component, self._c.holder, self._c.timing.lock_wait)
+        except (LockHeld, RouteError) as error:
+            outcome.verdict, outcome.message = CouldNotCheck.verdict, str(error)
+            return outcome
+        ended = threading.Event()
+        keeper = threading.Thread(target=self._keep_lock, args=(ended,), name="switch-lock", daemon=True)
+        keeper.start()
+        try:
+            self._follow(plan(self._c.read(), outcome.wanted))
+        except (CutoverError, RouteError, EventBusError, ComparisonStopped) as error:
+            outcome.verdict = error.verdict if isinstance(error, CutoverError) else CouldNotCheck.verdict
+            outcome.message = str(error)
+        finally:
+            ended.set()
+            keeper.join()
+            self._c.lock.release(self._c.component, self._c.holder)
+        outcome.stage = self._c.seen.route.stage if self._c.seen.route else None
+        return outcome
+
+    def _keep_lock(self, ended: threading.Event) -> None:
+        while not ended.wait(RENEW_SECONDS):
+            try:
+                self._c.lock.renew(self._c.component, self._c.holder)
+            except LockHeld:
+                self._c.lost_lock.set()
+                return
+            except RouteError as error:
+                self._c.say(f"  could not renew the switch lock: {error}")
+
+    def _follow(self, todo: Plan) -> None:
+        if todo.empty:
+            self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
+            return
+        if todo.undo:
+            self._c.say("an earlier switch was cut off before it opened: undoing it")
+            self._c.say(f"  {self._steps.undo()}")
+        if todo.resume_watch:
+            self._c.say("an earlier switch was cut off while it was watched: watching it to the end")
+            self._transition(self._watched_again())
+        for transition in path(self._c.route.stage if self._c.seen.route else None, self._outcome.wanted):
+            self._transition(transition)
+
+    def _watched_again(self) -> Transition:
+        progress = self._c.route.progress
+        origin = progress.from_stage if progress else None
+        return Transition(origin, self._c.route.stage, (Step.WATCH,))
+
+    def _transition(self, transition: Transition) -> None:
+        name = f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}"
+        self._c.say(f"{self._c.component.value}: {name}")
+        began = time.monotonic()
+        opened = Step.OPEN not in transition.steps
+        try:
+            for step in transition.steps:
+                self._step(name, transition, step)
+                opened = opened or step is Step.OPEN
+        except Exception as error:
+            self._recover(transition, error, opened and Step.WATCH in transition.steps, time.monotonic() - began)
+            raise
+        self._remember(transition, HOLDS, "", time.monotonic() - began)
+
+    def _step(self, name: str, transition: Transition, step: Step) -> None:
+        self._c.check_stop()
+        began = time.monotonic()
+        outcome, detail = "error", ""
+        try:
+            detail = self._steps.steps[step](transition)
+            outcome = HOLDS
+        except CutoverError as error:
+            outcome, detail = error.verdict, str(error)
+            raise
+        except (EventBusError, RouteError, ComparisonStopped) as error:
+            outcome, detail = CouldNotCheck.verdict, str(error)
+            raise
+        finally:
+            seconds = time.monotonic() - began
+            self._outcome.records.append(StepRecord(name, step.value, outcome, detail, seconds))
+            self._c.say(f"  {step.value:<16} {outcome:<10} {seconds:7.3f} s  {detail}")
+
+    def _recover(self, transition: Transition, error: Exception, opened: bool, seconds: float) -> None:
+        """Put traffic where it is safe: undo before the opening, switch back after it."""
+        if opened:
+            if isinstance(error, Interrupted):
+                self._c.say("  stopped while watching: the new side serves; pulumi up again watches to the end")
+                return
+            self._switch_back(transition)
+            return
+        route = self._c.read()
+        if route is not None and route.fence is not None:
+            self._c.say(f"  undone: {self._steps.undo()}")
+        self._remember(transition, "undone", str(error), seconds)
+
+    def _switch_back(self, transition: Transition) -> None:
+        if transition.origin is None:
+            return
+        self._c.say(f"  post-checks failed: switching back to {transition.origin.value}")
+        self._c.write(self._c.route.model_copy(update={"progress": None}))
+        back = path(transition.goal, transition.origin)[0]
+        name = f"{transition.goal.value} -> {transition.origin.value} (back)"
+        began = time.monotonic()
+        try:
+            for step in back.steps:
+                self._step(name, back, step)
+        except Exception as error:
+            route = self._c.read()
+            if route is not None and route.fence is not None:
+                self._c.say(f"  undone: {self._steps.undo()}")
+            self._remember(back, "failed", str(error), time.monotonic() - began)
+            raise
+        self._remember(back, "switched back", "post-checks failed", time.monotonic() - began)
+
+    def _remember(self, transition: Transition, outcome: str, detail: str, seconds: float) -> None:
+        route = self._c.seen.route
+        if route is None:
+            return
+        entry = HistoryEntry(
+            at=utc_now(),
+            from_stage=transition.origin,
+            to_stage=transition.goal,
+            epoch=route.epoch,
+            outcome=outcome,
+            detail=detail[:500],
+            seconds=round(seconds, 3),
+        )
+        self._c.write(_settled(route).with_history(entry))
+
+
+def _settled(route: Route) -> Route:
+    """The route without progress of steps that left nothing to resume."""
+    progress: Progress | None = route.progress
+    if progress is not None and progress.step != Step.WATCH:
+        return route.model_copy(update={"progress": None})
+    return route
