@@ -17,6 +17,8 @@ class Timing:
     drain: float = 10.0
     backfill: float = 900.0
     watch: float = 10.0
+    watch_pace: float = 0.5
+    answer: float = 60.0
     finish_groups: float = 300.0
     lock_wait: float = 25.0
     mirror_lag: float = 10.0

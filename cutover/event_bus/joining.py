@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from adapters.event_bus.errors import EventBusError
 from contracts.registry import PROTOCOL_VERSION
 from contracts.routes import Route, Segment
 from contracts.stages import STAGE_TABLE, deployed_backends, serving_backend
-from cutover.context import CouldNotCheck, CutoverError, StepFailed
+from cutover.context import CouldNotCheck, StepFailed
 from cutover.event_bus.work import COMPONENT, BusWork, other
 from cutover.plan import Transition
-
-_ANSWER_SECONDS = 60.0
 
 
 class Joining:
@@ -30,37 +28,37 @@ class Joining:
             needed |= {self._c.route.active}
         facts = []
         for name in sorted(needed):
-            try:
-                self._c.until(self._answers(name), 60.0, lambda name=name: self._silent(name), every=0.5)  # type: ignore[misc]
-                described = self._w.logs[name].describe()
-            except EventBusError as error:
-                raise CouldNotCheck(
-                    f"{name} does not serve: {error}", f"See kubectl logs -l app=event-bus-{name}"
-                ) from error
+            described = self._describe(name)
             facts.append(
                 f"{name} {described.get('version', '?')} ({described.get('durability', 'durability unknown')})"
             )
         self._refuse_unfit_adapters()
         return ", ".join(facts)
 
-    def _answers(self, name: str) -> Callable[[], bool]:
-        def probe() -> bool:
+    def _describe(self, name: str) -> Mapping[str, str]:
+        """What `name` says of itself, once it answers."""
+        found: list[Mapping[str, str]] = []
+        last: list[EventBusError] = []
+
+        def answered() -> bool:
             try:
-                self._w.logs[name].describe()
-            except EventBusError:
-                return False
-            return True
+                found.append(self._w.logs[name].describe())
+            except EventBusError as error:
+                last.append(error)
+            return bool(found)
 
-        return probe
-
-    def _silent(self, name: str) -> CutoverError:
-        try:
-            self._w.logs[name].describe()
-        except EventBusError as error:
-            return CouldNotCheck(
-                f"{name} did not answer within 60 s: {error}", f"See kubectl describe pods -l app=event-bus-{name}"
-            )
-        return CouldNotCheck(f"{name} answered only after 60 s", "Run pulumi up again")
+        seconds = self._c.timing.answer
+        self._c.until(
+            answered,
+            seconds,
+            lambda: CouldNotCheck(
+                f"{name} did not answer within {seconds:g} s: {last[-1]}",
+                f"See kubectl describe pods -l app=event-bus-{name}",
+            ),
+            every=0.5,
+            note=lambda: f"{name} does not answer yet: {last[-1]}",
+        )
+        return found[0]
 
     def _refuse_unfit_adapters(self) -> None:
         unfit = [

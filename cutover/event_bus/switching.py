@@ -153,7 +153,7 @@ class Switching:
             self._old_side_stands_still()
             rounds += 1
             self._c.check_stop()
-            self._c.stopped.wait(0.5)  # the pace of the checks
+            self._c.stopped.wait(self._c.timing.watch_pace)  # the pace of the checks
         self._all_followed()
         route = self._c.route
         self._c.write(route.model_copy(update={"progress": None}))

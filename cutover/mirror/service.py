@@ -7,21 +7,14 @@ for the target keeps, in one atomic step with the copies, how far they come.
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 from collections.abc import Callable
 
 from adapters import metrics
-from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog, LogCopier, LogTail, Stored
 from adapters.event_bus.errors import EventBusError, Fenced
-from adapters.event_bus.factory import settings_from_env
 from adapters.event_bus.view import RouteView
-from adapters.routes.kubernetes import KubernetesRouteStore
-from contracts import names
 from contracts.routes import Cursor, Mirror, Route
-from contracts.stages import Component
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +74,7 @@ class TopicMirror:
             start = starting_point(self._source, self._target.copied(self._topic, self._source.name), self._start)
             tail = self._source.tail(self._topic, start)
             try:
+                copier.copy([], start)  # says that copying began, also where there is nothing yet
                 self._follow(tail, copier, start)
             finally:
                 tail.close()
@@ -140,19 +134,3 @@ class MirrorService:
         for log in self._logs:
             log.close()
         self._running, self._logs = [], []
-
-
-def main() -> None:
-    """`python -m cutover.mirror`: mirror until told to stop, serving metrics."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = settings_from_env()
-    view = RouteView(KubernetesRouteStore(os.environ.get(names.ENV_NAMESPACE, names.NAMESPACE)), Component.EVENT_BUS)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: view.stop())
-    metrics.serve(names.METRICS_PORT)
-    view.start()
-    MirrorService(view, lambda backend: open_log(backend, settings, os.environ)).run()
-
-
-if __name__ == "__main__":
-    main()

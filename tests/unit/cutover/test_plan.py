@@ -1,0 +1,89 @@
+"""The plan is a table; these tests read all of it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.routes import Fence, Progress, Route, Segment
+from contracts.stages import BACKENDS, STAGE_TABLE, Component, Stage, serving_backend
+from cutover.plan import MEANINGS, TRANSITIONS, ImpossiblePlan, Plan, Step, path, plan
+
+stages = st.sampled_from(Stage)
+
+
+def _route(stage: Stage, *, fence: bool = False, watching: bool = False) -> Route:
+    active = serving_backend(Component.EVENT_BUS, stage)
+    return Route(
+        component=Component.EVENT_BUS,
+        stage=stage,
+        active=active,
+        epoch=3,
+        fence=Fence(epoch=4, since="2026-01-01T00:00:00Z", holder="run-1") if fence else None,
+        chains={"t": (Segment(backend=active, epoch=3, start={"0": "0"}),)},
+        progress=Progress(from_stage=None, to_stage=stage, step=Step.WATCH, since="2026-01-01T00:00:00Z")
+        if watching
+        else None,
+    )
+
+
+@given(origin=stages | st.none(), goal=stages)
+def test_every_stage_is_reached_from_every_other_neighbour_by_neighbour(origin: Stage | None, goal: Stage) -> None:
+    found = path(origin, goal)
+    at = origin
+    for transition in found:
+        assert transition.origin == at
+        assert transition.steps == TRANSITIONS[transition.origin, transition.goal]
+        at = transition.goal
+    assert at == goal
+    assert (found == ()) == (origin == goal)
+
+
+@given(stage=stages, wanted=stages)
+def test_the_plan_is_a_function_of_record_and_wish(stage: Stage, wanted: Stage) -> None:
+    assert plan(_route(stage), wanted) == Plan(False, False, path(stage, wanted))
+    assert plan(_route(stage), wanted).empty == (stage is wanted)
+
+
+@given(stage=stages, wanted=stages)
+def test_what_was_cut_off_is_never_passed_over(stage: Stage, wanted: Stage) -> None:
+    assert plan(_route(stage, fence=True), wanted).undo
+    assert not plan(_route(stage, fence=True), wanted).empty
+    assert plan(_route(stage, watching=True), wanted).resume_watch
+    assert not plan(_route(stage, watching=True), wanted).empty
+
+
+def test_a_transition_switches_where_the_table_of_stages_says_that_who_serves_changes() -> None:
+    for (origin, goal), steps in TRANSITIONS.items():
+        if origin is not None:
+            assert (Step.OPEN in steps) == (STAGE_TABLE[origin].serves is not STAGE_TABLE[goal].serves)
+
+
+def test_a_switch_checks_before_it_opens_and_watches_after() -> None:
+    for steps in TRANSITIONS.values():
+        if Step.OPEN in steps:
+            order = [Step.COMPARE, Step.PROVE_WAY_BACK, Step.FENCE, Step.SEAL, Step.DRAIN, Step.CHECK, Step.OPEN]
+            places = [steps.index(step) for step in order]
+            assert places == sorted(places)
+            assert steps[-1] is Step.WATCH
+
+
+def test_nothing_is_retired_before_every_group_has_finished_it() -> None:
+    for (origin, goal), steps in TRANSITIONS.items():
+        if origin is not None and STAGE_TABLE[goal].deployed < STAGE_TABLE[origin].deployed:
+            assert steps.index(Step.FINISH_GROUPS) < steps.index(Step.RETIRE)
+
+
+def test_what_is_not_in_the_table_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(TRANSITIONS, (Stage.MVP, Stage.SHADOW))
+    with pytest.raises(ImpossiblePlan, match="mvp to shadow"):
+        path(Stage.MVP, Stage.SCALE)
+
+
+def test_every_step_says_what_it_means_and_every_component_has_two_backends() -> None:
+    assert set(MEANINGS) == set(Step)
+    assert set(itertools.chain(*TRANSITIONS.values())) == set(Step)
+    assert all(len(set(sides.values())) == 2 for sides in BACKENDS.values())
