@@ -7,7 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from adapters.routes.base import AdapterRegistry, LockHeld, RouteConflict, RouteMissing, RouteStore, SwitchLock, Versioned
+from adapters.routes.base import (
+    AdapterRegistry,
+    LockHeld,
+    RouteConflict,
+    RouteMissing,
+    RouteStore,
+    SwitchLock,
+    Versioned,
+)
 from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, AdapterRecord
 from contracts.routes import Route
 from contracts.stages import Component
