@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from adapters.event_bus.base import LogReader, LogSettings, LogTail, Stored
 from adapters.event_bus.errors import BusClosed
 from adapters.event_bus.memory_server import Group, MemoryServer
-from contracts.envelope import new_event_id
 from contracts.routes import Cursor, Segment
 
 _STANDBY_SECONDS = 0.05
@@ -17,7 +16,7 @@ _STANDBY_SECONDS = 0.05
 
 class MemoryReader(LogReader):
     """One member of a group. The first to poll is active; others stand by until it leaves or is
-    silent for longer than the server's lease."""
+    silent for longer than the server's lease. A new reader of the same member takes over at once."""
 
     def __init__(
         self, server: MemoryServer, settings: LogSettings, topic: str, group: str, member: str, segment: Segment
@@ -26,7 +25,8 @@ class MemoryReader(LogReader):
         self._count = settings.partitions
         self._topic = topic
         self._group = group
-        self._token = f"{member}/{new_event_id()}"
+        self._member = member
+        self._fresh = True
         self._start = segment.start
         self._end: Cursor | None = segment.end
         self._copies = segment.copies
@@ -40,7 +40,8 @@ class MemoryReader(LogReader):
                 if self._closed:
                     raise BusClosed("the reader is closed")
                 self._server.faults.check("poll")
-                active = self._server.own(self._state(), self._token)
+                active = self._server.own(self._state(), self._member, self._fresh)
+                self._fresh = self._fresh and not active
                 entries = self._collect(max_events) if active else []
                 left = deadline - time.monotonic()
                 if entries or left <= 0 or (self._end is not None and self._complete()):
@@ -66,7 +67,7 @@ class MemoryReader(LogReader):
 
     def close(self) -> None:
         with self._server.changed:
-            if not self._closed and self._state().owner == self._token:
+            if not self._closed and self._state().owner == self._member:
                 self._state().owner = None
                 self._server.changed.notify_all()
             self._closed = True

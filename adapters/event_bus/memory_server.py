@@ -202,13 +202,13 @@ class MemoryServer:
             group.places[int(partition)].forward(int(place))
         return group
 
-    def own(self, group: Group, member: str) -> bool:
-        """Whether `member` is, or now becomes, the active one. A new one starts over at what is
-        not acknowledged."""
+    def own(self, group: Group, member: str, fresh: bool) -> bool:
+        """Whether `member` is, or now becomes, the active one. A new or `fresh` one starts over at
+        what is not acknowledged."""
         now = self.clock()
         if group.owner not in (None, member) and now < group.lease_until:
             return False
-        if group.owner != member:
+        if fresh or group.owner != member:
             group.owner = member
             for place in group.places:
                 place.delivered = place.committed

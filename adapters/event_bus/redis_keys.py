@@ -1,0 +1,94 @@
+"""The keys of a topic in Redis, and what its entries look like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapters.event_bus.base import ORIGIN_HEADER, Stored
+from adapters.event_bus.redis_client import Argument
+from adapters.event_bus.wire import decode
+from contracts.envelope import Event
+
+PARTITION = "0"
+"""A stream has no partitions: all cursors name this one."""
+NOTHING = "0-0"
+"""The position before everything."""
+DATA = "data"
+_MAX_COUNT = (1 << 64) - 1
+
+
+def producers_key(topic: str) -> str:
+    """A hash: producer -> its last batch and the answer to it."""
+    return f"crossover:{topic}:producers"
+
+
+def seal_key(topic: str) -> str:
+    """The epoch since which the topic is sealed; absent while it is open."""
+    return f"crossover:{topic}:seal"
+
+
+def owner_key(topic: str, group: str) -> str:
+    """The active member of a group; expires when it is silent."""
+    return f"crossover:{topic}:{group}:owner"
+
+
+def copier_key(topic: str, source: str) -> str:
+    """A hash: the newest copying session, and its last batch."""
+    return f"crossover:{topic}:copier:{source}"
+
+
+def copied_key(topic: str) -> str:
+    """A hash: source -> the cursor up to which it has been copied, as JSON."""
+    return f"crossover:{topic}:copied"
+
+
+def before(position: str) -> str:
+    """The position right before `position`."""
+    time, _, count = position.partition("-")
+    if int(count) > 0:
+        return f"{time}-{int(count) - 1}"
+    return NOTHING if int(time) == 0 else f"{int(time) - 1}-{_MAX_COUNT}"
+
+
+def event_arguments(event: Event) -> list[Argument]:
+    """The number of fields and values of `event`'s entry, and these."""
+    return entry_arguments(event.headers(), event.payload)
+
+
+def entry_arguments(headers: Mapping[str, bytes], payload: bytes) -> list[Argument]:
+    """The number of fields and values of an entry, and these."""
+    arguments: list[Argument] = [2 * len(headers) + 2]
+    for name, value in headers.items():
+        arguments += (name, value)
+    arguments += (DATA, payload)
+    return arguments
+
+
+def copy_arguments(entry: Stored) -> list[Argument]:
+    """The arguments of a copy of `entry`; the origin header is added by the function."""
+    if entry.event is None:
+        return entry_arguments({}, entry.raw)
+    return event_arguments(entry.event)
+
+
+def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:
+    """An entry as XRANGE and XREADGROUP answer it."""
+    position, flat = entry[0].decode(), entry[1]
+    names = [bytes(name).decode(errors="backslashreplace") for name in flat[::2]]
+    fields = dict(zip(names, flat[1::2], strict=True))
+    payload = fields.pop(DATA, None)
+    if payload is None:
+        # Not one of ours. Kept whole, so that a dead letter loses nothing.
+        readable = {name: value.decode(errors="backslashreplace") for name, value in fields.items()}
+        return Stored(
+            event=None,
+            partition=0,
+            position=position,
+            origin=readable.get(ORIGIN_HEADER),
+            raw=json.dumps(readable).encode(),
+            error=f"entry {position} of {topic!r} has no field {DATA!r}",
+            delivery_count=deliveries,
+        )
+    return decode(topic, 0, position, fields, payload, delivery_count=deliveries)

@@ -1,0 +1,217 @@
+"""Reading Redis Streams: as the active member of a group, or following along outside any.
+
+Of all members of a group one is active at a time, by a lease in Redis that polling and
+acknowledging renew: only so does order within a key hold. What must be atomic is a function
+(functions.lua); waiting is a plain blocking XREAD of one entry, whose content is not used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from adapters.event_bus.base import LogReader, LogTail, Stored
+from adapters.event_bus.errors import BackendUnavailable, BusClosed
+from adapters.event_bus.redis_client import Argument, RedisConnection, retrying
+from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, owner_key, parse_entry
+from adapters.event_bus.wire import order
+from contracts.routes import Cursor, Segment
+
+GATHER_SECONDS = 0.005
+"""The least time between two fetches when the first found little, in seconds: at 1,000 events/s a group
+then costs 200 requests a second, not 1,000. It bounds what is added to a delivery."""
+STANDBY_SECONDS = 0.1
+"""How often a standby asks whether the active member has gone, in seconds."""
+RECONNECT_SECONDS = 5.0
+_MAX_BLOCK_SECONDS = 2.0
+_FULL = 64
+"""A fetch of so many entries is followed by the next one at once."""
+
+
+class _Pace:
+    """Spaces fetches that find little."""
+
+    def __init__(self) -> None:
+        self._not_before = 0.0
+
+    def wait(self) -> None:
+        """Wait until the next fetch is due."""
+        pause = self._not_before - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)  # gathers a batch; nothing depends on it
+
+    def found(self, count: int) -> None:
+        """What the last fetch found."""
+        self._not_before = 0.0 if count >= _FULL else time.monotonic() + GATHER_SECONDS
+
+
+class RedisReader(LogReader):
+    """One member of a group. A member is known by its name: a new reader of the same member takes
+    over from the old one at once, and everything unacknowledged is delivered to it again."""
+
+    def __init__(
+        self,
+        connection: RedisConnection,
+        topic: str,
+        group: str,
+        member: str,
+        segment: Segment,
+        lease_seconds: float,
+    ) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._group = group
+        self._member = member
+        self._start = segment.start.get(PARTITION, NOTHING)
+        self._end = None if segment.end is None else segment.end.get(PARTITION, NOTHING)
+        self._copies = segment.copies
+        self._lease = int(lease_seconds * 1000)
+        self._keys = (topic, owner_key(topic, group))
+        self._pending_after = ""
+        self._placed = False
+        self._pace = _Pace()
+        self._closed = False
+
+    def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        if self._closed:
+            raise BusClosed("the reader is closed")
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                entries, wait_after = self._fetch(max_events)
+                left = deadline - time.monotonic()
+                if entries or left <= 0 or wait_after == "":
+                    return entries
+                if wait_after is not None:
+                    self._wait(wait_after, left)
+            except BackendUnavailable:
+                # The answer may have been lost with entries in it: they are pending, so look there again.
+                # And a server that came back without its data needs the group made again.
+                self._pending_after, self._placed = "", False
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(min(STANDBY_SECONDS, max(0.0, deadline - time.monotonic())))  # nothing announces its return
+
+    def ack(self, entries: Sequence[Stored]) -> None:
+        positions = [entry.position for entry in entries]
+        if positions:
+            arguments: list[Argument] = [self._group, self._member, self._lease, *positions]
+            retrying(
+                lambda: self._connection.durable_fcall("crossover_ack", self._keys, *arguments),
+                time.monotonic() + RECONNECT_SECONDS,
+            )
+
+    def seal_at(self, end: Cursor) -> None:
+        self._end = end.get(PARTITION, NOTHING)
+
+    def finished(self) -> bool:
+        if self._end is None:
+            return False
+        self._place()
+        return group_done(self._connection, self._topic, self._group, self._end)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            try:
+                self._connection.fcall("crossover_leave", self._keys, self._member)
+            except BackendUnavailable:
+                pass  # the lease runs out by itself
+            self._connection.close()
+
+    # -- one fetch
+
+    def _place(self) -> None:
+        if not self._placed:
+            place_group(self._connection, self._topic, self._group, self._start)
+            self._placed = True
+
+    def _fetch(self, max_events: int) -> tuple[list[Stored], str | None]:
+        """Entries; and where there are none the position after which to wait for more, "" where the segment
+        holds no more, or None where to ask again (having waited, if need be)."""
+        self._place()
+        self._pace.wait()
+        reply = self._connection.fcall(
+            "crossover_read",
+            self._keys,
+            self._group,
+            self._member,
+            self._lease,
+            max_events,
+            self._pending_after,
+            self._end or "",
+            "1" if self._copies else "0",
+        )
+        if reply[0] == b"standby":
+            return [], self._stand_by(reply[1])
+        _, raw, deliveries, pending_after, looked_at, place = reply
+        self._pending_after = pending_after.decode()
+        self._pace.found(looked_at)
+        counts = deliveries or [1] * len(raw)
+        entries = [parse_entry(self._topic, entry, count) for entry, count in zip(raw, counts, strict=True)]
+        if looked_at:
+            return entries, None
+        if self._end is not None and order(place.decode()) >= order(self._end):
+            return [], ""
+        return [], place.decode()
+
+    def _stand_by(self, lease_left_ms: int) -> str | None:
+        if self._end is not None and group_done(self._connection, self._topic, self._group, self._end):
+            return ""
+        time.sleep(min(STANDBY_SECONDS, max(lease_left_ms, 1) / 1000))  # a lease that ends announces nothing
+        return None
+
+    def _wait(self, after: str, seconds: float) -> None:
+        """Until there is an entry after `after`, or for `seconds`; never longer than the lease allows."""
+        block = min(seconds, _MAX_BLOCK_SECONDS, self._lease / 3000)
+        milliseconds = max(1, int(block * 1000))
+        self._connection.call("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", self._topic, after)
+
+
+class RedisTail(LogTail):
+    """Follows a stream by XREAD. With appendfsync always nothing is visible before it is on disk."""
+
+    def __init__(self, connection: RedisConnection, topic: str, start: Cursor) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._after = start.get(PARTITION, NOTHING)
+        self._pace = _Pace()
+
+    def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        self._pace.wait()
+        block = max(1, int(min(timeout, _MAX_BLOCK_SECONDS) * 1000))
+        reply = self._connection.call("XREAD", "COUNT", max_events, "BLOCK", block, "STREAMS", self._topic, self._after)
+        raw = reply[0][1] if reply else []
+        self._pace.found(len(raw))
+        if raw:
+            self._after = raw[-1][0].decode()
+        return [parse_entry(self._topic, entry) for entry in raw]
+
+    def position(self) -> Cursor:
+        return {PARTITION: self._after}
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def place_group(connection: RedisConnection, topic: str, group: str, position: str) -> None:
+    """Create `group` at `position`, or move it forward to there."""
+    connection.durable_fcall("crossover_place", (topic,), group, position)
+
+
+def group_rows(connection: RedisConnection, topic: str) -> list[tuple[str, str, int, int]]:
+    """For each group: its name, where it stands (all before is acknowledged), how many entries are pending,
+    and how many it has not been given (-1: Redis does not know)."""
+    rows: list[tuple[str, str, int, int]] = []
+    reply: list[list[Any]] = connection.fcall("crossover_groups", (topic,))
+    for name, last, pending, first_pending, lag in reply:
+        position = before(first_pending.decode()) if first_pending else last.decode()
+        rows.append((name.decode(), position, pending, lag))
+    return rows
+
+
+def group_done(connection: RedisConnection, topic: str, group: str, end: str) -> bool:
+    """Whether `group` exists and has acknowledged everything up to `end`."""
+    rows = group_rows(connection, topic)
+    return any(name == group and order(position) >= order(end) for name, position, _, _ in rows)
