@@ -29,6 +29,7 @@ BATCH_ATTEMPTS = 3
 """How often a whole batch is tried before its events are tried one by one."""
 EVENT_ATTEMPTS = 5
 """How often one event is tried before it goes to the dead-letter topic."""
+_ROUTE_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
 
 
@@ -47,6 +48,7 @@ class Consumer:
         *,
         max_batch: int,
         start: str,
+        follows_routes: bool,
     ) -> None:
         self._view = view
         self._open_log = open_log
@@ -57,6 +59,7 @@ class Consumer:
         self._set_aside = set_aside
         self._max_batch = max_batch
         self._start = start
+        self._follows_routes = follows_routes
         self._stopped = threading.Event()
         self._epoch = 0
         self.failure: BaseException | None = None
@@ -144,10 +147,24 @@ class Consumer:
                     reader.seal_at(now.end)
                     sealed = True
             entries = reader.poll(self._max_batch, POLL_SECONDS)
+            if entries and not sealed and self._outran_the_route(entries):
+                return
             if entries:
                 self._take(reader, entries, segment.backend)
             elif sealed and reader.finished():
                 return
+
+    def _outran_the_route(self, entries: Sequence[Stored]) -> bool:
+        """Whether these were written under an epoch that this process has not seen: then the segment
+        may have been sealed before them, and another lies between. They are left unacknowledged, and
+        read again once the route is known; taking them now could overtake what lies between."""
+        newest = max((entry.event.epoch for entry in entries if entry.event is not None), default=0)
+        route = self._view.current
+        if not self._follows_routes or route is None or newest <= route.epoch:
+            return False
+        _log.warning("%s waits for the route of epoch %d before it reads on in %s", self._group, newest, self._topic)
+        self._view.wait_for(lambda r: r is not None and r.epoch >= newest, _ROUTE_SECONDS)
+        return True
 
     def _now(self, segment: Segment) -> Segment | None:
         """The segment as the newest route has it; None where it left the chain."""

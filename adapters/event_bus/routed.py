@@ -127,6 +127,7 @@ class RoutedEventBus(EventBus):
                 self._set_aside,
                 max_batch=max_batch,
                 start=start,
+                follows_routes=self._registry is not None,
             )
             for topic in topics
         }
