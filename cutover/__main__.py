@@ -12,15 +12,17 @@ from typing import Annotated
 import typer
 
 from adapters.event_bus.backends import open_log
+from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
 from adapters.routes.kubernetes import KubernetesLock, KubernetesRegistry, KubernetesRouteStore, connect
 from contracts import names
-from contracts.stages import Component, Stage, backend_of, deployed_backends, Side
+from contracts.routes import Route
+from contracts.stages import Component, Stage, deployed_backends
 from cutover.context import Context
 from cutover.event_bus import EventBusSteps
 from cutover.plan import MEANINGS, plan
 from cutover.reporting import as_json, leave_termination_message, summary
-from cutover.run import Runner
+from cutover.run import Runner, validate
 from cutover.timing import Timing
 
 EXIT_REACHED, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
@@ -33,19 +35,22 @@ def say(line: str) -> None:
 
 def main(
     component: Annotated[Component, typer.Option(help="The component to move.")],
-    stage: Annotated[Stage, typer.Option(help="The stage to bring it to.")],
+    stage: Annotated[Stage | None, typer.Option(help="The stage to bring it to.")] = None,
+    check: Annotated[bool, typer.Option(help="Check the component as it stands; change nothing.")] = False,
     preview: Annotated[bool, typer.Option(help="List the steps from the live route; change nothing.")] = False,
     watch_seconds: Annotated[float, typer.Option(help="How long post-checks run after a switch.", min=0)] = 10.0,
 ) -> None:
     """Bring COMPONENT to STAGE, or leave traffic where it is and say why."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    if (stage is None) != check:
+        raise typer.BadParameter("give either --stage or --check")
     if component is not Component.EVENT_BUS:
         say(f"{component.value} cannot be moved by this release: only event_bus can. It stays at mvp")
         raise SystemExit(EXIT_REACHED if stage is Stage.MVP else EXIT_REFUSED)
     namespace = os.environ.get(names.ENV_NAMESPACE, names.NAMESPACE)
     api = connect()
     store = KubernetesRouteStore(namespace, api)
-    if preview:
+    if preview and stage is not None:
         _preview(store, component, stage)
         return
     context = Context(
@@ -59,24 +64,26 @@ def main(
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())
-    settings = settings_from_env()
-    route = store.read(component).route
-    backends = deployed_backends(component, stage) | ({route.active} if route else set())
-    if route is not None and len(route.chains) and (route.mirror is not None or stage is not route.stage):
-        backends |= {backend_of(component, side) for side in Side}
-    steps = EventBusSteps(
-        context,
-        {name: open_log(name, settings, os.environ) for name in sorted(backends)},
-        names.all_topics(settings.topics),
-    )
+    steps = EventBusSteps(context, *_logs(store.read(component).route, stage))
     try:
-        outcome = Runner(context, steps, stage).run()
+        outcome = validate(context, steps) if stage is None else Runner(context, steps, stage).run()
     finally:
         steps.close()
     say(summary(component, outcome))
     say(as_json(component, outcome))
     leave_termination_message(summary(component, outcome))
     sys.exit(EXIT_REACHED if outcome.reached else EXIT_FAILED)
+
+
+def _logs(route: Route | None, stage: Stage | None) -> tuple[dict[str, EventLog], tuple[str, ...]]:
+    """The backends that a run may touch: a retired one has no address, and must not be asked for."""
+    component = Component.EVENT_BUS
+    settings = settings_from_env()
+    needed = set(deployed_backends(component, stage)) if stage is not None else set()
+    if route is not None:
+        needed |= deployed_backends(component, route.stage)
+    logs = {name: open_log(name, settings, os.environ) for name in sorted(needed)}
+    return logs, names.all_topics(settings.topics)
 
 
 def _preview(store: KubernetesRouteStore, component: Component, stage: Stage) -> None:

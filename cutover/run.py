@@ -25,7 +25,9 @@ HOLDS = "holds"
 class Steps(Protocol):
     """The effects of one component."""
 
-    steps: Mapping[Step, StepMethod]
+    @property
+    def steps(self) -> Mapping[Step, StepMethod]:
+        """The method of each step."""
 
     def undo(self) -> str:
         """Let go of a fence that was not opened."""
@@ -198,6 +200,32 @@ class Runner:
             seconds=round(seconds, 3),
         )
         self._c.write(_settled(route).with_history(entry))
+
+
+def validate(context: Context, steps: Steps) -> Outcome:
+    """Check the component as it stands, changing nothing: its backends and adapters, and, where a mirror
+    runs, that both logs hold the same."""
+    route = context.read()
+    if route is None:
+        return Outcome(Stage.MVP, None, CouldNotCheck.verdict, "no route was written yet: the Transition has not run")
+    outcome = Outcome(route.stage, route.stage)
+    here = Transition(route.stage, route.stage, ())
+    checks = [Step.PREFLIGHT] + ([Step.COMPARE] if route.mirror is not None else [])
+    for step in checks:
+        began = time.monotonic()
+        verdict, detail = HOLDS, ""
+        try:
+            detail = steps.steps[step](here)
+        except (CutoverError, RouteError, EventBusError, ComparisonStopped) as error:
+            verdict = error.verdict if isinstance(error, CutoverError) else CouldNotCheck.verdict
+            outcome.verdict, outcome.message, detail = verdict, str(error), str(error)
+        seconds = time.monotonic() - began
+        outcome.records.append(StepRecord(route.stage.value, step.value, verdict, detail, seconds))
+        context.say(f"  {step.value:<16} {verdict:<10} {seconds:7.3f} s  {detail}")
+    if route.fence is not None and outcome.verdict == HOLDS:
+        outcome.verdict = "does not hold"
+        outcome.message = f"a fence stands since {route.fence.since}: publishers hold. Run pulumi up to undo or resume"
+    return outcome
 
 
 def _settled(route: Route) -> Route:

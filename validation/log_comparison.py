@@ -64,8 +64,8 @@ class Mark:
 def mark(entry: Stored) -> tuple[str, Mark]:
     """The key and the mark of an entry; an unreadable one is compared by its raw bytes."""
     if entry.event is None:
-        digest = hashlib.sha256(entry.raw).digest()
-        return "", Mark(digest.hex()[:16], digest)
+        raw = hashlib.sha256(entry.raw).digest()
+        return "", Mark(raw.hex()[:16], raw)
     digest = hashlib.sha256()
     for name, value in sorted(entry.event.headers().items()):
         digest.update(f"{name}:{len(value)}:".encode())
@@ -136,7 +136,7 @@ class _Side:
         done = self.log.reached(self._tail.position(), end)
         if not done:
             waiting.extend(self._tail.poll(_BATCH, 0.05))
-        within = []
+        within: list[Stored] = []
         for entry in waiting:
             (within if self.log.reached(end, self.log.after(entry)) else self._beyond).append(entry)
         return None if done and not within else within

@@ -30,7 +30,8 @@ BATCH_ATTEMPTS = 3
 EVENT_ATTEMPTS = 5
 """How often one event is tried before it goes to the dead-letter topic."""
 _ROUTE_SECONDS = 5.0
-_BACKOFF_SECONDS = (0.05, 0.2, 1.0, 5.0)
+_BACKOFF_SECONDS = (0.05, 0.1, 0.3, 0.5, 1.0, 3.0)
+"""By attempt; retryable failures stay at the first, failing handlers go up."""
 
 
 class Consumer:

@@ -41,6 +41,10 @@ from contracts.routes import ROUTE_KEY, Route, route_name
 from contracts.stages import Component
 
 _log = logging.getLogger(__name__)
+# The client's models are typed as if every field could be None, and parts of it not at all.
+_load_incluster: Any = config.load_incluster_config
+_load_kubeconfig: Any = config.load_kube_config
+_Watch: Any = watch.Watch
 _REQUEST_SECONDS = 5.0
 _WATCH_SECONDS = 60
 
@@ -53,9 +57,9 @@ def connect(context: str | None = None) -> client.ApiClient:
     configuration = client.Configuration()
     try:
         if "KUBERNETES_SERVICE_HOST" in os.environ and context is None:
-            config.load_incluster_config(client_configuration=configuration)
+            _load_incluster(client_configuration=configuration)
         else:
-            config.load_kube_config(context=context, client_configuration=configuration)
+            _load_kubeconfig(context=context, client_configuration=configuration)
     except config.ConfigException as error:
         raise RouteUnavailable(f"no Kubernetes access: {error}. Set KUBECONFIG (or source .crossover/env)") from error
     # A route change must be seen at once or reported as an outage: no silent retries below us.
@@ -86,7 +90,7 @@ class KubernetesRouteStore(RouteStore):
 
     def __init__(self, namespace: str = names.NAMESPACE, api: client.ApiClient | None = None) -> None:
         self._namespace = namespace
-        self._core = client.CoreV1Api(api or connect())
+        self._core: Any = client.CoreV1Api(api or connect())
 
     def read(self, component: Component) -> Versioned:
         name = route_name(component)
@@ -128,7 +132,7 @@ class KubernetesRouteStore(RouteStore):
                 pause.wait(0.5)  # between attempts to reach an API server that is away
 
     def _events(self, name: str, version: str) -> Iterator[Any]:
-        stream = watch.Watch()
+        stream = _Watch()
         with _translated(f"watch of {name}"):
             for event in stream.stream(
                 self._core.list_namespaced_config_map,
@@ -163,8 +167,8 @@ class KubernetesRegistry(AdapterRegistry):
     def __init__(self, namespace: str = names.NAMESPACE, api: client.ApiClient | None = None) -> None:
         api = api or connect()
         self._namespace = namespace
-        self._leases = client.CoordinationV1Api(api)
-        self._core = client.CoreV1Api(api)
+        self._leases: Any = client.CoordinationV1Api(api)
+        self._core: Any = client.CoreV1Api(api)
         self._known: set[str] = set()
 
     def announce(self, component: Component, name: str, role: str, acknowledged_epoch: int) -> None:
@@ -267,7 +271,7 @@ class KubernetesLock(SwitchLock):
 
     def __init__(self, namespace: str = names.NAMESPACE, api: client.ApiClient | None = None) -> None:
         self._namespace = namespace
-        self._leases = client.CoordinationV1Api(api or connect())
+        self._leases: Any = client.CoordinationV1Api(api or connect())
 
     def acquire(self, component: Component, holder: str, wait: float) -> None:
         clock = _Stillness()

@@ -86,7 +86,7 @@ class Joining:
         active = serving_backend(COMPONENT, stage)
         for name in sorted(deployed_backends(COMPONENT, stage)):
             self._w.logs[name].ensure()
-        chains = {
+        chains: dict[str, tuple[Segment, ...]] = {
             topic: (Segment(backend=active, epoch=1, start=dict(self._w.logs[active].beginning(topic))),)
             for topic in self._w.topics
         }
