@@ -1,0 +1,1 @@
+"""Backtests: strategies written once, engines behind one interface."""

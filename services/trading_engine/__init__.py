@@ -1,0 +1,1 @@
+"""Trades on bars: signals, paper orders and positions, each event's effects exactly once."""
