@@ -17,12 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.cluster.api import Kubectl, condition, wait_until
-from local.cluster.configuration import write_configuration, write_kubeconfig
+from local.cluster.configuration import (
+    cni_config,
+    containerd_config,
+    kubelet_config,
+    proxy_config,
+    write_configuration,
+    write_kubeconfig,
+)
 from local.cluster.containers import Archive, ImageStore, pods_to_restart, read_archive, to_import
 from local.cluster.namespaces import remove_cgroups
 from local.cluster.pki import make_pki
 from local.cluster.processes import Record, boot_id, end_all, read_record
 from local.cluster.settings import DEFAULT_NAMESPACE, NODE_NAME, RUNTIME_SOCKET, ClusterPaths
+from local.cluster.units import Binaries, make_units
 from local.setup.progress import console, step
 from local.setup.toolchain import find_cluster_binaries
 
@@ -63,7 +71,7 @@ def up(paths: ClusterPaths, archives: Iterable[Path]) -> Kubectl:
     kubectl = Kubectl(binaries["kubectl"], paths.kubeconfig)
     with locked(paths):
         record = read_record(paths.record)
-        wanted = fingerprint(binaries.values())
+        wanted = fingerprint(paths, binaries)
         if record is None or not record.alive or _stored(paths, "fingerprint") != wanted:
             with step("starting the cluster"):
                 record = start(paths)
@@ -141,14 +149,11 @@ def make_listener(preferred: int) -> socket.socket:
     raise ClusterError("no free port on 127.0.0.1, so the cluster's API cannot be reached")
 
 
-def fingerprint(binaries: Iterable[Path]) -> str:
-    """What a running cluster was started from: its programs, and this package's own code."""
-    digest = hashlib.sha256()
-    for file in sorted(binaries):
-        digest.update(str(file).encode())
-    for file in sorted(Path(__file__).resolve().parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+def fingerprint(paths: ClusterPaths, binaries: Binaries) -> str:
+    """What a running cluster was started from: its programs, how they are called, their settings."""
+    commands = [unit.command for unit in make_units(paths, binaries, listener=-1)]
+    settings = [kubelet_config(paths), proxy_config(paths), containerd_config(paths), cni_config()]
+    return hashlib.sha256(repr((commands, settings)).encode()).hexdigest()
 
 
 def _wait_for_api(paths: ClusterPaths, kubectl: Kubectl, record: Record) -> None:

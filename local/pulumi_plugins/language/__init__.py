@@ -1,0 +1,1 @@
+"""The Python language host: starts the program with its own interpreter, and watches it."""
