@@ -102,7 +102,7 @@ class ErrorModel(BaseModel):
 Limit = Annotated[int, Query(ge=1, le=1000, description="The most items in the page.")]
 Before = Annotated[int | None, Query(ge=1, description="Only items with a number below this one.")]
 Key = Annotated[str | None, Query(description="Only items of this key.")]
-_UNAVAILABLE: dict[int | str, dict[str, Any]] = {503: {"model": ErrorModel, "description": "The database does not answer."}}
+_UNAVAILABLE: dict[int | str, dict[str, Any]] = {503: {"model": ErrorModel, "description": "The database is away."}}
 
 
 def create_api(store: TradingStore, health: Health, lifecycle: Lifecycle | None = None) -> FastAPI:

@@ -1,0 +1,1 @@
+"""The market feed: publishes real bars on `market_data` at a chosen rate."""
