@@ -119,22 +119,30 @@ class MemoryTail(LogTail):
         self._count = settings.partitions
         self._topic = topic
         self._next = [int(start.get(str(number), "0")) for number in range(settings.partitions)]
+        self._first = 0
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
         deadline = time.monotonic() + timeout
         with self._server.changed:
             while True:
                 self._server.faults.check("tail")
-                found: list[Stored] = []
-                for number, partition in enumerate(self._server.partitions(self._topic, self._count)):
-                    self._next[number] = max(self._next[number], partition.first)
-                    while self._next[number] < partition.end and len(found) < max_events:
-                        found.append(self._server.read(self._topic, self._count, number, self._next[number]))
-                        self._next[number] += 1
+                found = self._take(max_events)
                 left = deadline - time.monotonic()
                 if found or left <= 0:
                     return found
                 self._server.changed.wait(left)
+
+    def _take(self, max_events: int) -> list[Stored]:
+        found: list[Stored] = []
+        partitions = self._server.partitions(self._topic, self._count)
+        # A different partition comes first each time, so that a busy one cannot starve the others.
+        self._first = (self._first + 1) % self._count
+        for number in (*range(self._first, self._count), *range(self._first)):
+            self._next[number] = max(self._next[number], partitions[number].first)
+            while self._next[number] < partitions[number].end and len(found) < max_events:
+                found.append(self._server.read(self._topic, self._count, number, self._next[number]))
+                self._next[number] += 1
+        return found
 
     def position(self) -> Cursor:
         with self._server.changed:

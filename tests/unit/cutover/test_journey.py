@@ -13,8 +13,9 @@ from tests.unit.cutover.world import TOPIC, World
 
 def _load(world: World, stop: threading.Event) -> threading.Thread:
     def run() -> None:
-        while not stop.is_set():
-            world.publish(20)
+        # Paced, so that the size of a test does not depend on how fast the machine is.
+        while not stop.wait(0.02):
+            world.publish(8)
 
     thread = threading.Thread(target=run)
     thread.start()
