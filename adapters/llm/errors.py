@@ -17,13 +17,16 @@ class LLMError(Exception):
 
 
 class LLMRefused(LLMError):
-    """The backend answered with an error. `body` is what it said, as it said it."""
+    """The backend answered with an error. `body` is what it said, as it said it; `retry_after` its header."""
 
-    def __init__(self, backend: str, status: int, body: bytes, content_type: str) -> None:
+    def __init__(
+        self, backend: str, status: int, body: bytes, content_type: str, retry_after: str | None = None
+    ) -> None:
         super().__init__(f"{backend} answered {status}: {body[:300].decode(errors='replace')}")
         self.status = status
         self.body = body
         self.content_type = content_type
+        self.retry_after = retry_after
 
 
 class RetryableLLMError(LLMError):

@@ -74,7 +74,8 @@ class OpenAICompatible(ChatBackend):
     def _check(self, response: httpx2.Response) -> None:
         if response.status_code != httpx2.codes.OK:
             kind = response.headers.get("content-type", _JSON)
-            raise LLMRefused(self.name, response.status_code, response.content, kind)
+            wait = response.headers.get("retry-after")
+            raise LLMRefused(self.name, response.status_code, response.content, kind, wait)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

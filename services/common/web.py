@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -86,8 +86,17 @@ def _check(probes: Mapping[str, Probe], good: str, bad: str, response: Response)
     return HealthAnswer(status=bad if reasons else good, reasons=reasons)
 
 
-def create_app(service: str, title: str, description: str, *, health: Health, lifecycle: Lifecycle | None) -> FastAPI:
-    """A FastAPI app with /healthz, /readyz, /metrics and /version; `lifecycle` runs around it."""
+def create_app(
+    service: str,
+    title: str,
+    description: str,
+    *,
+    health: Health,
+    lifecycle: Lifecycle | None,
+    closing: Callable[[], Awaitable[None]] | None = None,
+) -> FastAPI:
+    """A FastAPI app with /healthz, /readyz, /metrics and /version; `lifecycle` runs around it, and `closing`
+    ends what belongs to the server's own event loop."""
     stopping = threading.Event()
 
     @asynccontextmanager
@@ -101,6 +110,8 @@ def create_app(service: str, title: str, description: str, *, health: Health, li
             stopping.set()
             if lifecycle is not None:
                 await run_in_threadpool(lifecycle.stop)
+            if closing is not None:
+                await closing()
 
     app = FastAPI(title=title, description=description, version=API_VERSION, lifespan=lifespan)
     app.add_middleware(metrics.RequestMetrics)

@@ -28,6 +28,7 @@ PUBLISH_SECONDS = 30.0
 POLL_SECONDS = 1.0
 """How often to look without being told: what another engine left behind is found this late."""
 PURGE_SECONDS = 60.0
+PURGE_LIMIT = 10_000
 FETCH = 500
 
 _log = logging.getLogger(__name__)
@@ -154,6 +155,11 @@ class OutboxPublisher:
         if time.monotonic() - self._purged < PURGE_SECONDS:
             return
         self._purged = time.monotonic()
-        gone = self._store.purge(self._retention)
-        if gone:
-            _log.info("forgot %d claims and sent events older than %s", gone, self._retention)
+        total = 0
+        # In small transactions until all of it is gone: more may come in a minute than one of them takes.
+        while (gone := self._store.purge(self._retention, PURGE_LIMIT)) and not self._stopped.is_set():
+            total += gone
+            if gone < PURGE_LIMIT:
+                break
+        if total:
+            _log.info("forgot %d claims and sent events older than %s", total, self._retention)

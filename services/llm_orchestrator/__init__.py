@@ -1,0 +1,1 @@
+"""The LLM orchestrator: one OpenAI-compatible chat API, whoever answers behind it."""
