@@ -140,42 +140,34 @@ class Consumer:
     def _read(self, reader: LogReader, segment: Segment) -> None:
         sealed = segment.end is not None
         while not self._stopped.is_set():
-            if not sealed:
-                now = self._now(segment)
+            known = segment.epoch
+            if not sealed and (route := self._view.current) is not None:
+                known = route.epoch
+                now = _segment_in(route, self._topic, segment)
                 if now is None:
                     return
                 if now.end is not None:
                     reader.seal_at(now.end)
                     sealed = True
             entries = reader.poll(self._max_batch, POLL_SECONDS)
-            if entries and not sealed and self._outran_the_route(entries):
+            if entries and not sealed and self._outran_the_route(entries, known):
                 return
             if entries:
                 self._take(reader, entries, segment.backend)
             elif sealed and reader.finished():
                 return
 
-    def _outran_the_route(self, entries: Sequence[Stored]) -> bool:
-        """Whether these were written under an epoch that this process has not seen: then the segment
-        may have been sealed before them, and another lies between. They are left unacknowledged, and
-        read again once the route is known; taking them now could overtake what lies between."""
+    def _outran_the_route(self, entries: Sequence[Stored], known: int) -> bool:
+        """Whether these were written under an epoch newer than the `known` one, by which they were
+        read: then the segment may have been sealed before them, and another lies between. They are
+        left unacknowledged, and read again by the newer route; taking them now could overtake what
+        lies between, or take a mirror's copy for the event itself."""
         newest = max((entry.event.epoch for entry in entries if entry.event is not None), default=0)
-        route = self._view.current
-        if not self._follows_routes or route is None or newest <= route.epoch:
+        if not self._follows_routes or newest <= known:
             return False
-        _log.warning("%s waits for the route of epoch %d before it reads on in %s", self._group, newest, self._topic)
+        _log.info("%s waits for the route of epoch %d before it reads on in %s", self._group, newest, self._topic)
         self._view.wait_for(lambda r: r is not None and r.epoch >= newest, _ROUTE_SECONDS)
         return True
-
-    def _now(self, segment: Segment) -> Segment | None:
-        """The segment as the newest route has it; None where it left the chain."""
-        route = self._view.current
-        if route is None:
-            return segment
-        for candidate in route.chain(self._topic):
-            if candidate.epoch == segment.epoch and candidate.backend == segment.backend:
-                return candidate
-        return None
 
     # -- handing out
 
@@ -271,6 +263,14 @@ class Consumer:
         except EventBusError as error:
             raise RetryableError(f"the dead letter {event.id} could not be published: {error}") from error
         metrics.DEAD_LETTERED.labels(self._topic, self._group).inc()
+
+
+def _segment_in(route: Route, topic: str, segment: Segment) -> Segment | None:
+    """The segment as `route` has it; None where it left the chain."""
+    for candidate in route.chain(topic):
+        if candidate.epoch == segment.epoch and candidate.backend == segment.backend:
+            return candidate
+    return None
 
 
 def member_name(client_id: str) -> str:
