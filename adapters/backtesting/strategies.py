@@ -6,7 +6,8 @@ a bar's close and nothing later; what it answers is to be done at the next bar.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,3 +87,25 @@ def decisions(strategy: Strategy, closes: Sequence[float]) -> list[Side | None]:
         memory, side = strategy.step(memory, close)
         wanted.append(side)
     return wanted
+
+
+STRATEGIES: Mapping[str, Callable[..., Strategy]] = {"sma_cross": SmaCross, "buy_and_hold": BuyAndHold}
+"""What a backtest may ask for, by name."""
+
+
+def make_strategy(name: str, parameters: Mapping[str, int]) -> Strategy:
+    """The strategy `name` with `parameters`. Raises ValueError saying what is wrong and what there is."""
+    make = STRATEGIES.get(name)
+    if make is None:
+        raise ValueError(f"strategy is {name!r}: there is no such strategy. Use one of {', '.join(STRATEGIES)}")
+    known = parameter_names(name)
+    unknown = [parameter for parameter in parameters if parameter not in known]
+    if unknown:
+        has = f"it has {', '.join(known)}" if known else "it has none"
+        raise ValueError(f"{name} has no parameter {', '.join(unknown)}: {has}")
+    return make(**parameters)
+
+
+def parameter_names(name: str) -> tuple[str, ...]:
+    """The parameters of the strategy `name`, in order."""
+    return tuple(inspect.signature(STRATEGIES[name]).parameters)
