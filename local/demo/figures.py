@@ -1,0 +1,136 @@
+"""What the demonstration tells at its end: reports/demo.json, and a table. Pure but for `write`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from validation.load.verifying import WHOLE
+from validation.result import Report, Verdict, combine
+
+COUNTS = ("acknowledged", "lost", "doubled", "reordered", "changed", "caller_errors")
+STALLS = ("publish_stall_ms_max", "consume_stall_ms_max")
+_STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT_HOLD: "bold red", Verdict.COULD_NOT_CHECK: "bold yellow"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switch:
+    """One `pulumi up` that moved a component. Times in ns since 1970 UTC; `failure` is why it failed."""
+
+    component: str
+    origin: str
+    goal: str
+    started: int
+    ended: int
+    failure: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of its window."""
+        return f"{self.origin}->{self.goal}"
+
+    def window(self, around: float) -> tuple[int, int]:
+        """From `around` seconds before it to as many after it."""
+        return self.started - int(around * 1e9), self.ended + int(around * 1e9)
+
+
+def row(switch: Switch, report: Report | None) -> dict[str, Any]:
+    """The entry of reports/demo.json. A figure that could not be had is null, and the verdict says so."""
+    figures: Mapping[str, float] = report.figures if report else {}
+    verdict = report.overall() if report else Verdict.COULD_NOT_CHECK
+    if switch.failure:
+        verdict = Verdict.DOES_NOT_HOLD
+    counted = {name: int(figures[name]) if name in figures else None for name in COUNTS}
+    return {
+        "component": switch.component,
+        "from": switch.origin,
+        "to": switch.goal,
+        "started": datetime.fromtimestamp(switch.started / 1e9, UTC).isoformat(timespec="milliseconds"),
+        "seconds": round((switch.ended - switch.started) / 1e9, 1),
+        **counted,
+        **{name: figures.get(name) for name in STALLS},
+        "rate": figures.get("rate"),
+        "window_seconds": figures.get("seconds"),
+        "acknowledged_by": {
+            name.removeprefix("acknowledged_"): int(value)
+            for name, value in figures.items()
+            if name.startswith("acknowledged_")
+        },
+        "verdict": verdict.value,
+        "failures": ([switch.failure] if switch.failure else []) + _failures(report),
+    }
+
+
+def _failures(report: Report | None) -> list[str]:
+    if report is None:
+        return ["there is no report on this window"]
+    return [f"{check.name}: {check.found} {check.detail}".strip() for check in report.failures()]
+
+
+def document(
+    switches: Sequence[Switch], reports: Mapping[str, Report], facts: Mapping[str, Any], problem: str = ""
+) -> dict[str, Any]:
+    """The whole of reports/demo.json. `facts` are the conditions of the run."""
+    rows = [row(switch, reports.get(switch.name)) for switch in switches]
+    whole = reports.get(WHOLE)
+    verdicts = [Verdict(entry["verdict"]) for entry in rows]
+    verdicts.append(whole.overall() if whole else Verdict.COULD_NOT_CHECK)
+    if problem:
+        verdicts.append(Verdict.DOES_NOT_HOLD)
+    return {
+        "switches": rows,
+        "whole": {"figures": dict(whole.figures) if whole else {}, "failures": _failures(whole)},
+        "run": dict(facts),
+        "problem": problem or None,
+        "verdict": combine(verdicts).value,
+    }
+
+
+def write(path: Path, body: Mapping[str, Any]) -> None:
+    """Write reports/demo.json, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".part")
+    scratch.write_text(json.dumps(body, indent=2) + "\n")
+    scratch.replace(path)
+
+
+def table(body: Mapping[str, Any], groups: int) -> Table:
+    """The figures for people. Counts over groups are sums: one event lost by two groups counts twice."""
+    shown = Table(title=f"The ledger, per switch ({groups} consumer groups)", title_justify="left")
+    entries = body["switches"]
+    shown.add_column("")
+    for entry in entries:
+        shown.add_column(f"{entry['from']} → {entry['to']}", justify="right")
+    lines: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "pulumi up": lambda e: f"{e['seconds']} s",
+        "load": lambda e: "-" if e["rate"] is None else f"{e['rate']:.0f} events/s for {e['window_seconds']:.0f} s",
+        "acknowledged": lambda e: _number(e["acknowledged"]),
+        "  by backend": lambda e: ", ".join(f"{name} {count:,}" for name, count in e["acknowledged_by"].items()),
+        "lost": lambda e: _number(e["lost"]),
+        "doubled": lambda e: _number(e["doubled"]),
+        "reordered": lambda e: _number(e["reordered"]),
+        "changed": lambda e: _number(e["changed"]),
+        "errors seen by callers": lambda e: _number(e["caller_errors"]),
+        "longest publish stall": lambda e: _milliseconds(e["publish_stall_ms_max"]),
+        "longest consume stall": lambda e: _milliseconds(e["consume_stall_ms_max"]),
+    }
+    for name, of in lines.items():
+        shown.add_row(name, *(of(entry) for entry in entries))
+    verdicts = [Verdict(entry["verdict"]) for entry in entries]
+    shown.add_row("verdict", *(Text(v.value.replace("_", " "), style=_STYLES[v]) for v in verdicts))
+    return shown
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.0f} ms"

@@ -1,0 +1,117 @@
+"""The demonstration's pure parts: the load's pod, the report, and what counts as trading."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts.registry import LABEL_ADAPTER
+from local.demo import figures, pod, trading
+from local.demo.__main__ import wishes
+from validation.load.verifying import WHOLE
+from validation.result import Check, Report
+
+ENGINE: dict[str, Any] = {
+    "spec": {
+        "template": {
+            "metadata": {"labels": {"app": "trading-engine", "tier": "bus-client"}},
+            "spec": {
+                "serviceAccountName": "trading-engine",
+                "securityContext": {"runAsNonRoot": True},
+                "containers": [
+                    {
+                        "name": "trading-engine",
+                        "image": "localhost/crossover/workload:local",
+                        "securityContext": {"readOnlyRootFilesystem": True},
+                        "env": [
+                            {"name": "CROSSOVER_ROUTES", "value": "kubernetes"},
+                            {"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "r", "key": "p"}}},
+                            {"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "d", "key": "u"}}},
+                            {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
+                        ],
+                    }
+                ],
+            },
+        }
+    }
+}
+
+
+def test_the_pod_takes_the_engines_way_to_the_bus_and_nothing_else() -> None:
+    made = pod.manifest(ENGINE, run="r1", rate=1050, seconds=60)
+    containers = made["spec"]["containers"]
+    assert [c["name"] for c in containers] == ["publish", *pod.GROUPS, "verify"]
+    for container in containers:
+        assert {e["name"] for e in container["env"]} == {"CROSSOVER_ROUTES", "REDIS_PASSWORD", "POD_UID"}
+        assert container["securityContext"] == {"readOnlyRootFilesystem": True}
+    assert made["metadata"]["labels"] == {"app": pod.POD_NAME, "tier": "bus-client", LABEL_ADAPTER: "event-bus"}
+    assert made["spec"]["serviceAccountName"] == "trading-engine"
+
+
+def test_an_engine_that_follows_no_route_is_no_template() -> None:
+    engine: dict[str, Any] = {"spec": {"template": {"spec": {"containers": [{"image": "x", "env": []}]}}}}
+    with pytest.raises(pod.NoTemplate):
+        pod.manifest(engine, run="r1", rate=1, seconds=1)
+
+
+SWITCH = figures.Switch(component="event_bus", origin="mvp", goal="scale", started=10**18, ended=10**18 + 2 * 10**9)
+GOOD = Check.that("load offered", True, expected="x", found="x")
+NUMBERS = dict.fromkeys((*figures.COUNTS, *figures.STALLS), 0.0) | {"acknowledged": 5.0, "rate": 1.0, "seconds": 2.0}
+
+
+def report(subject: str, *checks: Check) -> Report:
+    return Report(subject=subject, checks=checks, figures=NUMBERS)
+
+
+def test_the_report_has_the_figures_that_machines_read() -> None:
+    reports = {SWITCH.name: report(SWITCH.name, GOOD), WHOLE: report(WHOLE, GOOD)}
+    body = figures.document([SWITCH], reports, {})
+    entry = body["switches"][0]
+    assert {"component", "from", "to", "started", "seconds", *figures.COUNTS, *figures.STALLS, "verdict"} <= set(entry)
+    assert (entry["seconds"], entry["acknowledged"], entry["verdict"]) == (2.0, 5, "holds")
+    assert body["verdict"] == "holds"
+    assert figures.table(body, 3).row_count == 12
+
+
+BAD = Check.none_wrong("a: lost", wrong=1, of=9, what="lost")
+UNKNOWN = Check.unknown("load offered", expected="x", why="there was none")
+
+
+@pytest.mark.parametrize(
+    ("reports", "problem", "verdict"),
+    [
+        ({}, "", "could_not_check"),
+        ({SWITCH.name: report("w", GOOD)}, "", "could_not_check"),
+        ({SWITCH.name: report("w", GOOD), WHOLE: report(WHOLE, BAD)}, "", "does_not_hold"),
+        ({SWITCH.name: report("w", UNKNOWN), WHOLE: report(WHOLE, GOOD)}, "", "could_not_check"),
+        ({SWITCH.name: report("w", GOOD), WHOLE: report(WHOLE, GOOD)}, "the load ended", "does_not_hold"),
+    ],
+)
+def test_nothing_but_a_whole_proof_holds(reports: dict[str, Report], problem: str, verdict: str) -> None:
+    assert figures.document([SWITCH], reports, {}, problem)["verdict"] == verdict
+
+
+def test_a_failed_update_does_not_hold_whatever_the_ledger_says() -> None:
+    failed = figures.Switch(component="event_bus", origin="mvp", goal="scale", started=1, ended=2, failure="VERDICT no")
+    reports = {failed.name: report("w", GOOD), WHOLE: report(WHOLE, GOOD)}
+    assert figures.document([failed], reports, {})["verdict"] == "does_not_hold"
+
+
+def test_figures_that_are_missing_are_null_and_shown_as_unknown() -> None:
+    body = figures.document([SWITCH], {}, {})
+    assert body["switches"][0]["lost"] is None
+    assert figures.table(body, 3).row_count == 12
+
+
+def test_prices_of_the_load_are_not_real_market_data() -> None:
+    page = {"items": [{"key": "LOAD-1", "last_price": "1"}, {"key": "SP500", "last_price": "2"}, {"key": "N"}]}
+    assert trading.prices(page) == {"SP500": "2"}
+
+
+def test_the_defaults_are_the_promise() -> None:
+    asked, with_setup = wishes([])
+    assert with_setup
+    assert asked.around >= 60
+    assert asked.min_rate >= 1000
+    assert asked.rate >= asked.min_rate
