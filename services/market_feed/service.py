@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
@@ -10,7 +12,7 @@ from contracts.names import MARKET_FEED_NAME
 from services.common.bars import load_bars
 from services.common.runner import Abort
 from services.common.web import Health, Lifecycle, create_app
-from services.market_feed.feed import Feed
+from services.market_feed.feed import Feed, FeedState
 from services.market_feed.settings import FeedSettings
 
 STOP_SECONDS = 15.0
@@ -47,14 +49,14 @@ class MarketFeed:
         self._bus.close(STOP_SECONDS)
 
 
-def create_api(feed: Feed, health: Health, lifecycle: Lifecycle | None = None) -> FastAPI:
+def create_api(state: Callable[[], FeedState], health: Health, lifecycle: Lifecycle | None = None) -> FastAPI:
     """The app of the market feed."""
     app = create_app(MARKET_FEED_NAME, "Market feed", _DESCRIPTION, health=health, lifecycle=lifecycle)
 
     @app.get("/feed", tags=["feed"])
-    def state() -> FeedModel:
+    def feed() -> FeedModel:
         """What has been published so far."""
-        return FeedModel.model_validate(feed.state)
+        return FeedModel.model_validate(state())
 
     return app
 
@@ -65,4 +67,5 @@ def build(settings: FeedSettings, abort: Abort) -> FastAPI:
     bars = {symbol: load_bars(path) for symbol, path in settings.sources.items()}
     bus = open_bus(MARKET_FEED_NAME)
     feed = Feed(bus, bars, settings.rate)
-    return create_api(feed, Health(ready={"event_bus": bus.ready}, live={"feed": feed.alive}), MarketFeed(feed, bus))
+    health = Health(ready={"event_bus": bus.ready}, live={"feed": feed.alive})
+    return create_api(lambda: feed.state, health, MarketFeed(feed, bus))

@@ -1,0 +1,1 @@
+"""The backtesting service: submit, follow and read backtests."""

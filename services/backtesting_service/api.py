@@ -1,0 +1,127 @@
+"""The backtesting service's HTTP API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from adapters.backtesting.strategies import STRATEGIES, parameter_names
+from contracts.names import BACKTESTING_NAME
+from services.backtesting_service.models import BacktestRequest, Result, Run, RunState
+from services.backtesting_service.runs import Runs, TooManyRuns, UnknownSymbol
+from services.backtesting_service.store import RunStore
+from services.common.web import Health, Lifecycle, create_app
+
+_DESCRIPTION = (
+    "Submit a backtest, follow its state, read its result. A request is its own identity: the same request on the "
+    "same engine and bars is the same run, so sending it again is safe and does the work once."
+)
+
+
+class ErrorModel(BaseModel):
+    """What went wrong, and whether to try again."""
+
+    error: str
+    retryable: bool
+
+
+class RunPage(BaseModel):
+    """Runs, newest first. Give `next` as `after` for the following page; null at the end."""
+
+    items: list[Run]
+    next: str | None
+
+
+class StrategyModel(BaseModel):
+    """A strategy that can be asked for, and the names of its parameters (whole numbers)."""
+
+    name: str
+    parameters: list[str]
+
+
+class Offer(BaseModel):
+    """What can be asked for."""
+
+    strategies: list[StrategyModel]
+    symbols: list[str]
+
+
+RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The run's id.")]
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorModel, "description": "There is no such run."}}
+_NOT_READY: dict[int | str, dict[str, Any]] = {
+    409: {"model": ErrorModel, "description": "The run has not ended, or it failed."}
+}
+_SUBMITTED: dict[int | str, dict[str, Any]] = {
+    200: {"model": Run, "description": "The run was submitted before; it stands as it does."},
+    202: {"description": "Queued. Location says where to follow it."},
+    503: {"model": ErrorModel, "description": "Too many runs wait."},
+}
+
+
+def _error(status: int, message: str, *, retryable: bool = False) -> JSONResponse:
+    headers = {"retry-after": "5"} if retryable else None
+    return JSONResponse(ErrorModel(error=message, retryable=retryable).model_dump(), status, headers)
+
+
+def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle | None = None) -> FastAPI:
+    """The app of the backtesting service."""
+    app = create_app(BACKTESTING_NAME, "Backtesting service", _DESCRIPTION, health=health, lifecycle=lifecycle)
+
+    @app.exception_handler(TooManyRuns)
+    def busy(request: Request, error: TooManyRuns) -> JSONResponse:
+        del request
+        return _error(503, str(error), retryable=True)
+
+    @app.exception_handler(UnknownSymbol)
+    def unknown(request: Request, error: UnknownSymbol) -> JSONResponse:
+        del request
+        return _error(422, str(error))
+
+    @app.post("/backtests", tags=["backtests"], status_code=202, responses=_SUBMITTED)
+    def submit(request: BacktestRequest, response: Response) -> Run:
+        """Submit a backtest."""
+        run, new = runs.submit(request)
+        response.status_code = 202 if new else 200
+        response.headers["location"] = f"/backtests/{run.id}"
+        return run
+
+    @app.get("/backtests", tags=["backtests"])
+    def listed(
+        limit: Annotated[int, Query(ge=1, le=1000, description="The most items in the page.")] = 100,
+        after: Annotated[str | None, Query(description="Only runs that come after this id.")] = None,
+    ) -> RunPage:
+        """Runs, newest first."""
+        known = store.all()
+        place = next((number + 1 for number, run in enumerate(known) if run.id == after), 0)
+        items = known[place : place + limit]
+        return RunPage(items=items, next=items[-1].id if place + limit < len(known) else None)
+
+    @app.get("/backtests/{run_id}", tags=["backtests"], response_model=Run, responses=_NOT_FOUND)
+    def followed(run_id: RunId) -> Run | JSONResponse:
+        """How a run stands."""
+        return store.get(run_id) or _error(404, f"there is no run {run_id}")
+
+    @app.get(
+        "/backtests/{run_id}/result", tags=["backtests"], response_model=Result, responses={**_NOT_FOUND, **_NOT_READY}
+    )
+    def result(run_id: RunId) -> Response:
+        """What a run came to."""
+        run = store.get(run_id)
+        if run is None:
+            return _error(404, f"there is no run {run_id}")
+        if run.state is RunState.FAILED:
+            return _error(409, f"the run failed: {run.error}")
+        if run.state is not RunState.DONE:
+            return _error(409, f"the run is {run.state.value}: there is no result yet", retryable=True)
+        return Response(store.result(run_id), media_type="application/json")
+
+    @app.get("/offer", tags=["backtests"])
+    def offer() -> Offer:
+        """The strategies and symbols that a request may name."""
+        strategies = [StrategyModel(name=name, parameters=list(parameter_names(name))) for name in STRATEGIES]
+        return Offer(strategies=strategies, symbols=list(runs.symbols))
+
+    return app

@@ -1,0 +1,52 @@
+"""The backtesting service's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from adapters.backtesting import ENGINES
+from contracts.names import ENV_BACKTESTING_ENGINE, ENV_BACKTESTING_WORKERS, ENV_RESULTS_PATH
+from services.common.bars import SHIPPED, parse_sources
+from services.common.settings import Env, EnvSettings
+
+
+class BacktestingSettings(EnvSettings):
+    """See each field."""
+
+    engine: Annotated[str, Env(ENV_BACKTESTING_ENGINE, " or ".join(ENGINES))] = Field(
+        "vectorbt", pattern=f"^({'|'.join(ENGINES)})$"
+    )
+    """The engine that runs backtests. `memory` is the plain reference."""
+    results: Annotated[Path, Env(ENV_RESULTS_PATH, "a folder that outlives the process")]
+    """Where requests, states and results are kept."""
+    workers: Annotated[int, Env(ENV_BACKTESTING_WORKERS, "a whole number from 1 to 64")] = Field(1, ge=1, le=64)
+    """Processes that run backtests at once. Each holds the engine: about 300 MB with VectorBT."""
+    csv: Annotated[str | None, Env("BACKTESTING_CSV", "SYMBOL=/path/bars.csv[.gz], comma-separated")] = None
+    """Histories to test on, besides the shipped ones. A symbol given here stands before a shipped one."""
+
+    @field_validator("csv")
+    @classmethod
+    def _can_be_read_as_sources(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_sources(value)
+        return value
+
+    @model_validator(mode="after")
+    def _results_can_be_kept(self) -> Self:
+        try:
+            self.results.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"{ENV_RESULTS_PATH}={str(self.results)!r} cannot be made: {error.strerror}. Results could not "
+                "be kept. Mount a volume there that this user may write"
+            ) from None
+        return self
+
+    @property
+    def sources(self) -> Mapping[str, Path]:
+        """Symbol -> file."""
+        return {**SHIPPED, **(parse_sources(self.csv) if self.csv is not None else {})}

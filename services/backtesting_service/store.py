@@ -1,0 +1,78 @@
+"""Runs and results on disk: one folder a run, each file replaced whole, so that a crash leaves no half of one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from services.backtesting_service.models import Run
+
+_log = logging.getLogger(__name__)
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class RunStore:
+    """All runs are kept in memory too: a run's record is small, its result is read when asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._runs: dict[str, Run] = {}
+        for path in sorted(folder.glob("*/run.json")):
+            try:
+                run = Run.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError) as error:
+                # One record that cannot be read must not hide all others.
+                _log.error("the run in %s is passed over, it cannot be read: %s", path, error)
+                continue
+            self._runs[run.id] = run
+
+    def get(self, run_id: str) -> Run | None:
+        """The run, or None."""
+        with self._lock:
+            return self._runs.get(run_id)
+
+    def all(self) -> list[Run]:
+        """Every run, the newest first."""
+        with self._lock:
+            return sorted(self._runs.values(), key=lambda run: (run.submitted_at, run.id), reverse=True)
+
+    def put(self, run: Run) -> None:
+        """Keep `run` as it is now, durably."""
+        with self._lock:
+            self._write(run.id, "run.json", run.model_dump_json().encode())
+            self._runs[run.id] = run
+
+    def put_result(self, run_id: str, result: bytes) -> None:
+        """Keep a result, durably. Put the run as done only after this."""
+        self._write(run_id, "result.json", result)
+
+    def result(self, run_id: str) -> bytes:
+        """The result of a run that is done. Raises FileNotFoundError where somebody removed it."""
+        return (self._folder / _checked(run_id) / "result.json").read_bytes()
+
+    def _write(self, run_id: str, name: str, content: bytes) -> None:
+        folder = self._folder / _checked(run_id)
+        folder.mkdir(exist_ok=True)
+        partial = folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
+        with partial.open("wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(folder / name)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _checked(run_id: str) -> str:
+    if not _RUN_ID.fullmatch(run_id):
+        raise ValueError(f"{run_id!r} is no run's id")
+    return run_id
