@@ -32,6 +32,7 @@ class Wishes:
     rate: float = 1050.0
     min_rate: float = 1000.0
     end: Stage = Stage.SHADOW
+    report: Path = REPORT
 
 
 class Journey:
@@ -128,7 +129,7 @@ class Journey:
             "seconds_around": self._wishes.around,
         }
         body = figures.document(self._switches, reports, facts, problem)
-        figures.write(self._root / REPORT, body)
+        figures.write(self._root / self._wishes.report, body)
         return body
 
     def tidy(self) -> None:

@@ -55,7 +55,8 @@ def manifest(deployment: Mapping[str, Any], *, run: str, rate: float, seconds: f
             "restartPolicy": "Never",  # a ledger that was cut off proves nothing, whoever goes on
             "terminationGracePeriodSeconds": 20,
             "serviceAccountName": spec.get("serviceAccountName", "default"),
-            "automountServiceAccountToken": True,
+            "automountServiceAccountToken": True,  # it follows the route
+            "enableServiceLinks": False,
             "securityContext": spec.get("securityContext", {}),
             "imagePullSecrets": spec.get("imagePullSecrets", []),
             "containers": [

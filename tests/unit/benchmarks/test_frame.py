@@ -37,7 +37,7 @@ def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
     [(4, True, True, 0), (7, True, False, 0), (11, True, False, 1), (11, False, True, 0)],
 )
 def test_a_broken_limit_fails_and_a_missed_aim_is_shown(
-    value: float, at_most: bool, met: bool, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    value: float, *, at_most: bool, met: bool, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frame, "REPORTS", tmp_path)
     assert frame.report("x", [figure(value, at_most=at_most)]) == status
