@@ -100,7 +100,7 @@ class Pulumi:
         program = shutil.which("pulumi", path=env.get("PATH"))
         if program is None:
             raise CommandFailed(["pulumi"], 127, "pulumi is not on the PATH of .crossover/env. Run `make up`")
-        self._program = program
+        self.program = program
 
     def stage(self, component: str) -> str | None:
         """The stage in stack config; None where it is not set."""
@@ -121,12 +121,12 @@ class Pulumi:
         return self._loud("up", "--yes", "--skip-preview")
 
     def _loud(self, *arguments: str) -> Finished:
-        command = [self._program, *arguments, "--stack", STACK, "--non-interactive", "--color", "never"]
+        command = [self.program, *arguments, "--stack", STACK, "--non-interactive", "--color", "never"]
         self._line(f"$ pulumi {' '.join(arguments)}")
         return stream(command, cwd=self._root, env=self._env, line=self._line)
 
     def _quiet(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [self._program, *arguments, "--non-interactive"]
+        command = [self.program, *arguments, "--non-interactive"]
         done = subprocess.run(command, cwd=self._root, env=dict(self._env), text=True, capture_output=True, check=False)
         if check and done.returncode:
             raise CommandFailed(["pulumi", *arguments], done.returncode, done.stderr)

@@ -1,0 +1,142 @@
+"""What the journey tests share: the demonstration's own parts, on the stack `local`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from contracts import names
+from contracts.registry import ANNOTATION_EPOCH, ANNOTATION_VERSION, LABEL_ADAPTER, PROTOCOL_VERSION
+from contracts.routes import ROUTE_KEY, Route, route_name
+from contracts.stages import Component, Stage
+from local.demo.commands import CommandFailed, Finished, Kubectl, Pulumi, load_environment
+from local.demo.load import Load, new_run
+from validation.load.verifying import WHOLE
+from validation.result import Report
+
+COMPONENT = Component.EVENT_BUS
+RATE = 500.0
+"""Events a second: enough that a gap of milliseconds would show, and that other tests have a machine too."""
+
+
+@dataclass
+class Stack:
+    """The stack `local` as a user has it: the plain CLI, kubectl, and the live route."""
+
+    root: Path
+    lines: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.env = load_environment(self.root)
+        self.pulumi = Pulumi(self.root, self.env, self.lines.append)
+        self.kubectl = Kubectl(self.env, names.NAMESPACE)
+
+    def route(self) -> tuple[Route, str]:
+        """The live route and its resourceVersion."""
+        found = self.kubectl.get("configmap", route_name(COMPONENT))
+        assert found is not None, "there is no route"
+        return Route.model_validate_json(found["data"][ROUTE_KEY]), found["metadata"]["resourceVersion"]
+
+    def ask_for(self, stage: Stage) -> None:
+        """Set the wanted stage in stack config."""
+        self.pulumi.set_stage(COMPONENT.value, stage.value)
+
+    def bring_to(self, stage: Stage) -> None:
+        """Set the stage, update, and see the route say so."""
+        self.ask_for(stage)
+        self.pulumi.up()
+        assert self.route()[0].stage is stage
+
+    def failing_up(self) -> str:
+        """The output of a `pulumi up` that must fail."""
+        try:
+            finished = self.pulumi.up()
+        except CommandFailed as error:
+            return error.output
+        raise AssertionError(f"pulumi up ended well, and should not have:\n{finished.output}")
+
+    def interrupted_up(self, ready: Callable[[], bool], seconds: float = 180.0) -> str:
+        """Start `pulumi up`, interrupt it as Ctrl-C does once `ready()`, and let it end. Its output."""
+        command = [self.pulumi.program, "up", "--yes", "--skip-preview", "--stack", "local", "--non-interactive"]
+        process = subprocess.Popen(
+            [*command, "--color", "never"], cwd=self.root, env=self.env, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + seconds
+            while not ready():
+                assert process.poll() is None, f"pulumi up ended before it was interrupted: {process.communicate()[0]}"
+                assert time.monotonic() < deadline, "the moment to interrupt never came"
+                time.sleep(0.1)  # the Job and the route are polled, with a deadline
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=120)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        assert process.returncode != 0, f"an interrupted pulumi up said that it ended well:\n{output}"
+        return output
+
+    @contextmanager
+    def load(self) -> Iterator[Load]:
+        """Load on the bus for as long as the block lasts; its pod is removed in any case."""
+        load = Load(self.kubectl, new_run(), RATE)
+        try:
+            load.start()
+            yield load
+        finally:
+            load.remove()
+
+    @contextmanager
+    def adapter_that_never_answers(self, name: str) -> Iterator[None]:
+        """An adapter's record that stays live and never acknowledges an epoch: what the cutover sees of a
+        process that is stuck, while something still renews its Lease."""
+        renewed = datetime.now(UTC) + timedelta(hours=1)
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": f"adapter-{COMPONENT.slug}-{name}",
+                "labels": {LABEL_ADAPTER: COMPONENT.slug},
+                "annotations": {ANNOTATION_EPOCH: "0", ANNOTATION_VERSION: str(PROTOCOL_VERSION)},
+            },
+            "spec": {"holderIdentity": name, "renewTime": renewed.strftime("%Y-%m-%dT%H:%M:%S.%fZ")},
+        }
+        self.kubectl.apply(lease)
+        try:
+            yield
+        finally:
+            self.kubectl.run("delete", "lease", lease["metadata"]["name"], "--ignore-not-found")  # type: ignore[index]
+
+    def running_jobs(self) -> list[str]:
+        """Jobs with a pod that runs."""
+        found: Any = self.kubectl.get("jobs") or {"items": []}
+        return [job["metadata"]["name"] for job in found["items"] if job.get("status", {}).get("ready", 0)]
+
+
+def clean(load: Load) -> Report:
+    """End `load`; its report, which must hold: nothing lost, doubled, reordered, changed, and no error."""
+    load.stop()
+    report = load.judge({}, RATE)[WHOLE]
+    problems = [f"{check.name}: {check.found} {check.detail}" for check in report.failures()]
+    assert not problems, "\n".join(problems)
+    assert report.figures["acknowledged"] > 0
+    return report
+
+
+def figures_of(finished: Finished) -> str:
+    """The last lines of an update, where it counts what it did."""
+    return "\n".join(finished.output.splitlines()[-8:])
+
+
+def read_report(path: Path) -> Any:
+    """A report that the demonstration wrote."""
+    return json.loads(path.read_text())
