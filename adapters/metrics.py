@@ -16,6 +16,7 @@ CONSUMED = Counter("crossover_bus_consumed_total", "Events acknowledged.", ["top
 HANDLER_FAILED = Counter("crossover_bus_handler_failed_total", "Batches whose handler raised.", ["topic", "group"])
 DEAD_LETTERED = Counter("crossover_bus_dead_lettered_total", "Events set aside.", ["topic", "group"])
 EPOCH = Gauge("crossover_bus_epoch", "The route's epoch that this adapter follows.")
+LAG = Gauge("crossover_bus_lag_events", "Events not yet acknowledged by a group.", ["topic", "group"])
 MIRRORED = Counter("crossover_bus_mirrored_total", "Events copied by the mirror.", ["topic", "source"])
 
 

@@ -29,7 +29,7 @@ def new_event_id() -> str:
 
     The 12 bits of rand_a count within one millisecond (method 1 of section 6.2).
     """
-    global _uuid_last
+    global _uuid_last  # noqa: PLW0603  # one counter a process, guarded by its lock
     with _uuid_lock:
         milliseconds = time.time_ns() // 1_000_000
         last_ms, count = _uuid_last

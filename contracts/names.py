@@ -28,6 +28,9 @@ DATABASE_NAME = "trading"
 DATABASE_SCHEMA = "trading"
 """The schema that holds every table of the workload, in the database DATABASE_NAME."""
 
+LABEL_TRANSITION = "crossover.dev/transition"
+"""On the Job of a component's Transition and its pods: the component's slug."""
+
 # Environment names. The first three are the migration guide's own.
 ENV_EVENT_BUS_TYPE = "EVENT_BUS_TYPE"
 ENV_DATABASE_URL = "DATABASE_URL"

@@ -7,13 +7,17 @@ annotations carry what the adapter acknowledged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 LABEL_ADAPTER = "crossover.dev/adapter"
 """On Leases and on pods whose containers hold an adapter: the component's slug."""
 ANNOTATION_EPOCH = "crossover.dev/acknowledged-epoch"
 ANNOTATION_ROLE = "crossover.dev/role"
 ANNOTATION_VERSION = "crossover.dev/protocol-version"
+
+ANNOTATION_LAG = "crossover.dev/lag"
+"""JSON: events not yet acknowledged, by `topic/group`, for the groups that this adapter reads as."""
 
 LEASE_SECONDS = 15
 """How long an adapter counts as live after its last renewal, in seconds."""
@@ -31,6 +35,7 @@ class AdapterRecord:
     acknowledged_epoch: int
     protocol_version: int
     age_seconds: float
+    lag: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def live(self) -> bool:

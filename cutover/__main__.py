@@ -20,7 +20,7 @@ from contracts.routes import Route
 from contracts.stages import Component, Stage, deployed_backends
 from cutover.context import Context
 from cutover.event_bus import EventBusSteps
-from cutover.plan import MEANINGS, plan
+from cutover.plan import described, plan
 from cutover.reporting import as_json, leave_termination_message, summary
 from cutover.run import Runner, validate
 from cutover.timing import Timing
@@ -51,7 +51,8 @@ def main(
     api = connect()
     store = KubernetesRouteStore(namespace, api)
     if preview and stage is not None:
-        _preview(store, component, stage)
+        for line in described(plan(store.read(component).route, stage), component, stage):
+            say(line)
         return
     context = Context(
         component=component,
@@ -84,20 +85,6 @@ def _logs(route: Route | None, stage: Stage | None) -> tuple[dict[str, EventLog]
         needed |= deployed_backends(component, route.stage)
     logs = {name: open_log(name, settings, os.environ) for name in sorted(needed)}
     return logs, names.all_topics(settings.topics)
-
-
-def _preview(store: KubernetesRouteStore, component: Component, stage: Stage) -> None:
-    todo = plan(store.read(component).route, stage)
-    if todo.empty:
-        say(f"{component.value} is at {stage.value}: nothing to do")
-    if todo.undo:
-        say("undo a switch that was cut off before it opened")
-    if todo.resume_watch:
-        say("watch a switch to its end that was cut off while it was watched")
-    for transition in todo.transitions:
-        say(f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}")
-        for step in transition.steps:
-            say(f"  {step.value:<16} {MEANINGS[step]}")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ away is reached through all the rows between. Anything that is not in the table 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 
 from contracts.routes import Route
-from contracts.stages import Stage
+from contracts.stages import Component, Stage
 
 
 class Step(StrEnum):
@@ -125,7 +126,7 @@ def path(origin: Stage | None, goal: Stage) -> tuple[Transition, ...]:
     here, there = _LINE.index(origin), _LINE.index(goal)
     step = 1 if there > here else -1
     stops = [_LINE[i] for i in range(here, there + step, step)]
-    return tuple(_row(a, b) for a, b in zip(stops, stops[1:], strict=False))
+    return tuple(_row(a, b) for a, b in itertools.pairwise(stops))
 
 
 def _row(origin: Stage | None, goal: Stage) -> Transition:
@@ -145,3 +146,16 @@ def plan(route: Route | None, wanted: Stage) -> Plan:
         return Plan(False, False, path(None, wanted))
     watching = route.progress is not None and route.progress.step == Step.WATCH
     return Plan(route.fence is not None, watching, path(route.stage, wanted))
+
+
+def described(todo: Plan, component: Component, wanted: Stage) -> list[str]:
+    """The plan for people: a line a transition and a line a step."""
+    if todo.empty:
+        return [f"{component.value} is at {wanted.value}: nothing to do"]
+    lines = ["undo a switch that was cut off before it opened"] if todo.undo else []
+    if todo.resume_watch:
+        lines.append("watch a switch to its end that was cut off while it was watched")
+    for transition in todo.transitions:
+        lines.append(f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}")
+        lines += [f"  {step.value:<16} {MEANINGS[step]}" for step in transition.steps]
+    return lines

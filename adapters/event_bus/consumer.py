@@ -68,6 +68,11 @@ class Consumer:
         self._thread.start()
 
     @property
+    def group(self) -> str:
+        """The consumer group that it reads as."""
+        return self._group
+
+    @property
     def segment_epoch(self) -> int:
         """The epoch of the segment being read; 0 before the first."""
         return self._epoch

@@ -7,6 +7,7 @@ acknowledging renew: only so does order within a key hold. What must be atomic i
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -114,10 +115,8 @@ class RedisReader(LogReader):
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            try:
+            with contextlib.suppress(BackendUnavailable):  # then the lease runs out by itself
                 self._connection.fcall("crossover_leave", self._keys, self._member)
-            except BackendUnavailable:
-                pass  # the lease runs out by itself
             self._connection.close()
 
     # -- one fetch

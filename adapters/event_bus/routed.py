@@ -12,6 +12,7 @@ from adapters.event_bus.base import EventLog, LogSettings
 from adapters.event_bus.consumer import Consumer, member_name
 from adapters.event_bus.errors import PublishTimeout
 from adapters.event_bus.interface import EventBus, Handler, Receipt, Subscription
+from adapters.event_bus.lag import LagMeter, Reading
 from adapters.event_bus.publisher import Gate, Publisher
 from adapters.event_bus.view import RouteView
 from adapters.routes.base import AdapterRegistry, RouteError, RouteStore
@@ -37,6 +38,15 @@ class _Subscription(Subscription):
     @property
     def failure(self) -> BaseException | None:
         return next((c.failure for c in self._consumers.values() if c.failure is not None), None)
+
+    def readings(self) -> list[Reading]:
+        """What is read now, by topic: the group and the backend."""
+        route = self._view.current
+        found = []
+        for topic, consumer in self._consumers.items():
+            chain = route.chain(topic) if route and topic in route.chains else ()
+            found += [(topic, consumer.group, s.backend) for s in chain if s.epoch == consumer.segment_epoch]
+        return found
 
     def position(self, topic: str) -> int:
         route = self._view.current
@@ -74,6 +84,7 @@ class RoutedEventBus(EventBus):
         self._view = RouteView(store, Component.EVENT_BUS)
         self._publisher = Publisher(self._log_of, settings, name, self._acknowledge)
         self._view.listen(self._publisher.on_route)
+        self._lag = LagMeter(self._log_of, self._readings)
         self._heartbeat = threading.Thread(target=self._announce, name="bus-heartbeat", daemon=True)
         if registry is not None:
             self._heartbeat.start()
@@ -165,6 +176,7 @@ class RoutedEventBus(EventBus):
         for subscription in self._subscriptions:
             subscription.close(timeout)
         self._publisher.close(timeout)
+        self._lag.stop(timeout)
         self._closed.set()
         self._wake.set()
         self._view.stop()
@@ -175,6 +187,9 @@ class RoutedEventBus(EventBus):
             logs, self._logs = list(self._logs.values()), {}
         for log in logs:
             log.close()
+
+    def _readings(self) -> list[Reading]:
+        return [reading for subscription in self._subscriptions for reading in subscription.readings()]
 
     def _log_of(self, backend: str) -> EventLog:
         with self._logs_lock:
@@ -194,7 +209,9 @@ class RoutedEventBus(EventBus):
             self._wake.clear()
             pause = RENEW_SECONDS
             try:
-                registry.announce(Component.EVENT_BUS, self._name, "bus", max(self._acknowledged, self.epoch))
+                registry.announce(
+                    Component.EVENT_BUS, self._name, "bus", max(self._acknowledged, self.epoch), self._lag.lag
+                )
             except RouteError as error:
                 # Data goes on; a switch that needs our answer aborts by itself.
                 _log.warning("could not renew the adapter record: %s", error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.registry import AdapterRecord
@@ -74,8 +74,15 @@ class AdapterRegistry(ABC):
     """The adapters that are alive, as each says of itself."""
 
     @abstractmethod
-    def announce(self, component: Component, name: str, role: str, acknowledged_epoch: int) -> None:
-        """Create or renew the record of adapter `name`. Raises RouteUnavailable."""
+    def announce(
+        self,
+        component: Component,
+        name: str,
+        role: str,
+        acknowledged_epoch: int,
+        lag: Mapping[str, int] | None = None,
+    ) -> None:
+        """Create or renew the record of adapter `name`; `lag` in events by `topic/group`. Raises RouteUnavailable."""
 
     @abstractmethod
     def withdraw(self, component: Component, name: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ from adapters.routes.base import (
 from contracts import names
 from contracts.registry import (
     ANNOTATION_EPOCH,
+    ANNOTATION_LAG,
     ANNOTATION_ROLE,
     ANNOTATION_VERSION,
     LABEL_ADAPTER,
@@ -68,7 +70,8 @@ def connect(context: str | None = None) -> client.ApiClient:
 
 
 @contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
+    """Turns what the client raises into RouteConflict, RouteMissing or RouteUnavailable, naming `what`."""
     try:
         yield
     except ApiException as error:
@@ -94,7 +97,7 @@ class KubernetesRouteStore(RouteStore):
 
     def read(self, component: Component) -> Versioned:
         name = route_name(component)
-        with _translated(f"route {self._namespace}/{name}"):
+        with translated(f"route {self._namespace}/{name}"):
             found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=_REQUEST_SECONDS)
         return Versioned(_parse(found.data, name), found.metadata.resource_version)
 
@@ -104,7 +107,7 @@ class KubernetesRouteStore(RouteStore):
             "metadata": {"resourceVersion": version},
             "data": {ROUTE_KEY: route.model_dump_json(exclude_none=True)},
         }
-        with _translated(f"route {self._namespace}/{name}"):
+        with translated(f"route {self._namespace}/{name}"):
             written = self._core.patch_namespaced_config_map(
                 name, self._namespace, body, field_manager="crossover-cutover", _request_timeout=_REQUEST_SECONDS
             )
@@ -133,7 +136,7 @@ class KubernetesRouteStore(RouteStore):
 
     def _events(self, name: str, version: str) -> Iterator[Any]:
         stream = _Watch()
-        with _translated(f"watch of {name}"):
+        with translated(f"watch of {name}"):
             for event in stream.stream(
                 self._core.list_namespaced_config_map,
                 self._namespace,
@@ -157,7 +160,7 @@ def _parse(data: dict[str, str] | None, name: str) -> Route | None:
     except ValidationError as error:
         raise RouteError(
             f"ConfigMap {name} holds a route that this version cannot read ({error.error_count()} problems, first: "
-            f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}). It was edited by hand or written by a newer version"
+            f"{error.errors()[0]['loc']} {error.errors()[0]['msg']}). It was edited by hand, or is a newer version's"
         ) from error
 
 
@@ -171,15 +174,23 @@ class KubernetesRegistry(AdapterRegistry):
         self._core: Any = client.CoreV1Api(api)
         self._known: set[str] = set()
 
-    def announce(self, component: Component, name: str, role: str, acknowledged_epoch: int) -> None:
+    def announce(
+        self,
+        component: Component,
+        name: str,
+        role: str,
+        acknowledged_epoch: int,
+        lag: Mapping[str, int] | None = None,
+    ) -> None:
         full = _lease_name(component, name)
         spec = {"holderIdentity": name, "renewTime": _micro(_now()), "leaseDurationSeconds": LEASE_SECONDS}
         annotations = {
             ANNOTATION_EPOCH: str(acknowledged_epoch),
             ANNOTATION_ROLE: role,
             ANNOTATION_VERSION: str(PROTOCOL_VERSION),
+            ANNOTATION_LAG: json.dumps(dict(lag or {})),
         }
-        with _translated(f"adapter record {full}"):
+        with translated(f"adapter record {full}"):
             if full in self._known:
                 try:
                     self._leases.patch_namespaced_lease(
@@ -217,11 +228,11 @@ class KubernetesRegistry(AdapterRegistry):
 
     def withdraw(self, component: Component, name: str) -> None:
         full = _lease_name(component, name)
-        with contextlib.suppress(RouteError), _translated(f"adapter record {full}"):
+        with contextlib.suppress(RouteError), translated(f"adapter record {full}"):
             self._leases.delete_namespaced_lease(full, self._namespace, _request_timeout=_REQUEST_SECONDS)
 
     def records(self, component: Component) -> Sequence[AdapterRecord]:
-        with _translated("adapter records"):
+        with translated("adapter records"):
             found = self._leases.list_namespaced_lease(
                 self._namespace,
                 label_selector=f"{LABEL_ADAPTER}={component.slug}",
@@ -231,7 +242,7 @@ class KubernetesRegistry(AdapterRegistry):
         return [_record(lease, now) for lease in found.items]
 
     def present(self, component: Component) -> frozenset[str]:
-        with _translated("pods with adapters"):
+        with translated("pods with adapters"):
             found = self._core.list_namespaced_pod(
                 self._namespace,
                 label_selector=f"{LABEL_ADAPTER}={component.slug}",
@@ -251,6 +262,7 @@ def _record(lease: Any, now: datetime) -> AdapterRecord:
         acknowledged_epoch=int(notes.get(ANNOTATION_EPOCH, "0")),
         protocol_version=int(notes.get(ANNOTATION_VERSION, "0")),
         age_seconds=(now - renewed).total_seconds() if renewed else float("inf"),
+        lag=json.loads(notes.get(ANNOTATION_LAG, "{}")),
     )
 
 
@@ -300,7 +312,7 @@ class KubernetesLock(SwitchLock):
         with contextlib.suppress(RouteError):
             lease = self._read(component)
             if lease is not None and lease.spec.holder_identity == holder:
-                with _translated("switch lock"):
+                with translated("switch lock"):
                     self._leases.delete_namespaced_lease(
                         lease.metadata.name,
                         self._namespace,
@@ -312,7 +324,7 @@ class KubernetesLock(SwitchLock):
 
     def _read(self, component: Component) -> Any:
         try:
-            with _translated("switch lock"):
+            with translated("switch lock"):
                 return self._leases.read_namespaced_lease(
                     f"crossover-switch-{component.slug}", self._namespace, _request_timeout=_REQUEST_SECONDS
                 )
@@ -329,7 +341,7 @@ class KubernetesLock(SwitchLock):
             "leaseDurationSeconds": LEASE_SECONDS,
         }
         name = f"crossover-switch-{component.slug}"
-        with _translated("switch lock"):
+        with translated("switch lock"):
             if lease is None:
                 self._leases.create_namespaced_lease(
                     self._namespace, {"metadata": {"name": name}, "spec": spec}, _request_timeout=_REQUEST_SECONDS

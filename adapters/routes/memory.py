@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from adapters.routes.base import (
     AdapterRegistry,
@@ -51,7 +51,8 @@ class MemoryRouteStore(RouteStore):
         seen = ""
         while not stopped():
             with self._changed:
-                self._changed.wait_for(lambda: stopped() or self.read(component).version != seen, timeout=0.2)
+                if self.read(component).version == seen:
+                    self._changed.wait(0.2)  # a write wakes it; a stop does not
                 current = self.read(component)
             if current.version != seen:
                 seen = current.version
@@ -65,12 +66,19 @@ class MemoryRegistry(AdapterRegistry):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._records: dict[tuple[Component, str], tuple[str, int, float]] = {}
+        self._records: dict[tuple[Component, str], tuple[str, int, float, dict[str, int]]] = {}
         self.pods: set[str] = set()
 
-    def announce(self, component: Component, name: str, role: str, acknowledged_epoch: int) -> None:
+    def announce(
+        self,
+        component: Component,
+        name: str,
+        role: str,
+        acknowledged_epoch: int,
+        lag: Mapping[str, int] | None = None,
+    ) -> None:
         with self._lock:
-            self._records[component, name] = (role, acknowledged_epoch, self._clock())
+            self._records[component, name] = (role, acknowledged_epoch, self._clock(), dict(lag or {}))
 
     def withdraw(self, component: Component, name: str) -> None:
         with self._lock:
@@ -79,8 +87,8 @@ class MemoryRegistry(AdapterRegistry):
     def records(self, component: Component) -> Sequence[AdapterRecord]:
         with self._lock:
             return [
-                AdapterRecord(name, role, epoch, PROTOCOL_VERSION, self._clock() - seen)
-                for (owner, name), (role, epoch, seen) in self._records.items()
+                AdapterRecord(name, role, epoch, PROTOCOL_VERSION, self._clock() - seen, lag)
+                for (owner, name), (role, epoch, seen, lag) in self._records.items()
                 if owner == component
             ]
 

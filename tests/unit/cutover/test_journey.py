@@ -31,7 +31,7 @@ def _load(world: World, stop: threading.Event) -> threading.Thread:
         [Stage.COMPLETE, Stage.MVP],
         [Stage.SCALE, Stage.MVP, Stage.SCALE, Stage.SHADOW, Stage.SCALE, Stage.COMPLETE, Stage.SCALE],
     ],
-    ids=lambda stages: "-".join(stages),
+    ids="-".join,
 )
 def test_a_journey_under_load_keeps_the_ledger(journey: list[Stage]) -> None:
     with World() as world:

@@ -1,0 +1,151 @@
+"""`crossover`: status, migrate, rollback, validate. A thin layer over stack config and `pulumi up`.
+
+Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from adapters.routes.base import RouteError
+from adapters.routes.jobs import KubernetesJobs
+from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
+from cli.errors import CliError
+from cli.stack import DEFAULT_STACK, Stack
+from cli.status import MOVABLE, gather, table
+from contracts import names
+from contracts.stages import Component, Stage
+from cutover.plan import described, plan
+
+FAILED, REFUSED = 1, 2
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
+_out = Console()
+_StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
+_Context = Annotated[
+    str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
+]
+_Component = Annotated[Component, typer.Argument(help="The component.")]
+_Preview = Annotated[bool, typer.Option("--preview", help="Show what would be done; change nothing.")]
+_Namespace = Annotated[str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")]
+
+
+@app.command()
+def status(
+    stack: _StackName = DEFAULT_STACK,
+    context: _Context = None,
+    namespace: _Namespace = names.NAMESPACE,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Show each component: stage wanted and active, who serves, epoch, lag, last verdict."""
+    wanted = Stack(stack).wanted()
+    api = connect(context)
+    rows = gather(wanted, KubernetesRouteStore(namespace, api), KubernetesRegistry(namespace, api))
+    if as_json:
+        print(json.dumps({"stack": stack, "components": [row.model_dump(mode="json") for row in rows]}))
+    else:
+        _out.print(table(rows, stack))
+        for row in rows:
+            for group, count in sorted(row.lag.items()):
+                _out.print(f"  {row.component.value}: {group} is {count} events behind", highlight=False)
+            if row.note:
+                _out.print(f"  {row.component.value}: {row.note}", highlight=False)
+    if any(row.state in {"out of step", "unknown"} for row in rows):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def migrate(
+    component: _Component,
+    to: Annotated[Stage, typer.Option("--to", help="The stage to bring it to.")] = Stage.SCALE,
+    preview: _Preview = False,
+    stack: _StackName = DEFAULT_STACK,
+    context: _Context = None,
+    namespace: _Namespace = names.NAMESPACE,
+) -> None:
+    """Move COMPONENT to the Scale backend: sets its stage in stack config and runs pulumi up."""
+    _move(component, to, preview, Stack(stack), context, namespace)
+
+
+@app.command()
+def rollback(
+    component: _Component,
+    retire: Annotated[
+        bool, typer.Option("--retire", help="Also take the new side down (mvp instead of shadow).")
+    ] = False,
+    preview: _Preview = False,
+    stack: _StackName = DEFAULT_STACK,
+    context: _Context = None,
+    namespace: _Namespace = names.NAMESPACE,
+) -> None:
+    """Put COMPONENT back on the MVP backend. The new side stays, kept in step, for the next try."""
+    _move(component, Stage.MVP if retire else Stage.SHADOW, preview, Stack(stack), context, namespace)
+
+
+@app.command()
+def validate(component: _Component, context: _Context = None, namespace: _Namespace = names.NAMESPACE) -> None:
+    """Check COMPONENT as it stands, beside its data, and change nothing."""
+    _refuse_unmovable(component)
+    jobs = KubernetesJobs(connect(context), namespace)
+    if not jobs.run_like_transition(component, ["--component", component.value, "--check"], print):
+        raise typer.Exit(FAILED)
+
+
+def _move(component: Component, stage: Stage, preview: bool, stack: Stack, context: str | None, namespace: str) -> None:
+    _refuse_unmovable(component)
+    before = stack.wanted()[component]  # reads the config first: a broken one must not be written to
+    _out.print(f"{component.value}: {before.value} => {stage.value} (stack {stack.name})", highlight=False)
+    if preview:
+        _show_steps(component, stage, context, namespace)
+        raise typer.Exit(stack.preview(component, stage))
+    stack.set_stage(component, stage)
+    code = stack.up()
+    if code != 0:
+        _out.print(
+            f"[red]pulumi up failed.[/] Config now asks for {stage.value}; run `pulumi up` again to try again, or\n"
+            f"  pulumi config set --path crossover:{component.value}.stage {before.value} && pulumi up\n"
+            "to go back. `crossover status` shows where traffic is."
+        )
+        raise typer.Exit(FAILED)
+
+
+def _show_steps(component: Component, stage: Stage, context: str | None, namespace: str) -> None:
+    try:
+        route = KubernetesRouteStore(namespace, connect(context)).read(component).route
+    except RouteError as error:
+        _out.print(f"the live route could not be read, so the steps are not known: {error}", highlight=False)
+        return
+    for line in described(plan(route, stage), component, stage):
+        _out.print(line, highlight=False)
+
+
+def _refuse_unmovable(component: Component) -> None:
+    if component not in MOVABLE:
+        raise CliError(
+            f"{component.value} cannot be moved by this version: only {', '.join(c.value for c in MOVABLE)} can",
+            f"leave crossover:{component.value}.stage at mvp",
+        )
+
+
+def main() -> None:
+    """The entry point: errors that a user can act on are told without a traceback."""
+    logging.basicConfig(level=os.environ.get(names.ENV_LOG_LEVEL, "ERROR"), format="%(levelname)s %(message)s")
+    try:
+        app(prog_name="crossover")
+    except (CliError, RouteError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        fix = getattr(error, "fix", "")
+        if fix:
+            print(f"  fix: {fix}", file=sys.stderr)
+        sys.exit(REFUSED)
+
+
+if __name__ == "__main__":
+    main()

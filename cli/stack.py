@@ -1,0 +1,104 @@
+"""Stack config and updates, through the plain `pulumi` command: this tool has no other way to change anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cli.errors import CliError
+from contracts.stages import Component, Stage
+
+PROJECT = "crossover"
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_STACK = "local"
+
+
+class Stack:
+    """One stack of the project. Commands run in the project's folder with the caller's environment."""
+
+    def __init__(self, name: str, root: Path = ROOT, environment: Mapping[str, str] | None = None) -> None:
+        self.name = name
+        self._root = root
+        self._environment = dict(os.environ if environment is None else environment)
+
+    def wanted(self) -> dict[Component, Stage]:
+        """The stage that stack config asks for, by component; mvp where it says nothing.
+
+        Raises CliError where the config cannot be read or names an unknown stage.
+        """
+        return wanted_stages(self._read("config", "--json"), f"Pulumi.{self.name}.yaml")
+
+    def set_stage(self, component: Component, stage: Stage) -> None:
+        """Write `stage` to the stack's config file. Nothing else changes until an update runs."""
+        self._read(*self._setting(component, stage))
+
+    def preview(self, component: Component, stage: Stage) -> int:
+        """`pulumi preview` as if config said `stage`, from a copy: the stack's own file stays as it is."""
+        own = self._root / f"Pulumi.{self.name}.yaml"
+        with tempfile.TemporaryDirectory(prefix="crossover-preview-") as folder:
+            copy = Path(folder) / own.name
+            shutil.copyfile(own, copy)
+            self._read(*self._setting(component, stage), "--config-file", str(copy))
+            return self._show("preview", "--config-file", str(copy))
+
+    def up(self) -> int:
+        """`pulumi up`, its output passed on. Returns its exit status."""
+        return self._show("up", "--yes", "--skip-preview")
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of a pulumi command on this stack."""
+        program = shutil.which("pulumi", path=self._environment.get("PATH"))
+        if program is None:
+            raise CliError("there is no `pulumi` on PATH", "run `make setup`, then `. .crossover/env`")
+        return [program, *arguments, "--stack", self.name, "--non-interactive"]
+
+    @staticmethod
+    def _setting(component: Component, stage: Stage) -> tuple[str, ...]:
+        return ("config", "set", "--path", f"{PROJECT}:{component.value}.stage", stage.value)
+
+    def _show(self, *arguments: str) -> int:
+        return subprocess.run(self.command(*arguments), cwd=self._root, env=self._environment, check=False).returncode
+
+    def _read(self, *arguments: str) -> str:
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self._root,
+            env=self._environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            raise CliError(
+                f"pulumi {_words(arguments)} on stack {self.name} failed: {done.stderr.strip()}",
+                "check that the stack exists (pulumi stack ls) and that `. .crossover/env` was run",
+            )
+        return done.stdout
+
+
+def _words(arguments: Sequence[str]) -> str:
+    return " ".join(arguments[:2])
+
+
+def wanted_stages(config_json: str, file: str) -> dict[Component, Stage]:
+    """The stages that `pulumi config --json` asks for. Raises CliError on an unknown stage, naming `file`."""
+    config: dict[str, Any] = json.loads(config_json)
+    stages = {}
+    for component in Component:
+        entry = config.get(f"{PROJECT}:{component.value}", {})
+        value = entry.get("objectValue") or json.loads(entry.get("value") or "{}")
+        text = value.get("stage", Stage.MVP.value)
+        if text not in list(Stage):
+            raise CliError(
+                f"{file} asks for stage {text!r} of {component.value}, which does not exist",
+                f"pulumi config set --path {PROJECT}:{component.value}.stage mvp|shadow|scale|complete",
+            )
+        stages[component] = Stage(text)
+    return stages

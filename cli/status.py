@@ -1,0 +1,124 @@
+"""What `crossover status` shows: for each component what is wanted, what is, and what was last said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from rich.table import Table
+
+from adapters.routes.base import AdapterRegistry, RouteError, RouteMissing, RouteStore
+from contracts.registry import AdapterRecord
+from contracts.routes import Route
+from contracts.stages import Component, Stage, serving_backend
+
+MOVABLE = (Component.EVENT_BUS,)
+"""The components that this version can move; the others stay at mvp and have no route."""
+
+State = Literal["in step", "out of step", "switching", "not deployed", "unknown"]
+
+
+class ComponentStatus(BaseModel):
+    """One row. `lag` is in events, by topic and consumer group; `since` is RFC 3339 UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    component: Component
+    wanted: Stage
+    active: Stage | None
+    serves: str
+    epoch: int | None
+    state: State
+    adapters: int
+    lag: dict[str, int]
+    last_verdict: str
+    since: str
+    note: str = ""
+
+
+def gather(wanted: Mapping[Component, Stage], store: RouteStore, registry: AdapterRegistry) -> list[ComponentStatus]:
+    """The status of every component, from the live routes and adapters. Never raises RouteError."""
+    return [_of(component, wanted[component], store, registry) for component in Component]
+
+
+def _of(component: Component, wanted: Stage, store: RouteStore, registry: AdapterRegistry) -> ComponentStatus:
+    if component not in MOVABLE:
+        return judge(component, wanted, None, (), fixed=True)
+    try:
+        route = store.read(component).route
+        return judge(component, wanted, route, [r for r in registry.records(component) if r.live])
+    except RouteMissing:
+        return judge(component, wanted, None, ())
+    except RouteError as error:
+        return judge(component, wanted, None, (), problem=str(error))
+
+
+def judge(
+    component: Component,
+    wanted: Stage,
+    route: Route | None,
+    adapters: Sequence[AdapterRecord],
+    *,
+    fixed: bool = False,
+    problem: str = "",
+) -> ComponentStatus:
+    """One row from what was read. `fixed`: this component cannot move yet and is always at mvp."""
+    lag: dict[str, int] = {}
+    for record in adapters:
+        for name, count in record.lag.items():
+            lag[name] = max(count, lag.get(name, 0))
+    last = route.history[-1] if route and route.history else None
+    active = route.stage if route else Stage.MVP if fixed else None
+    return ComponentStatus(
+        component=component,
+        wanted=wanted,
+        active=active,
+        serves=route.active if route else serving_backend(component, Stage.MVP) if fixed else "-",
+        epoch=route.epoch if route else None,
+        state=_state(wanted, route, active, problem),
+        adapters=len(adapters),
+        lag=lag,
+        last_verdict=f"{last.outcome} ({last.to_stage.value})" if last else "-",
+        since=last.at if last else "",
+        note=problem or _note(wanted, route, last.detail if last and last.outcome != "holds" else ""),
+    )
+
+
+def _state(wanted: Stage, route: Route | None, active: Stage | None, problem: str) -> State:
+    if problem:
+        return "unknown"
+    if route is not None and (route.fence is not None or route.progress is not None):
+        return "switching"
+    if active is None:
+        return "not deployed"
+    return "in step" if active is wanted else "out of step"
+
+
+def _note(wanted: Stage, route: Route | None, detail: str) -> str:
+    if route is not None and route.fence is not None:
+        return f"a fence stands since {route.fence.since}, held by {route.fence.holder}"
+    if route is not None and route.stage is not wanted:
+        return detail or f"config asks for {wanted.value}: run pulumi up"
+    return ""
+
+
+def table(rows: Sequence[ComponentStatus], stack: str) -> Table:
+    """The rows for people."""
+    made = Table(title=f"stack {stack}", title_justify="left")
+    for column in ("component", "wanted", "active", "serves", "epoch", "state", "adapters", "lag", "last verdict"):
+        made.add_column(column, justify="right" if column in {"epoch", "adapters", "lag"} else "left")
+    for row in rows:
+        colour = {"in step": "green", "switching": "yellow", "not deployed": "dim"}.get(row.state, "red")
+        made.add_row(
+            row.component.value,
+            row.wanted.value,
+            row.active.value if row.active else "-",
+            row.serves,
+            str(row.epoch) if row.epoch is not None else "-",
+            f"[{colour}]{row.state}[/]",
+            str(row.adapters) if row.epoch is not None else "-",
+            str(sum(row.lag.values())) if row.lag else "-",
+            row.last_verdict,
+        )
+    return made

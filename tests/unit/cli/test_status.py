@@ -1,0 +1,98 @@
+"""What status makes of config, route and adapters."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from adapters.event_bus.base import LogSettings
+from adapters.event_bus.factory import fixed_route
+from adapters.routes.base import RouteUnavailable, Versioned
+from adapters.routes.jobs import after_pattern
+from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
+from cli.errors import CliError
+from cli.stack import wanted_stages
+from cli.status import gather, judge, table
+from contracts.registry import PROTOCOL_VERSION, AdapterRecord
+from contracts.routes import Fence, HistoryEntry, Route
+from contracts.stages import Component, Stage
+
+WANTED = dict.fromkeys(Component, Stage.MVP)
+
+
+def route(**changes: object) -> Route:
+    return fixed_route("redis", LogSettings(topics=("t",))).model_copy(update=changes)
+
+
+def adapter(**lag: int) -> AdapterRecord:
+    return AdapterRecord("pod", "bus", 1, PROTOCOL_VERSION, 0.0, {f"t/{group}": count for group, count in lag.items()})
+
+
+def test_a_component_at_the_wanted_stage_is_in_step_and_its_lag_is_the_largest_told() -> None:
+    row = judge(Component.EVENT_BUS, Stage.MVP, route(), [adapter(a=3), adapter(a=5, b=1)])
+    assert (row.state, row.active, row.serves, row.epoch, row.adapters) == ("in step", Stage.MVP, "redis", 1, 2)
+    assert row.lag == {"t/a": 5, "t/b": 1}
+
+
+def test_a_failed_switch_is_out_of_step_and_says_why() -> None:
+    entry = HistoryEntry(
+        at="2026-01-01T00:00:00Z",
+        from_stage=Stage.SHADOW,
+        to_stage=Stage.SCALE,
+        epoch=2,
+        outcome="undone",
+        detail="why",
+    )
+    row = judge(Component.EVENT_BUS, Stage.SCALE, route(history=(entry,)), [])
+    assert (row.state, row.note, row.last_verdict) == ("out of step", "why", "undone (scale)")
+
+
+def test_a_standing_fence_shows_who_holds_it() -> None:
+    row = judge(Component.EVENT_BUS, Stage.MVP, route(fence=Fence(epoch=2, since="noon", holder="job-1")), [])
+    assert row.state == "switching"
+    assert "noon" in row.note
+    assert "job-1" in row.note
+
+
+def test_no_route_is_not_deployed_and_an_api_server_that_is_away_is_unknown() -> None:
+    assert judge(Component.EVENT_BUS, Stage.MVP, None, []).state == "not deployed"
+
+    class Away(MemoryRouteStore):
+        def read(self, component: Component) -> Versioned:
+            raise RouteUnavailable("no answer")
+
+    rows = gather(WANTED, Away(), MemoryRegistry())
+    assert [(r.component, r.state, r.note) for r in rows if r.state == "unknown"] == [
+        (Component.EVENT_BUS, "unknown", "no answer")
+    ]
+
+
+def test_the_table_has_a_row_a_component() -> None:
+    rows = gather(WANTED, MemoryRouteStore(route()), MemoryRegistry())
+    assert table(rows, "local").row_count == len(Component)
+
+
+def test_wanted_stages_come_from_config_and_default_to_mvp() -> None:
+    config = json.dumps({"crossover:event_bus": {"value": '{"stage":"scale"}', "objectValue": {"stage": "scale"}}})
+    assert wanted_stages(config, "Pulumi.x.yaml") == {**WANTED, Component.EVENT_BUS: Stage.SCALE}
+
+
+def test_an_unknown_stage_names_the_file_and_the_fix() -> None:
+    config = json.dumps({"crossover:event_bus": {"objectValue": {"stage": "sale"}}})
+    with pytest.raises(CliError, match=r"Pulumi\.x\.yaml asks for stage 'sale'") as raised:
+        wanted_stages(config, "Pulumi.x.yaml")
+    assert "pulumi config set" in raised.value.fix
+
+
+def test_a_check_runs_the_transitions_pod_with_other_arguments_and_leaves_the_pattern_alone() -> None:
+    labels = {"app": "x", "controller-uid": "1", "batch.kubernetes.io/job-name": "j"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "args": ["--stage", "mvp"]}]}}
+    pattern = {"metadata": {"name": "j"}, "spec": {"selector": {}, "template": pod, "backoffLimit": 3}}
+    before = json.dumps(pattern)
+    made = after_pattern(pattern, "check-", ["--check"])
+    assert json.dumps(pattern) == before
+    assert made["metadata"] == {"generateName": "check-"}
+    assert made["spec"]["template"]["metadata"]["labels"] == {"app": "x"}
+    assert made["spec"]["template"]["spec"]["containers"][0]["args"] == ["--check"]
+    assert "selector" not in made["spec"]

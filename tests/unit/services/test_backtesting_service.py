@@ -1,0 +1,159 @@
+"""Backtests as their callers see them: submitted once, followed, read; what a restart and a dead worker do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from contracts.names import BACKTESTING_NAME
+from services.backtesting_service import work
+from services.backtesting_service.api import create_api
+from services.backtesting_service.models import BacktestRequest, RunState
+from services.backtesting_service.runs import Runs
+from services.backtesting_service.service import Backtesting
+from services.backtesting_service.settings import BacktestingSettings
+from services.backtesting_service.store import RunStore
+from services.common.bars import SHIPPED
+from services.common.settings import SettingsError
+from services.common.web import Health
+
+ASKED = {"strategy": "sma_cross", "parameters": {"fast": 10, "slow": 30}, "symbol": "SP500"}
+DEADLINE = 30.0
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[TestClient]:
+    store = RunStore(folder)
+    runs = Runs(store, "memory", SHIPPED, 1)
+    with TestClient(create_api(runs, store, Health(live={"runs": runs.alive}), Backtesting(runs))) as client:
+        yield client
+
+
+def ended(client: TestClient, run_id: str) -> Any:
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        run = client.get(f"/backtests/{run_id}").json()
+        if run["state"] in ("done", "failed"):
+            return run
+        time.sleep(0.02)  # the API offers polling only
+    raise AssertionError(f"the run did not end in {DEADLINE:g} s: {run}")
+
+
+def test_a_backtest_is_submitted_followed_read_and_still_there_after_a_restart(tmp_path: Path) -> None:
+    with served(tmp_path) as client:
+        submitted = client.post("/backtests", json=ASKED)
+        assert submitted.status_code == 202
+        run_id = submitted.json()["id"]
+        assert submitted.headers["location"] == f"/backtests/{run_id}"
+        assert ended(client, run_id)["error"] is None
+        result = client.get(f"/backtests/{run_id}/result").json()
+        assert result["bars"] == len(result["equity"]) == 5031
+        assert result["figures"]["trades"] == len(result["trades"]) > 50
+        assert result["equity"][-1]["equity"] == result["figures"]["final_equity"]
+
+        bad = client.post("/backtests", json={**ASKED, "start": "2030-01-01"}).json()
+        assert "SP500 has no bars from 2030-01-01" in ended(client, bad["id"])["error"]
+        assert client.get(f"/backtests/{bad['id']}/result").status_code == 409
+    with served(tmp_path) as client:
+        again = client.post("/backtests", json={"parameters": {"slow": 30, "fast": 10}, **ASKED})
+        assert (again.status_code, again.json()["id"], again.json()["state"]) == (200, run_id, "done")
+        assert client.get(f"/backtests/{run_id}/result").json() == result
+        page = client.get("/backtests", params={"limit": 1}).json()
+        assert [run["id"] for run in page["items"]] == [bad["id"]]
+        page = client.get("/backtests", params={"limit": 1, "after": page["next"]}).json()
+        assert ([run["id"] for run in page["items"]], page["next"]) == ([run_id], None)
+
+
+def test_a_run_that_a_dead_process_left_is_run_at_the_next_start(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    idle = Runs(store, "memory", SHIPPED, 1)  # never started: as if it died at once
+    run, new = idle.submit(BacktestRequest.model_validate(ASKED))
+    assert new
+    store.put(run.model_copy(update={"state": RunState.RUNNING}))
+    with served(tmp_path) as client:
+        assert ended(client, run.id)["state"] == "done"
+
+
+def test_a_worker_that_dies_fails_no_run(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    runs = Runs(store, "memory", SHIPPED, 1)
+    runs.start()
+    try:
+        first, _ = runs.submit(BacktestRequest.model_validate(ASKED))
+        wait_until_done(store, first.id)
+        assert runs._pool is not None
+        (victim,) = runs._pool._processes
+        second, _ = runs.submit(BacktestRequest.model_validate({**ASKED, "symbol": "NASDAQ"}))
+        os.kill(victim, signal.SIGKILL)
+        assert wait_until_done(store, second.id) is RunState.DONE
+    finally:
+        runs.stop(DEADLINE)
+
+
+def wait_until_done(store: RunStore, run_id: str) -> RunState | None:
+    deadline = time.monotonic() + DEADLINE
+    state = None
+    while time.monotonic() < deadline and state not in (RunState.DONE, RunState.FAILED):
+        run = store.get(run_id)
+        state = run.state if run else None
+        time.sleep(0.02)  # the store announces nothing
+    return state
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"strategy": "magic"}, "there is no such strategy"),
+        ({"parameters": {"fast": 30, "slow": 10}}, "the averages could never cross"),
+        ({"parameters": {"speed": 1}}, "sma_cross has no parameter speed"),
+        ({"symbol": "GOLD"}, "there are no bars of it"),
+        ({"start": "2010-01-02", "end": "2010-01-01"}, "lies after end"),
+        ({"leverage": 2}, "Extra inputs"),
+        ({"fees": -0.1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_request_that_cannot_be_run_is_refused_and_leaves_nothing(
+    tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    with served(tmp_path) as client:
+        answer = client.post("/backtests", json={**ASKED, **change})
+        assert answer.status_code == 422
+        assert says in answer.text
+        assert client.get("/backtests").json()["items"] == []
+        assert client.get("/backtests/" + "0" * 32).status_code == 404
+        assert client.get("/backtests/..%2f..%2fetc").status_code in (404, 422)
+
+
+def test_another_engine_or_history_is_another_run() -> None:
+    request = BacktestRequest.model_validate(ASKED)
+    ids = {request.run_id(engine, bars) for engine in ("vectorbt", "memory") for bars in ("a", "b")}
+    assert len(ids) == 4
+
+
+def test_a_record_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    run, _ = Runs(store, "memory", SHIPPED, 1).submit(BacktestRequest.model_validate(ASKED))
+    (tmp_path / ("f" * 32)).mkdir()
+    (tmp_path / ("f" * 32) / "run.json").write_text("{")
+    assert [one.id for one in RunStore(tmp_path).all()] == [run.id]
+
+
+def test_a_worker_answers_in_json_alone() -> None:
+    request = BacktestRequest.model_validate({**ASKED, "strategy": "buy_and_hold", "parameters": {}})
+    answer = work.run(work.Job(request.model_dump_json(), "memory", SHIPPED["SP500"]))
+    assert '"engine":"memory"' in answer
+
+
+def test_results_need_a_folder() -> None:
+    with pytest.raises(SettingsError, match="RESULTS_PATH is not set. Set RESULTS_PATH to a folder"):
+        BacktestingSettings.from_env(BACKTESTING_NAME, {})
+    with pytest.raises(SettingsError, match="cannot be made"):
+        BacktestingSettings.from_env(BACKTESTING_NAME, {"RESULTS_PATH": "/proc/results"})
