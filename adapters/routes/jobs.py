@@ -16,11 +16,6 @@ _POLL_SECONDS = 0.5
 _CONTROLLED_LABELS = tuple(
     prefix + name for prefix in ("", "batch.kubernetes.io/") for name in ("controller-uid", "job-name")
 )
-    "controller-uid",
-    "batch.kubernetes.io/controller-uid",
-    "job-name",
-    "batch.kubernetes.io/job-name",
-)
 
 
 class JobFailed(RouteError):
