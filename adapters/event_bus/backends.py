@@ -22,6 +22,8 @@ def open_log(name: str, settings: LogSettings, env: Mapping[str, str]) -> EventL
     """
     if name == "redis":
         return _redis(settings, env)
+    if name == "kafka":
+        return _kafka(settings, env)
     if name == "memory":
         return MemoryLog(name, settings, shared_server(name))
     raise BackendNotConfigured(
@@ -46,6 +48,23 @@ def _redis(settings: LogSettings, env: Mapping[str, str]) -> EventLog:
             f"password into {names.ENV_REDIS_PASSWORD}"
         )
     return RedisLog("redis", settings, RedisAddress(url, env.get(names.ENV_REDIS_PASSWORD) or None))
+
+
+def _kafka(settings: LogSettings, env: Mapping[str, str]) -> EventLog:
+    from adapters.event_bus.kafka_client import KafkaAddress
+    from adapters.event_bus.kafka_log import KafkaLog
+
+    bootstrap = _required(env, names.ENV_KAFKA_BOOTSTRAP, "kafka", f"{names.KAFKA_NAME}:{names.KAFKA_PORT}")
+    user, password = env.get(names.ENV_KAFKA_USER, ""), env.get(names.ENV_KAFKA_PASSWORD, "")
+    if bool(user) != bool(password):
+        given, missing = names.ENV_KAFKA_USER, names.ENV_KAFKA_PASSWORD
+        if password:
+            given, missing = missing, given
+        raise BackendNotConfigured(
+            f"{given} is set but {missing} is not: kafka would refuse the login. Set both, or neither for a broker "
+            "without logins (which cannot be sealed)"
+        )
+    return KafkaLog("kafka", settings, KafkaAddress(bootstrap, user, password))
 
 
 def _required(env: Mapping[str, str], name: str, backend: str, example: str) -> str:

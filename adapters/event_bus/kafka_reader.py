@@ -1,0 +1,289 @@
+"""Reading Kafka: as a member of a consumer group, or following along outside any.
+
+A group of ours is one Kafka group a topic (`<topic>:<group>`), so that members of one topic never
+make those of another rebalance. Positions are committed by hand and never pass what was acknowledged,
+nor the end of the segment. What a rebalance takes away is committed as far as it was acknowledged;
+an acknowledgement that comes later is passed over, for the partition is another member's then.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from adapters.event_bus.base import LogReader, LogTail, Stored
+from adapters.event_bus.errors import BackendUnavailable, BusClosed, EventBusError
+from adapters.event_bus.kafka_client import ANSWER_SECONDS, Fetched, KafkaConsumer, Rejoining, stored
+from contracts.routes import Cursor, Segment
+
+_log = logging.getLogger(__name__)
+
+GATHER_SECONDS = 0.005
+"""The least time between two fetches when the first found little, in seconds: it bounds what is added to a
+delivery, and how many commits a group makes."""
+COMMIT_SECONDS = 0.2
+"""How long a position that moved without an acknowledgement (copies passed over) may stay uncommitted."""
+_DONE_SECONDS = 0.02
+_FULL = 64
+
+
+def group_id(topic: str, group: str) -> str:
+    """The id at Kafka of `group` on `topic`. A topic's name holds no colon."""
+    return f"{topic}:{group}"
+
+
+class Pace:
+    """Spaces fetches that find little."""
+
+    def __init__(self) -> None:
+        self._not_before = 0.0
+
+    def wait(self) -> None:
+        """Wait until the next fetch is due."""
+        pause = self._not_before - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)  # gathers a batch; nothing depends on it
+
+    def found(self, count: int) -> None:
+        """What the last fetch found."""
+        self._not_before = 0.0 if count >= _FULL else time.monotonic() + GATHER_SECONDS
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    """One partition that this member owns. All before `next` was delivered or passed over; `unacked` of it
+    is not acknowledged yet; `committed` is what Kafka knows (None: nothing)."""
+
+    next: int
+    committed: int | None
+    unacked: dict[int, None] = field(default_factory=dict)
+
+    @property
+    def position(self) -> int:
+        """Everything before it has taken effect."""
+        return next(iter(self.unacked), self.next)
+
+
+class KafkaReader(LogReader):
+    """One member of a group."""
+
+    def __init__(self, make: Callable[[], KafkaConsumer], topic: str, segment: Segment) -> None:
+        self._make = make
+        self._topic = topic
+        self._start = _offsets(segment.start)
+        self._end = None if segment.end is None else _offsets(segment.end)
+        self._copies = segment.copies
+        self._consumer: KafkaConsumer | None = None
+        self._places: dict[int, _Place] = {}
+        self._trouble: EventBusError | None = None
+        self._commit_due = 0.0
+        self._pace = Pace()
+        self._closed = False
+
+    def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        if self._closed:
+            raise BusClosed("the reader is closed")
+        deadline = time.monotonic() + timeout
+        self._pace.wait()
+        found: list[Stored] = []
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            done = self._all_read()
+            fetched = self._joined().fetch(max_events, min(left, _DONE_SECONDS) if done else left)
+            self._raise_trouble()
+            for partition, offset, message in fetched:
+                self._take((partition, offset, message), found)
+            self._commit_moved()
+            if found or done or time.monotonic() >= deadline:
+                self._pace.found(len(found))
+                return found
+
+    def ack(self, entries: Sequence[Stored]) -> None:
+        moved: dict[int, _Place] = {}
+        for entry in entries:
+            place = self._places.get(entry.partition)
+            if place is not None and place is entry.handle:
+                place.unacked.pop(int(entry.position), None)
+                moved[entry.partition] = place
+        self._commit(moved)
+
+    def seal_at(self, end: Cursor) -> None:
+        self._end = _offsets(end)
+        for partition, place in self._places.items():
+            if place.next >= self._end.get(partition, 0):
+                self._joined().pause(self._topic, partition)
+
+    def finished(self) -> bool:
+        if self._end is None:
+            return False
+        self._commit(self._places)
+        committed = self._joined().committed(self._topic, self._end)
+        return all(committed.get(partition, 0) >= end for partition, end in self._end.items())
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._leave()
+
+    # -- the group
+
+    def _joined(self) -> KafkaConsumer:
+        if self._consumer is None:
+            consumer = self._consumer = self._make()
+            consumer.subscribe(self._topic, self._assigned, self._revoked)
+        return self._consumer
+
+    def _leave(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is None:
+            return
+        try:
+            self._commit(self._places, consumer)
+        except EventBusError as error:
+            _log.info("leaving the group of %s without a last commit: %s", self._topic, error)
+        self._places.clear()
+        consumer.close()
+
+    def _raise_trouble(self) -> None:
+        """What failed in a callback of librdkafka, through which nothing can be raised. The member starts
+        over: what it had been given is delivered again."""
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            self._leave()
+            raise trouble
+
+    def _assigned(self, partitions: list[int]) -> Mapping[int, int]:
+        try:
+            committed = self._joined().committed(self._topic, partitions)
+        except EventBusError as error:
+            self._trouble = error
+            return {}
+        for partition in partitions:
+            at = committed.get(partition)
+            self._places[partition] = _Place(max(at or 0, self._start.get(partition, 0)), at)
+        return {partition: self._places[partition].next for partition in partitions}
+
+    def _revoked(self, partitions: list[int]) -> None:
+        places = {p: self._places.pop(p) for p in partitions if p in self._places}
+        try:
+            self._commit(places)
+        except EventBusError as error:
+            _log.warning("a rebalance of %s came before a commit, so some events are delivered again: %s",
+                         self._topic, error)  # fmt: skip
+
+    # -- one entry
+
+    def _take(self, fetched: Fetched, found: list[Stored]) -> None:
+        partition, offset, message = fetched
+        place = self._places.get(partition)
+        if place is None or offset < place.next:
+            return  # of an assignment that is over
+        bound = None if self._end is None else self._end.get(partition, 0)
+        if bound is not None and offset >= bound:
+            place.next = max(place.next, bound)
+            self._joined().pause(self._topic, partition)
+        elif message is None:
+            place.next = offset
+        else:
+            entry = stored(self._topic, message, place)
+            place.next = offset + 1
+            if entry.origin is None or self._copies:
+                place.unacked[offset] = None
+                found.append(entry)
+
+    def _all_read(self) -> bool:
+        end = self._end
+        if end is None or not self._places:
+            return False
+        return all(place.next >= end.get(partition, 0) for partition, place in self._places.items())
+
+    # -- commits
+
+    def _commit_moved(self) -> None:
+        """Commit now and then what moved without an acknowledgement."""
+        now = time.monotonic()
+        if now >= self._commit_due:
+            self._commit_due = now + COMMIT_SECONDS
+            self._commit(self._places)
+
+    def _commit(self, places: Mapping[int, _Place], consumer: KafkaConsumer | None = None) -> None:
+        positions = {p: place.position for p, place in places.items() if place.position != place.committed}
+        if not positions:
+            return
+        consumer = consumer or self._joined()
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                consumer.commit(self._topic, positions)
+                break
+            except Rejoining:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)  # the other members are being told; librdkafka does not say when
+        for partition, offset in positions.items():
+            places[partition].committed = offset
+
+
+class KafkaTail(LogTail):
+    """Follows partitions from a cursor. Only what is committed is seen; where it stands passes over the
+    records that end transactions, too."""
+
+    def __init__(self, consumer: KafkaConsumer, topic: str, starts: Mapping[int, int]) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._next = dict(starts)
+        self._pace = Pace()
+        consumer.assign(topic, starts)
+
+    def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        self._pace.wait()
+        deadline = time.monotonic() + timeout
+        while True:
+            found: list[Stored] = []
+            moved = False
+            for partition, offset, message in self._consumer.fetch(max_events, max(0.0, deadline - time.monotonic())):
+                moved = True
+                if message is None:
+                    self._next[partition] = max(self._next[partition], offset)
+                else:
+                    self._next[partition] = offset + 1
+                    found.append(stored(self._topic, message))
+            if found or moved or time.monotonic() >= deadline:
+                self._pace.found(len(found))
+                return found
+
+    def position(self) -> Cursor:
+        return {str(partition): str(offset) for partition, offset in self._next.items()}
+
+    def hold(self, partition: int) -> None:
+        """Read no more of `partition`."""
+        self._consumer.pause(self._topic, partition)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def scan(tail: KafkaTail, ends: Mapping[int, int], patience: float) -> Iterator[Stored]:
+    """All that `tail` finds before `ends`. Raises BackendUnavailable where nothing comes for `patience` s."""
+    last = time.monotonic()
+    held: set[int] = set()
+    while True:
+        at = _offsets(tail.position())
+        reached = {p for p, end in ends.items() if at.get(p, 0) >= end}
+        if len(reached) == len(ends):
+            return
+        for partition in reached - held:
+            tail.hold(partition)
+            held.add(partition)
+        entries = tail.poll(2000, 0.2)
+        if _offsets(tail.position()) != at:
+            last = time.monotonic()
+        elif time.monotonic() - last > patience:
+            raise BackendUnavailable(f"nothing more could be read for {patience:g} s, at {at} of {dict(ends)}")
+        yield from (e for e in entries if int(e.position) < ends.get(e.partition, 0))
+
+
+def _offsets(cursor: Cursor) -> dict[int, int]:
+    return {int(partition): int(offset) for partition, offset in cursor.items()}

@@ -1,0 +1,210 @@
+"""Writing to Kafka: events of services, and copies of a mirror."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+
+from adapters.event_bus.base import LogCopier, LogSettings, Stored
+from adapters.event_bus.errors import BackendUnavailable, EventBusError, Fenced, PermanentError, PublishTimeout
+from adapters.event_bus.kafka_client import (
+    ANSWER_SECONDS,
+    KafkaAddress,
+    KafkaConsumer,
+    KafkaProducer,
+    Row,
+    SessionFenced,
+    WriteDenied,
+    stored,
+)
+from adapters.event_bus.kafka_reader import group_id
+from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter, Outcome
+from adapters.event_bus.wire import encode_copy, reached
+from contracts.envelope import Event
+from contracts.routes import Cursor
+
+_log = logging.getLogger(__name__)
+
+_OVERHEAD_BYTES = 256 << 10
+_CLOCK_SECONDS = 2.0
+"""How far a clock may step back within one batch."""
+_RETRY_SECONDS = 0.1
+TRANSACTION_SECONDS = 10.0
+"""After so long Kafka undoes what a dead mirror left open, and readers go on."""
+
+
+def largest_batch(settings: LogSettings) -> int:
+    """Bytes of the largest record batch that a writer sends: a topic must take it."""
+    return max(BATCH_BYTES, settings.max_event_bytes) + _OVERHEAD_BYTES
+
+
+def copier_name(source: str, topic: str) -> str:
+    """The transactional id of the copier from `source`, and the group in which it keeps its place."""
+    return f"crossover-mirror:{source}:{topic}" if source else "crossover-mirror:"
+
+
+class KafkaWriter(LaneWriter):
+    """One idempotent producer a topic."""
+
+    def __init__(self, address: KafkaAddress, settings: LogSettings, client_id: str) -> None:
+        super().__init__(settings, client_id)
+        self._address = address
+        self._producers: dict[str, KafkaProducer] = {}
+
+    def _append(self, topic: str, events: Sequence[Event], deadline: float) -> Sequence[Outcome]:
+        try:
+            producer = self._ready(topic, deadline)
+        except BackendUnavailable as error:
+            limit = self._settings.publish_timeout
+            return [PublishTimeout(f"not sent within {limit:g} s, so not stored: {error}")] * len(events)
+        began = time.time()
+        rows = [Row(event.key.encode(), event.headers(), event.payload) for event in events]
+        answers = producer.send(topic, rows, lambda: self.closing)
+        if producer.lost:
+            self._leave(topic)
+        denied = [event for event, answer in zip(events, answers, strict=True) if isinstance(answer, WriteDenied)]
+        if not denied:
+            return answers
+        return self._settle(topic, events, answers, denied, began)
+
+    def _settle(
+        self, topic: str, events: Sequence[Event], answers: list[Outcome], denied: Sequence[Event], began: float
+    ) -> Sequence[Outcome]:
+        """A denial is an answer to the last attempt: an earlier one, whose answer was lost with a connection,
+        may have been stored. Only the log itself can say."""
+        try:
+            places = self._places(topic, {event.id for event in denied}, began)
+        except EventBusError as error:
+            unknown = PublishTimeout(f"{topic} is sealed at kafka, and may or may not hold the event: {error}")
+            return [unknown if isinstance(answer, WriteDenied) else answer for answer in answers]
+        fenced = Fenced(f"{topic} is sealed at kafka: the event was not stored")
+        return [
+            places.get(event.id, fenced) if isinstance(answer, WriteDenied) else answer
+            for event, answer in zip(events, answers, strict=True)
+        ]
+
+    def _places(self, topic: str, ids: set[str], began: float) -> dict[str, str]:
+        """Where those of `ids` lie that are in the log."""
+        consumer = KafkaConsumer(self._address, self._client_id, group_id(topic, "~look"), committed_only=False)
+        found: dict[str, str] = {}
+        try:
+            spans = consumer.offsets_since(topic, consumer.partitions(topic), began - _CLOCK_SECONDS)
+            ends = {p: end for p, (first, end) in spans.items() if first < end}
+            at = {p: spans[p][0] for p in ends}
+            deadline = time.monotonic() + ANSWER_SECONDS
+            if at:
+                consumer.assign(topic, at)
+            while any(at[p] < end for p, end in ends.items()):
+                if time.monotonic() > deadline:
+                    raise BackendUnavailable(f"{topic} could not be read to its end in {ANSWER_SECONDS:g} s")
+                for partition, offset, message in consumer.fetch(1000, 0.1):
+                    at[partition] = max(at[partition], offset if message is None else offset + 1)
+                    event = None if message is None else stored(topic, message).event
+                    if event is not None and event.id in ids:
+                        found[event.id] = f"{partition}:{offset}"
+        finally:
+            consumer.close()
+        return found
+
+    def _ready(self, topic: str, deadline: float) -> KafkaProducer:
+        """The producer of `topic`, connected: so that a batch is never spread over several requests because
+        the partitions were still unknown."""
+        producer = self._producers.get(topic)
+        if producer is not None:
+            return producer
+        producer = KafkaProducer(
+            self._address, self._client_id, self._settings.publish_timeout, largest_batch(self._settings)
+        )
+        while True:
+            try:
+                producer.warm(topic, min(ANSWER_SECONDS, max(0.1, deadline - time.monotonic())))
+            except BackendUnavailable:
+                if self.closing or time.monotonic() + _RETRY_SECONDS >= deadline:
+                    producer.close()
+                    raise
+                time.sleep(_RETRY_SECONDS)  # a server that is away announces nothing
+            except EventBusError:
+                producer.close()
+                raise
+            else:
+                self._producers[topic] = producer
+                return producer
+
+    def _leave(self, topic: str) -> None:
+        producer = self._producers.pop(topic, None)
+        if producer is not None:
+            producer.close()
+
+
+class KafkaCopier(LogCopier):
+    """Copies and the source's position in one transaction, the position as the note of a group's offset."""
+
+    def __init__(self, address: KafkaAddress, settings: LogSettings, topic: str, source: str) -> None:
+        self._topic = topic
+        self._source = source
+        self._reached: Cursor | None = None
+        self._number = 0
+        self._unknown = False
+        name = copier_name(source, topic)
+        self._producer = KafkaProducer(address, name, TRANSACTION_SECONDS, largest_batch(settings), name)
+        self._group = KafkaConsumer(address, name, name)
+        try:
+            self._producer.begin_session(settings.publish_timeout)
+        except BackendUnavailable:
+            self.close()
+            raise
+
+    def copy(self, entries: Sequence[Stored], reached: Cursor) -> None:
+        if self._unknown:
+            raise BackendUnavailable("an earlier batch had no answer: open a new copier and see how far it came")
+        self._refuse_backwards(reached)
+        rows = []
+        for entry in entries:
+            headers, key, payload = encode_copy(entry, self._source)
+            rows.append(Row(None if key is None else key.encode(), headers, payload))
+        self._unknown = True
+        try:
+            self._transact(rows, json.dumps(dict(reached)))
+        except SessionFenced as error:
+            raise Fenced(
+                f"a newer session copies {self._topic} from {self._source} into kafka: nothing was copied"
+            ) from error
+        self._unknown = False
+        self._reached = dict(reached)
+
+    def close(self) -> None:
+        self._producer.close()
+        self._group.close()
+
+    def _transact(self, rows: Sequence[Row], note: str) -> None:
+        self._producer.begin()
+        try:
+            if rows:
+                self._send(rows)
+            self._number += 1
+            self._producer.send_position(self._topic, self._number, note, self._group.group, TRANSACTION_SECONDS)
+            self._producer.commit(TRANSACTION_SECONDS)
+        except SessionFenced:
+            raise
+        except EventBusError as error:
+            self._undo()
+            if isinstance(error, PermanentError):
+                raise
+            raise BackendUnavailable(f"a batch of copies of {self._topic} was not committed: {error}") from error
+
+    def _send(self, rows: Sequence[Row]) -> None:
+        for answer in self._producer.send(self._topic, rows, lambda: False):
+            if isinstance(answer, EventBusError):
+                raise answer
+
+    def _undo(self) -> None:
+        try:
+            self._producer.abort(TRANSACTION_SECONDS)
+        except EventBusError as error:
+            _log.warning("copies of %s could not be undone, Kafka does it in a while: %s", self._topic, error)
+
+    def _refuse_backwards(self, now: Cursor) -> None:
+        if self._reached is not None and not reached(now, self._reached):
+            raise ValueError(f"copies reach {self._reached} already: {dict(now)} is behind it")
