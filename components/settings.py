@@ -1,0 +1,248 @@
+"""Stack config as frozen models: every key that may stand in Pulumi.<stack>.yaml, its default, unit and limits.
+
+What the keys mean for operators is told in Pulumi.yaml; how errors read is components/config_errors.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config_env
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from components.config_errors import PROJECT, problems_of
+from contracts import names
+from contracts.stages import Stage
+
+ENV_KUBE_CONTEXT = "CROSSOVER_KUBE_CONTEXT"
+"""Overrides `crossover:kube_context`, for one run."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A DNS label, as Kubernetes wants names."""
+Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")]
+"""An amount of storage: 512Mi, 10Gi."""
+Size = Literal["small", "standard"]
+"""A row of components/sizes.py."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _only_mvp(stage: Stage) -> Stage:
+    if stage is not Stage.MVP:
+        raise ValueError(
+            f"stage {stage.value!r} of this component is not available in this version (event_bus is the one that "
+            "can move), so its backend would never come; set it to mvp"
+        )
+    return stage
+
+
+FixedStage = Annotated[Stage, AfterValidator(_only_mvp)]
+"""The stage of a component that cannot be moved yet."""
+
+
+class RedisSettings(_Model):
+    """The MVP event bus."""
+
+    appendfsync: Literal["always", "everysec"] = "always"
+    """`always`: an acknowledged event is on disk. `everysec`: up to 1 s of them may be lost with the machine."""
+    storage: Quantity = "10Gi"
+
+
+class KafkaSettings(_Model):
+    """The Scale event bus: combined KRaft nodes."""
+
+    brokers: int = Field(default=1, ge=1, le=9)
+    replication: int = Field(default=1, ge=1, le=9)
+    """Copies of each partition."""
+    min_insync_replicas: int = Field(default=1, ge=1, le=9)
+    """Copies that must have an event before it counts as durable."""
+    retention_hours: int = Field(default=168, ge=1)
+    storage: Quantity = "10Gi"
+
+    @model_validator(mode="after")
+    def _copies_have_a_place(self) -> Self:
+        if self.replication > self.brokers:
+            raise ValueError(
+                f"replication is {self.replication} with {self.brokers} brokers: no topic could be made; "
+                f"set brokers to at least {self.replication}, or replication to at most {self.brokers}"
+            )
+        if self.min_insync_replicas > self.replication:
+            raise ValueError(
+                f"min_insync_replicas is {self.min_insync_replicas} with replication {self.replication}: every "
+                f"publish would be refused; set it to at most {self.replication}"
+            )
+        return self
+
+
+class EventBusSettings(_Model):
+    """The event bus: Redis Streams, then Kafka."""
+
+    stage: Stage = Stage.MVP
+    partitions: int = Field(default=names.DEFAULT_PARTITIONS, ge=1, le=1000)
+    """Partitions of each topic. Fixed once events exist: a key's place depends on it."""
+    max_event_bytes: int = Field(default=names.DEFAULT_MAX_EVENT_BYTES, ge=1024, le=10_000_000)
+    """The largest event (payload, key and headers) that publish accepts, in bytes."""
+    watch_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
+    """How long checks go on under traffic after a switch; a failure in that time switches back."""
+    deadline_seconds: int = Field(default=3600, ge=60)
+    """How long a Transition may take in all, history included."""
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+
+
+class HostedDatabase(_Model):
+    """The address of a hosted Postgres (Supabase: the direct host, not its pooler)."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(default=names.POSTGRES_PORT, ge=1, le=65535)
+    name: str = "postgres"
+    user: str = "postgres"
+    password: SecretStr
+    sslmode: Literal["disable", "prefer", "require", "verify-full"] = "require"
+
+
+class DatabaseSettings(_Model):
+    """The database: a hosted Postgres behind PgBouncer."""
+
+    stage: FixedStage = Stage.MVP
+    hosted: HostedDatabase | None = None
+    """None: a stand-in, a Postgres of our own in the `hosted` namespace."""
+    storage: Quantity = "10Gi"
+    """Of the stand-in."""
+
+
+class LlmServiceSettings(_Model):
+    """The language model: a hosted OpenAI-compatible API."""
+
+    stage: FixedStage = Stage.MVP
+    provider: Literal["openai", "groq"] = "openai"
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
+    """With its version path. None: a stand-in, a small model of our own in the `hosted` namespace."""
+    api_key: SecretStr | None = None
+    models: dict[str, str] = Field(default_factory=dict)
+    """Alias -> model at the provider. `default` and `trading` are asked for by the services."""
+    timeout_seconds: float = Field(default=60.0, gt=0, le=600, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _provider_is_whole(self) -> Self:
+        if self.base_url is not None and self.api_key is None:
+            raise ValueError("base_url is set without api_key: every question would be refused; set api_key --secret")
+        if self.base_url is not None and "default" not in self.models:
+            raise ValueError("base_url is set, but models names no 'default': questions would have no model; add it")
+        return self
+
+
+class BacktestingSettings(_Model):
+    """Backtests: VectorBT in one service."""
+
+    stage: FixedStage = Stage.MVP
+    workers: int = Field(default=1, ge=1, le=64)
+    storage: Quantity = "5Gi"
+    """For results."""
+
+
+class TradingEngineSettings(_Model):
+    """The trading engine. One replica: a key's events are taken by one engine at a time in any case."""
+
+    replicas: int = Field(default=1, ge=0, le=16)
+    comment_interval_seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    """The least time between two questions to the language model."""
+
+
+class MarketFeedSettings(_Model):
+    """The market feed."""
+
+    rate: float = Field(default=10.0, ge=0, le=20_000, allow_inf_nan=False)
+    """Bars per second over all symbols. 0: none."""
+
+
+class ImageSettings(_Model):
+    """Where images come from: <registry>/<name>:<tag>, but for those that `references` names."""
+
+    registry: str = Field(default="localhost/crossover", pattern=r"^[a-z0-9][a-z0-9.:/_-]*$")
+    tag: str = Field(default="local", pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    references: dict[str, str] = Field(default_factory=dict)
+
+    def of(self, name: str) -> str:
+        """The reference of image `name`."""
+        return self.references.get(name, f"{self.registry}/{name}:{self.tag}")
+
+
+class NamespaceSettings(_Model):
+    """Namespaces that the program makes."""
+
+    backend: Name = names.NAMESPACE
+    hosted: Name = names.HOSTED_NAMESPACE
+
+    @model_validator(mode="after")
+    def _are_two(self) -> Self:
+        if self.backend == self.hosted:
+            raise ValueError(f"backend and hosted are both {self.backend!r}: their network rules would mix; use two")
+        return self
+
+
+class Settings(_Model):
+    """All of stack config."""
+
+    event_bus: EventBusSettings = Field(default_factory=EventBusSettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    llm_service: LlmServiceSettings = Field(default_factory=LlmServiceSettings)
+    backtesting: BacktestingSettings = Field(default_factory=BacktestingSettings)
+    trading_engine: TradingEngineSettings = Field(default_factory=TradingEngineSettings)
+    market_feed: MarketFeedSettings = Field(default_factory=MarketFeedSettings)
+    images: ImageSettings = Field(default_factory=ImageSettings)
+    namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
+    kube_context: str = Field(min_length=1)
+    """The kubeconfig context to deploy to. Never guessed: a current context is easily the wrong one."""
+    size: Size = "standard"
+    storage_class: str = ""
+    """Empty: the cluster's default."""
+    cluster_domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    protect_data: bool = True
+    """Whether `pulumi destroy` refuses to delete the namespaces, and with them all volumes."""
+
+
+class SettingsError(pulumi.RunError):
+    """Stack config that cannot be used; the text holds every problem with its fix."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(["stack config cannot be used; nothing was changed:", *problems]))
+        self.problems = problems
+
+
+def parse(stack: str, raw: Mapping[str, Any]) -> Settings:
+    """The settings that `raw` (key without project -> value) gives for `stack`. Raises SettingsError."""
+    try:
+        return Settings.model_validate({key: value for key, value in raw.items() if value != ""})
+    except ValidationError as error:
+        raise SettingsError(problems_of(error, stack, Settings)) from None
+
+
+def load(env: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of the stack that runs. Raises SettingsError."""
+    prefix = f"{PROJECT}:"
+    stored = {**get_config_env(), **CONFIG.get()}
+    raw = {key.removeprefix(prefix): value for key, value in stored.items() if key.startswith(prefix)}
+    raw = {key: _decoded(key, value) for key, value in raw.items()}
+    if env.get(ENV_KUBE_CONTEXT):
+        raw["kube_context"] = env[ENV_KUBE_CONTEXT]
+    return parse(pulumi.get_stack(), raw)
+
+
+def _decoded(key: str, value: Any) -> Any:
+    """Structured values arrive as JSON, others as the text that they are."""
+    field = Settings.model_fields.get(key)
+    annotation = field.annotation if field is not None else None
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel) and isinstance(value, str)):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

@@ -1,0 +1,100 @@
+"""The Transition: brings a component to the wanted stage by an awaited Job, and fails the update where that fails.
+
+- The Job has no fixed name, so a new one is made beside the old one, which is deleted only after it
+  succeeded; and a stage that is asked for again collides with nothing.
+- Its pod template is immutable: another stage, image or argument replaces the Job. Where the stage
+  already holds, the Job has nothing to do and says so.
+- `pulumi.com/replaceUnready`: a Job that failed, or was cut off, is replaced by the next plain update,
+  without any change of config. It is never retried by itself: a person should have read the verdict.
+- There is no ttlSecondsAfterFinished: a Job that vanished would be made again by a refresh.
+
+It deliberately does not manage the route's content, nor decide what the steps are: python -m cutover does,
+from the live route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+from components import verdict
+from components.bus_access import CUTOVER, env_from
+from components.containers import WORKLOAD_IMAGE, container
+from components.kube import create
+from components.pods import Manifest, Pod, identity_env, labels
+from components.settings import Settings
+from components.sizes import TRANSITION
+from contracts.stages import Component, Stage
+
+_SLACK_SECONDS = 120
+"""What Pulumi waits beyond the Job's own deadline: to see it fail, and why, rather than give up first."""
+_GRACE_SECONDS = 60
+"""A Job that is stopped undoes its fence first."""
+
+
+def job(settings: Settings, component: Component, stage: Stage, *, watch_seconds: float, deadline: int) -> Manifest:
+    """The Job, without a name."""
+    made = container(
+        settings,
+        TRANSITION,
+        WORKLOAD_IMAGE,
+        command=["python", "-m", "cutover"],
+        args=["--component", component.value, "--stage", stage.value, "--watch-seconds", f"{watch_seconds:g}"],
+        env=identity_env(),
+        env_from=env_from(CUTOVER),
+    )
+    pod = Pod(
+        app=CUTOVER,
+        container=made,
+        service_account=CUTOVER,
+        api=True,
+        labels={"crossover.dev/component": component.slug, "crossover.dev/stage": stage.value},
+        grace_seconds=_GRACE_SECONDS,
+        restart="Never",
+    )
+    return {
+        "kind": "Job",
+        "metadata": {
+            "namespace": settings.namespaces.backend,
+            "labels": labels(CUTOVER, {"crossover.dev/component": component.slug}),
+            "annotations": {"pulumi.com/replaceUnready": "true"},
+        },
+        "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},
+    }
+
+
+class Transition(pulumi.ComponentResource):
+    """States the wanted stage of a component. `ready`: what must exist before it may begin."""
+
+    stage: Stage
+    job: pulumi.CustomResource
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        component: Component,
+        stage: Stage,
+        *,
+        watch_seconds: float,
+        deadline: int,
+        ready: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        stated = {"component": component.value, "stage": stage.value}
+        super().__init__("crossover:transition:Transition", name, stated, opts)
+        self.stage = stage
+        hook = verdict.hook(component, settings)
+        wait = f"{deadline + _SLACK_SECONDS}s"
+        self.job = create(
+            job(settings, component, stage, watch_seconds=watch_seconds, deadline=deadline),
+            pulumi.ResourceOptions(
+                parent=self,
+                depends_on=list(ready),
+                custom_timeouts=pulumi.CustomTimeouts(create=wait, update=wait),
+                hooks=pulumi.ResourceHookBinding(after_create=[hook], after_update=[hook]),
+            ),
+            f"transition-{component.slug}",
+        )
+        self.register_outputs(stated)
