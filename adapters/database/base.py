@@ -36,6 +36,16 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """An event that took effect. `number` grows with each effect, whatever its group; `at` is when its
+    transaction began."""
+
+    received: Received
+    number: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """What is held of a key. `average_price` and `realized_pnl` in the instrument's currency;
     `last_price` is the last close seen, None in what is written."""
@@ -166,6 +176,10 @@ class TradingStore(ABC):
     def run[T](self, work: Callable[[TradingTx], T]) -> T:
         """`work` in one transaction: all of it or, where it raises, nothing. `work` is called again
         where the transaction failed for a passing reason, so it must have no other effects."""
+
+    @abstractmethod
+    def claimed(self, group: str, event_ids: Sequence[str]) -> Sequence[Claimed]:
+        """Of these events those that `group` took, in the order in which they took effect."""
 
     @abstractmethod
     def positions(self, *, after: str = "", limit: int = 100) -> Sequence[Position]:

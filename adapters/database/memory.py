@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import override
 
 from adapters.database.base import (
+    Claimed,
     Effects,
     Fill,
     Loaded,
@@ -163,6 +164,17 @@ class MemoryTradingStore(TradingStore):
             except BaseException:
                 tx.undo()
                 raise
+
+    @override
+    def claimed(self, group: str, event_ids: Sequence[str]) -> Sequence[Claimed]:
+        wanted = {(group, event_id) for event_id in event_ids}
+        with self._lock:
+            processed = list(self._tables.processed.items())
+        return [
+            Claimed(received=received, number=number, at=at)
+            for number, (claim, (received, at)) in enumerate(processed, 1)
+            if claim in wanted
+        ]
 
     @override
     def positions(self, *, after: str = "", limit: int = 100) -> Sequence[Position]:

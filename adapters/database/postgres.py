@@ -21,6 +21,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from adapters.database import statements as sql
 from adapters.database.base import (
+    Claimed,
     Effects,
     Loaded,
     OrderRow,
@@ -165,6 +166,10 @@ class PostgresTradingStore(TradingStore):
                 return work(_PostgresTx(connection))
 
         return self._retry(call)
+
+    @override
+    def claimed(self, group: str, event_ids: Sequence[str]) -> Sequence[Claimed]:
+        return [sql.claimed(row) for row in self._query(sql.CLAIMED, {"group": group, "ids": list(event_ids)})]
 
     @override
     def positions(self, *, after: str = "", limit: int = 100) -> Sequence[Position]:

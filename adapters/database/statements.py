@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapters.database.base import (
+    Claimed,
     Effects,
     Loaded,
     OrderRow,
@@ -39,6 +40,11 @@ from unnest(%(ids)s::text[], %(topics)s::text[], %(keys)s::text[], %(sequences)s
 order by n
 on conflict do nothing
 returning event_id"""
+
+CLAIMED = """
+select event_id, topic, key, sequence, payload_sha256, effect_no, processed_at
+from trading.processed_events where consumer_group = %(group)s and event_id = any(%(ids)s::text[])
+order by effect_no"""
 
 LOAD = """
 select s.key, s.state, p.symbol, p.quantity, p.average_price, p.realized_pnl
@@ -259,3 +265,10 @@ def outbox_event(row: Row) -> Event:
         content_type=content,
         schema_version=version,
     )
+
+
+def claimed(row: Row) -> Claimed:
+    """A row of CLAIMED."""
+    event_id, topic, key, sequence, digest, number, at = row
+    received = Received(event_id=event_id, topic=topic, key=key, sequence=sequence, payload_sha256=bytes(digest))
+    return Claimed(received=received, number=number, at=at)

@@ -13,7 +13,7 @@ from local.demo import figures
 from local.demo.commands import CommandFailed
 from local.demo.journey import COMPONENT, REPORT, Journey, Wishes, set_up
 from local.demo.load import LoadFailed
-from local.demo.pod import GROUPS, NoTemplate
+from local.demo.pod import EFFECTS_OF, GROUPS, NoTemplate
 from local.demo.trading import NotTrading
 from local.setup.progress import console
 from validation.result import Verdict
@@ -52,6 +52,13 @@ def demonstrate(asked: Wishes, root: Path) -> int:
     finally:
         journey.close()
     console.print(figures.table(body, len(GROUPS)))
+    effects = body["effects"]["figures"]
+    if effects:
+        console.print(
+            f"{EFFECTS_OF}: {effects.get('delivered', 0):,.0f} effects in its database for "
+            f"{effects['acknowledged']:,.0f} acknowledged events; lost {effects.get('lost', 0):.0f}, "
+            f"reordered {effects.get('reordered', 0):.0f}, changed {effects.get('changed', 0):.0f}"
+        )
     console.print(f"figures: {REPORT}")
     if body["verdict"] == Verdict.HOLDS.value:
         console.print("[green]holds[/green]: nothing lost, doubled, reordered or changed; no caller saw an error")
@@ -62,7 +69,7 @@ def demonstrate(asked: Wishes, root: Path) -> int:
         for failure in entry["failures"]:
             console.print(f"[red]{entry['from']} → {entry['to']}[/red]:", end=" ")
             console.print(failure, markup=False)
-    for failure in [*body["whole"]["failures"], body["problem"] or ""]:
+    for failure in [*body["whole"]["failures"], *body["effects"]["failures"], body["problem"] or ""]:
         console.print(failure, markup=False)
     console.print(f"[red]{body['verdict'].replace('_', ' ')}[/red]")
     return 1

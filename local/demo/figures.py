@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from local.demo.pod import EFFECTS_OF
 from validation.load.verifying import WHOLE
 from validation.result import Report, Verdict, combine
 
@@ -70,7 +71,7 @@ def row(switch: Switch, report: Report | None) -> dict[str, Any]:
 
 def _failures(report: Report | None) -> list[str]:
     if report is None:
-        return ["there is no report on this window"]
+        return ["there is no report on this"]
     return [f"{check.name}: {check.found} {check.detail}".strip() for check in report.failures()]
 
 
@@ -79,18 +80,28 @@ def document(
 ) -> dict[str, Any]:
     """The whole of reports/demo.json. `facts` are the conditions of the run."""
     rows = [row(switch, reports.get(switch.name)) for switch in switches]
-    whole = reports.get(WHOLE)
+    whole, effects = reports.get(WHOLE), reports.get(EFFECTS_OF)
     verdicts = [Verdict(entry["verdict"]) for entry in rows]
     verdicts.append(whole.overall() if whole else Verdict.COULD_NOT_CHECK)
+    verdicts.append(effects.overall() if effects else Verdict.COULD_NOT_CHECK)
     if problem:
         verdicts.append(Verdict.DOES_NOT_HOLD)
     return {
         "switches": rows,
         "whole": {"figures": dict(whole.figures) if whole else {}, "failures": _failures(whole)},
+        "effects": {
+            "of": EFFECTS_OF,
+            "figures": dict(effects.figures) if effects else {},
+            "failures": _failures(effects),
+        },
         "run": dict(facts),
         "problem": problem or None,
         "verdict": combine(verdicts).value,
     }
+
+
+def _brief(report: Report | None) -> dict[str, Any]:
+    return {"figures": dict(report.figures) if report else {}, "failures": _failures(report)}
 
 
 def write(path: Path, body: Mapping[str, Any]) -> None:

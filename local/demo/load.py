@@ -71,7 +71,7 @@ class Load:
         command = pod.judging(self.run, min_rate=min_rate, windows=windows, wait=DRAIN_SECONDS)
         with step("the ledgers are compared"):
             try:
-                output = self._execute(*command, timeout=DRAIN_SECONDS + 120, check=False)
+                output = self._execute(*command, timeout=2 * DRAIN_SECONDS + 120, check=False)
                 line = next((text for text in output.splitlines() if text.startswith("{")), "")
                 return verifying.from_json(line)
             except (CommandFailed, ValueError) as error:

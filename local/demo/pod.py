@@ -17,6 +17,8 @@ POD_NAME: Final = "event-bus-load"
 GROUPS: Final = ("ledger-1", "ledger-2", "ledger-3")
 """The same in every run: a group that is left behind by an aborted run goes on in the next one, and so
 never stands in the way of taking a backend out."""
+EFFECTS_OF: Final = names.TRADING_ENGINE_NAME
+"""The consumer group whose effects are judged in its own database."""
 FOLDER: Final = "/ledger"
 JUDGE: Final = "verify"
 PUBLISHER: Final = "publish"
@@ -62,7 +64,7 @@ def manifest(deployment: Mapping[str, Any], *, run: str, rate: float, seconds: f
             "containers": [
                 _container(shared, PUBLISHER, ["publish", *options, *schedule, *_groups()]),
                 *(_container(shared, group, ["consume", *options, "--group", group]) for group in GROUPS),
-                _container(shared, JUDGE, ["keep"], memory="1Gi"),
+                _container(shared | {"env": [*environment, *_database(engine)]}, JUDGE, ["keep"], memory="1Gi"),
             ],
             "volumes": [
                 {"name": "ledger", "emptyDir": {"sizeLimit": "2Gi"}},
@@ -79,6 +81,11 @@ def _container(shared: Mapping[str, Any], name: str, arguments: Sequence[str], m
         "command": ["python", "-m", "validation.load", *arguments],
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": memory}},
     }
+
+
+def _database(engine: Mapping[str, Any]) -> list[Any]:
+    """The engine's way to its database, from which the judge reads what it took effect of."""
+    return [entry for entry in engine.get("env", []) if entry["name"] == names.ENV_DATABASE_URL]
 
 
 def _groups() -> list[str]:
@@ -101,5 +108,5 @@ def judging(run: str, *, min_rate: float, windows: Mapping[str, tuple[int, int]]
     spans = [part for name, (start, end) in windows.items() for part in ("--window", f"{name}={start}:{end}")]
     return [
         "python", "-m", "validation.load", "verify", "--folder", f"{FOLDER}/{run}", "--json",
-        "--min-rate", f"{min_rate:g}", "--wait", f"{wait:g}", *_groups(), *spans,
+        "--min-rate", f"{min_rate:g}", "--wait", f"{wait:g}", "--effects-of", EFFECTS_OF, *_groups(), *spans,
     ]  # fmt: skip

@@ -145,6 +145,20 @@ def test_an_event_is_claimed_once_by_each_group(store: TradingStore) -> None:
     assert other == {"event-1"}
 
 
+def claim(store: TradingStore, group: str, event: Received) -> None:
+    store.run(lambda tx: tx.claim(group, [event]))
+
+
+def test_claims_are_told_in_the_order_of_their_effects(store: TradingStore) -> None:
+    for event in (received(3), received(1), received(2)):
+        claim(store, "engine", event)
+    claim(store, "another", received(1))
+    found = store.claimed("engine", [f"event-{number}" for number in (1, 2, 3, 4)])
+    assert [claim.received for claim in found] == [received(3), received(1), received(2)]
+    assert sorted(claim.number for claim in found) == [claim.number for claim in found]
+    assert store.claimed("engine", ["event-4"]) == []
+
+
 def test_a_transaction_that_raises_leaves_nothing(store: TradingStore) -> None:
     def work(tx: TradingTx) -> None:
         tx.claim("a", [received(1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Annotated
 
 import typer
 
+from adapters.database import open_store
 from adapters.event_bus.factory import open_bus
-from contracts.names import MARKET_DATA
+from contracts.names import ENV_DATABASE_URL, MARKET_DATA
 from validation.event_bus import Rules
 from validation.load import marks, verifying
 from validation.load.consuming import Consuming
+from validation.load.effects import judge_effects
 from validation.load.meeting import stop_path
 from validation.load.publishing import Publishing, Schedule
+from validation.result import Report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -121,6 +125,10 @@ def verify(
     window: Annotated[list[str] | None, typer.Option(help="NAME=START:END in ns since 1970 UTC.")] = None,
     min_rate: Annotated[float, typer.Option(help="Load that must have been offered, in events/s.", min=0)] = 1000.0,
     wait: Annotated[float, typer.Option(help="How long ledgers may take to be complete, in seconds.")] = 0.0,
+    effects_of: Annotated[
+        str | None,
+        typer.Option(help=f"A consumer group whose effects in {ENV_DATABASE_URL} are judged too."),
+    ] = None,
     max_stall_ms: Annotated[float | None, typer.Option(help="Longest stall that is still good.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON, for machines.")] = False,
 ) -> None:
@@ -135,6 +143,8 @@ def verify(
         say(f"not complete: {', '.join(incomplete)}")
     rules = Rules(min_rate=min_rate, max_stall_ms=max_stall_ms)
     reports = verifying.verify(folder, groups, rules, windows)
+    if effects_of:
+        reports[effects_of] = _effects(folder, effects_of, wait)
     if as_json:
         typer.echo(verifying.to_json(reports))
     else:
@@ -143,6 +153,17 @@ def verify(
         for report in reports.values():
             Console().print(report.table())
     raise typer.Exit(verifying.exit_code(reports))
+
+
+def _effects(folder: Path, group: str, wait: float) -> Report:
+    url = os.environ.get(ENV_DATABASE_URL)
+    if not url:
+        raise typer.BadParameter(f"--effects-of {group} needs {ENV_DATABASE_URL}: the effects could not be judged")
+    store = open_store(url, application="verify", max_connections=1)
+    try:
+        return judge_effects(folder, store, group, wait)
+    finally:
+        store.close()
 
 
 @app.command()

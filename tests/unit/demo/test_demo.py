@@ -42,9 +42,15 @@ def test_the_pod_takes_the_engines_way_to_the_bus_and_nothing_else() -> None:
     made = pod.manifest(ENGINE, run="r1", rate=1050, seconds=60)
     containers = made["spec"]["containers"]
     assert [c["name"] for c in containers] == ["publish", *pod.GROUPS, "verify"]
-    for container in containers:
+    for container in containers[:-1]:
         assert {e["name"] for e in container["env"]} == {"CROSSOVER_ROUTES", "REDIS_PASSWORD", "POD_UID"}
         assert container["securityContext"] == {"readOnlyRootFilesystem": True}
+    assert {e["name"] for e in containers[-1]["env"]} == {
+        "CROSSOVER_ROUTES",
+        "REDIS_PASSWORD",
+        "POD_UID",
+        "DATABASE_URL",
+    }
     assert made["metadata"]["labels"] == {"app": pod.POD_NAME, "tier": "bus-client", LABEL_ADAPTER: "event-bus"}
     assert made["spec"]["serviceAccountName"] == "trading-engine"
 
@@ -65,7 +71,7 @@ def report(subject: str, *checks: Check) -> Report:
 
 
 def test_the_report_has_the_figures_that_machines_read() -> None:
-    reports = {SWITCH.name: report(SWITCH.name, GOOD), WHOLE: report(WHOLE, GOOD)}
+    reports = {SWITCH.name: report(SWITCH.name, GOOD), WHOLE: report(WHOLE, GOOD), pod.EFFECTS_OF: report("e", GOOD)}
     body = figures.document([SWITCH], reports, {})
     entry = body["switches"][0]
     assert {"component", "from", "to", "started", "seconds", *figures.COUNTS, *figures.STALLS, "verdict"} <= set(entry)
@@ -76,25 +82,30 @@ def test_the_report_has_the_figures_that_machines_read() -> None:
 
 BAD = Check.none_wrong("a: lost", wrong=1, of=9, what="lost")
 UNKNOWN = Check.unknown("load offered", expected="x", why="there was none")
+PROOF = {SWITCH.name: GOOD, WHOLE: GOOD, pod.EFFECTS_OF: GOOD}
 
 
 @pytest.mark.parametrize(
-    ("reports", "problem", "verdict"),
+    ("checks", "problem", "verdict"),
     [
+        (PROOF, "", "holds"),
         ({}, "", "could_not_check"),
-        ({SWITCH.name: report("w", GOOD)}, "", "could_not_check"),
-        ({SWITCH.name: report("w", GOOD), WHOLE: report(WHOLE, BAD)}, "", "does_not_hold"),
-        ({SWITCH.name: report("w", UNKNOWN), WHOLE: report(WHOLE, GOOD)}, "", "could_not_check"),
-        ({SWITCH.name: report("w", GOOD), WHOLE: report(WHOLE, GOOD)}, "the load ended", "does_not_hold"),
+        ({SWITCH.name: GOOD}, "", "could_not_check"),
+        ({SWITCH.name: GOOD, WHOLE: GOOD}, "", "could_not_check"),
+        (PROOF | {pod.EFFECTS_OF: BAD}, "", "does_not_hold"),
+        (PROOF | {WHOLE: BAD}, "", "does_not_hold"),
+        (PROOF | {SWITCH.name: UNKNOWN}, "", "could_not_check"),
+        (PROOF, "the load ended", "does_not_hold"),
     ],
 )
-def test_nothing_but_a_whole_proof_holds(reports: dict[str, Report], problem: str, verdict: str) -> None:
+def test_nothing_but_a_whole_proof_holds(checks: dict[str, Check], problem: str, verdict: str) -> None:
+    reports = {name: report(name, check) for name, check in checks.items()}
     assert figures.document([SWITCH], reports, {}, problem)["verdict"] == verdict
 
 
 def test_a_failed_update_does_not_hold_whatever_the_ledger_says() -> None:
     failed = figures.Switch(component="event_bus", origin="mvp", goal="scale", started=1, ended=2, failure="VERDICT no")
-    reports = {failed.name: report("w", GOOD), WHOLE: report(WHOLE, GOOD)}
+    reports = {failed.name: report("w", GOOD), WHOLE: report(WHOLE, GOOD), pod.EFFECTS_OF: report("e", GOOD)}
     assert figures.document([failed], reports, {})["verdict"] == "does_not_hold"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from adapters.database.base import Received
+from adapters.database.memory import MemoryTradingStore
 from adapters.event_bus.base import LogSettings
 from adapters.event_bus.errors import BackendUnavailable
 from adapters.event_bus.factory import fixed_route
@@ -18,12 +21,14 @@ from adapters.event_bus.memory import MemoryLog
 from adapters.event_bus.memory_server import MemoryServer
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.routes.memory import MemoryRouteStore
+from contracts.envelope import Event
 from contracts.market import parse_tick
 from contracts.names import MARKET_DATA
 from validation.event_bus import Rules
 from validation.load import __main__ as command
 from validation.load import marks, verifying
 from validation.load.consuming import Consuming
+from validation.load.effects import judge_effects
 from validation.load.meeting import stop_path, until
 from validation.load.publishing import Publishing, Schedule
 from validation.result import Verdict
@@ -81,9 +86,9 @@ def test_an_event_published_past_the_ledger_is_foreign(
     bus: EventBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("validation.load.consuming.LINGER_SECONDS", 0.5)
-    intruder = threading.Timer(1.5, bus.publish, (MARKET_DATA, "LOAD-1", marks.payload("LOAD-1", 0, 7, "r1")))
+    intruder = threading.Timer(0.8, bus.publish, (MARKET_DATA, "LOAD-1", marks.payload("LOAD-1", 0, 7, "r1")))
     intruder.start()
-    run_load(bus, tmp_path, seconds=2.0)
+    run_load(bus, tmp_path)
     intruder.join()
     reports = verifying.verify(tmp_path, GROUPS, Rules(min_rate=RATE), {})
     assert {check.name for check in reports[verifying.WHOLE].failures()} == {"a: foreign", "b: foreign"}
@@ -113,6 +118,30 @@ def test_what_callers_saw_fail_is_counted(bus: EventBus, tmp_path: Path, monkeyp
     reports = verifying.verify(tmp_path, GROUPS, Rules(min_rate=RATE), {})
     assert reports[verifying.WHOLE].figures["caller_errors"] == 4
     assert [check.name for check in reports[verifying.WHOLE].failures()] == ["errors seen by callers"]
+
+
+def test_the_effects_in_a_database_are_judged_like_a_group(
+    bus: EventBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("validation.load.consuming.LINGER_SECONDS", 0.1)
+    store = MemoryTradingStore()
+
+    def take(events: Sequence[Event]) -> None:
+        for event in events:
+            note = Received(
+                event_id=event.id,
+                topic=event.topic,
+                key=event.key,
+                sequence=parse_tick(event.payload).sequence,
+                payload_sha256=hashlib.sha256(event.payload).digest(),
+            )
+            store.run(partial(TradingTx.claim, group="engine", received=[note]))
+
+    bus.subscribe([MARKET_DATA], "engine", take)
+    run_load(bus, tmp_path)
+    assert judge_effects(tmp_path, store, "engine", 5.0).failures() == ()
+    missing = judge_effects(tmp_path, store, "nobody", 0.0)
+    assert [check.name for check in missing.failures() if check.outcome is Verdict.DOES_NOT_HOLD] == ["nobody: lost"]
 
 
 def test_a_stopped_consumer_proves_nothing(bus: EventBus, tmp_path: Path) -> None:
