@@ -120,6 +120,10 @@ def test_what_callers_saw_fail_is_counted(bus: EventBus, tmp_path: Path, monkeyp
     assert [check.name for check in reports[verifying.WHOLE].failures()] == ["errors seen by callers"]
 
 
+def claim(store: MemoryTradingStore, note: Received) -> None:
+    store.run(lambda tx: tx.claim("engine", [note]))
+
+
 def test_the_effects_in_a_database_are_judged_like_a_group(
     bus: EventBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +139,7 @@ def test_the_effects_in_a_database_are_judged_like_a_group(
                 sequence=parse_tick(event.payload).sequence,
                 payload_sha256=hashlib.sha256(event.payload).digest(),
             )
-            store.run(partial(TradingTx.claim, group="engine", received=[note]))
+            claim(store, note)
 
     bus.subscribe([MARKET_DATA], "engine", take)
     run_load(bus, tmp_path)
