@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import grpc
 from google.protobuf import empty_pb2
@@ -20,7 +19,7 @@ from local.pulumi_plugins.kube.discovery import UnknownKind
 from local.pulumi_plugins.kube.kubeconfig import KubeconfigError
 from local.pulumi_plugins.kube.objects import Kind, Object, urn_name
 from local.pulumi_plugins.kube.operations import Operations
-from local.pulumi_plugins.kube.redaction import redacted
+from local.pulumi_plugins.kube.redaction import Redactor
 from local.pulumi_plugins.kube.waits.running import NotReady, Surroundings
 from local.pulumi_plugins.values import Value
 
@@ -51,6 +50,7 @@ class ConfiguredProvider(BaseProvider):
         self.settings = configuration.Settings()
         self._cluster: Operations | None = None
         self._warned: set[str] = set()
+        self._redactors: dict[str, Redactor] = {}
 
     @reporting
     def CheckConfig(
@@ -99,24 +99,38 @@ class ConfiguredProvider(BaseProvider):
     def _pass_on(self, text: str) -> None:
         self._warn(f"the Kubernetes API server warns: {text}")
 
-    def around(self, urn: str, operations: Operations) -> Surroundings:
+    def remember_secrets(self, urn: str, program: dict[str, Value]) -> None:
+        """Keeps what the program itself marks secret: Check's own result marks whole lists."""
+        with self._lock:
+            self._redactors[urn] = Redactor(program, exact=True)
+
+    def redactor(self, urn: str, values: dict[str, Value]) -> Redactor:
+        """Hides the resource's secrets; guesses them from `values` where no program ran."""
+        with self._lock:
+            return self._redactors.get(urn) or Redactor(values, exact=False)
+
+    def around(self, urn: str, values: dict[str, Value]) -> Surroundings:
+        """What a wait needs: where to write about the resource, and when to give up."""
+        redact = self.redactor(urn, values)
         return Surroundings(
-            operations.client, partial(self.log.status, urn), partial(self.log.info, urn), self.cancelled
+            client=self.operations.client,
+            status=lambda text: self.log.status(urn, redact(text)),
+            show=lambda text: self.log.info(urn, redact(text)),
+            cancelled=self.cancelled,
         )
 
     @contextmanager
-    def explained(self, urn: str, doing: str, secrets_in: dict[str, Value]) -> Iterator[None]:
+    def explained(self, urn: str, doing: str, values: dict[str, Value]) -> Iterator[None]:
         """Turns errors of the cluster into texts that name the resource and hold no secret."""
+        redact = self.redactor(urn, values)
         try:
             yield
         except (ApiError, UnknownKind, Unreachable, KubeconfigError) as error:
-            raise ProviderError(redacted(f"{doing} {urn_name(urn)}: {error}", secrets_in)) from error
+            raise ProviderError(redact(f"{doing} {urn_name(urn)}: {error}")) from error
         except ProviderError as error:
-            raise ProviderError(redacted(str(error), secrets_in)) from error
+            raise ProviderError(redact(str(error))) from error
         except NotReady as error:
-            raise ProviderError(
-                redacted(f"{doing} {urn_name(urn)}: " + "; ".join(error.reasons), secrets_in)
-            ) from error
+            raise ProviderError(redact(f"{doing} {urn_name(urn)}: " + "; ".join(error.reasons))) from error
 
     def default_namespace(self, kind: Kind) -> str | None:
         """Where an object goes that names no namespace; None for kinds without one."""

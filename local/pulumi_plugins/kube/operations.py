@@ -75,7 +75,6 @@ class Operations:
         if dig(applied, "metadata", "deletionTimestamp"):
             # An object of that name is on its way out: what was applied goes with it.
             collection = self._endpoint(applied).collection(namespace_of(applied))
-            around.status(f"waiting for the old {name_of(applied)} to be gone")
             wait_until_gone(collection, applied, DELETE_SECONDS, around)
             applied = self._apply_patiently(request, around)
         return self._await(request, applied, around)
@@ -157,7 +156,6 @@ class Operations:
             if error.status in (404, 410):
                 return
             raise
-        around.status(f"waiting for {name} to be gone")
         allowed = timeout_seconds(seconds, inputs, DELETE_SECONDS)
         wait_until_gone(endpoint.collection(namespace), current, allowed, around)
         if endpoint.kind == _CRD:

@@ -26,7 +26,6 @@ from local.pulumi_plugins.kube.objects import (
     urn_name,
 )
 from local.pulumi_plugins.kube.operations import Request, Unready
-from local.pulumi_plugins.kube.redaction import redacted
 from local.pulumi_plugins.kube.waits.jobs import is_complete
 from local.pulumi_plugins.serving import engine_address, serve
 from local.pulumi_plugins.values import Value, has_unknown, plain
@@ -65,10 +64,10 @@ class KubernetesProvider(ConfiguredProvider):
             request.autonaming.proposed_name,
             request.autonaming.mode == provider_pb2.CheckRequest.AutonamingOptions.DISABLE,
         )
+        news = wire.decode(request.news)
+        self.remember_secrets(request.urn, news)
         try:
-            inputs = checked(
-                wire.decode(request.news), wire.decode(request.olds), kind, naming, self.default_namespace(kind)
-            )
+            inputs = checked(news, wire.decode(request.olds), kind, naming, self.default_namespace(kind))
         except CheckError as error:
             failure = provider_pb2.CheckFailure(property=error.path, reason=error.reason)
             return provider_pb2.CheckResponse(inputs=request.news, failures=[failure])
@@ -137,11 +136,10 @@ class KubernetesProvider(ConfiguredProvider):
                     return provider_pb2.CreateResponse(properties=request.properties)
                 made.pop("status", None)
                 return provider_pb2.CreateResponse(properties=wire.encode(self._state(inputs, made, manager)))
-            operations = self.operations
             try:
-                live = operations.create(wanted, self.around(request.urn, operations))
+                live = self.operations.create(wanted, self.around(request.urn, inputs))
             except Unready as error:
-                raise self._init_failed(error, inputs, manager) from error
+                raise self._init_failed(error, request.urn, inputs, manager) from error
         return provider_pb2.CreateResponse(
             id=identifier(live), properties=wire.encode(self._state(inputs, live, manager))
         )
@@ -161,11 +159,10 @@ class KubernetesProvider(ConfiguredProvider):
                 if made is None:
                     return provider_pb2.UpdateResponse(properties=request.news)
                 return provider_pb2.UpdateResponse(properties=wire.encode(self._state(inputs, made, manager, olds)))
-            operations = self.operations
             try:
-                live = operations.update(wanted, old, ignored, self.around(request.urn, operations))
+                live = self.operations.update(wanted, old, ignored, self.around(request.urn, inputs))
             except Unready as error:
-                raise self._init_failed(error, inputs, manager, olds) from error
+                raise self._init_failed(error, request.urn, inputs, manager, olds) from error
         return provider_pb2.UpdateResponse(properties=wire.encode(self._state(inputs, live, manager, olds)))
 
     def _state(
@@ -177,9 +174,10 @@ class KubernetesProvider(ConfiguredProvider):
         )
 
     def _init_failed(
-        self, error: Unready, inputs: dict[str, Value], manager: str, olds: dict[str, Value] | None = None
+        self, error: Unready, urn: str, inputs: dict[str, Value], manager: str, olds: dict[str, Value] | None = None
     ) -> InitializationFailed:
-        reasons = [redacted(reason, inputs) for reason in error.reasons]
+        redact = self.redactor(urn, inputs)
+        reasons = [redact(reason) for reason in error.reasons]
         return InitializationFailed(identifier(error.live), reasons, self._state(inputs, error.live, manager, olds))
 
     @reporting
@@ -204,7 +202,8 @@ class KubernetesProvider(ConfiguredProvider):
             outputs = self._state(secret_inputs, live, manager, olds)
             reasons = operations.health(inputs, live) if known else []
         if reasons:
-            reasons = [redacted(reason, secret_inputs) for reason in reasons]
+            redact = self.redactor(request.urn, secret_inputs)
+            reasons = [redact(reason) for reason in reasons]
             raise InitializationFailed(request.id, reasons, outputs, secret_inputs)
         return provider_pb2.ReadResponse(
             id=request.id, properties=wire.encode(outputs), inputs=wire.encode(secret_inputs)
@@ -235,9 +234,8 @@ class KubernetesProvider(ConfiguredProvider):
         if not namespace_of(live) and namespace:
             live = live | {"metadata": {**live.get("metadata", {}), "namespace": namespace}}
         with self.explained(request.urn, "deleting", olds):
-            operations = self.operations
             try:
-                operations.delete(inputs, live, name, request.timeout, self.around(request.urn, operations))
+                self.operations.delete(inputs, live, name, request.timeout, self.around(request.urn, olds))
             except Unreachable as error:
                 if not self.settings.delete_unreachable:
                     raise

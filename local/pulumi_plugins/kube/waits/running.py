@@ -148,12 +148,18 @@ def wait_until_gone(collection: str, subject: Object, seconds: float, around: Su
     """Returns once the object with `subject`'s uid no longer exists; raises NotReady."""
     uid = dig(subject, "metadata", "uid")
     source, store, began = _subject_source(collection, subject), Store(), time.monotonic()
+    said = False
     with Watches(around.client, [source]) as watches:
         while True:
             left = seconds - (time.monotonic() - began)
             live = next((item for item in store.content(_SUBJECT) if dig(item, "metadata", "uid") == uid), None)
             if _SUBJECT in store.objects and live is None:
+                if said:
+                    around.status("")
                 return
+            if not said and seconds - left >= _TICK_SECONDS:
+                around.status(f"waiting for {name_of(subject)} to be gone")
+                said = True
             if around.cancelled.is_set() or left <= 0:
                 why = "the update was cancelled" if around.cancelled.is_set() else f"{seconds:.0f} s have passed"
                 raise NotReady(
