@@ -53,9 +53,24 @@ def create(manifest: Manifest, opts: pulumi.ResourceOptions, name: str | None = 
     return made
 
 
+_NEEDED_BY_PODS = {"ServiceAccount", "NetworkPolicy", "Secret", "ConfigMap"}
+"""What must be there before pods start. Not Services and claims: Pulumi waits for endpoints of the one
+and, on many storage classes, for a first pod of the other."""
+_MAKE_PODS = {"Deployment", "StatefulSet"}
+
+
 def create_all(manifests: Sequence[Manifest], opts: pulumi.ResourceOptions) -> list[pulumi.CustomResource]:
-    """The resources of several manifests, under the same options."""
-    return [create(manifest, opts) for manifest in manifests]
+    """The resources of several manifests, under the same options; pods come after what they need of the rest."""
+    made: list[pulumi.CustomResource] = []
+    needed: list[pulumi.Resource] = []
+    for manifest in sorted(manifests, key=lambda each: each["kind"] in _MAKE_PODS):
+        wanted = opts
+        if manifest["kind"] in _MAKE_PODS:
+            wanted = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=needed))
+        made.append(create(manifest, wanted))
+        if manifest["kind"] in _NEEDED_BY_PODS:
+            needed.append(made[-1])
+    return made
 
 
 def _encoded(value: pulumi.Input[str]) -> pulumi.Output[str]:
