@@ -23,6 +23,7 @@ from adapters.event_bus.kafka_client import (
 
 _VISIBLE_SECONDS = 5.0
 _LOOK_SECONDS = 0.005
+_SHORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +143,24 @@ class KafkaAdmin(Handle):
             raise self.trouble(answer.errors[0])
         return [group.group_id for group in answer.valid]
 
-    def positions(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
+    def await_positions(self, group: str, topic: str) -> None:
+        """Wait until the brokers tell positions: a fresh cluster makes its own topic for them when first asked.
+
+        The client would wait the whole time-out for its first, unlucky question; so several short ones are asked.
+        """
+        deadline = time.monotonic() + 3 * ANSWER_SECONDS
+        while True:
+            try:
+                self.positions(group, topic, seconds=_SHORT_SECONDS)
+                return
+            except BackendUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+
+    def positions(self, group: str, topic: str, *, seconds: float = ANSWER_SECONDS) -> dict[int, tuple[int, str]]:
         """Where `group` stands in each partition of `topic` in which it has a position, and the note beside it."""
         asked = [ConsumerGroupTopicPartitions(group)]
-        answers = self._admin.list_consumer_group_offsets(asked, request_timeout=ANSWER_SECONDS)
+        answers = self._admin.list_consumer_group_offsets(asked, request_timeout=seconds)
         found = self._all(answers)[group].topic_partitions or []
         return {p.partition: (p.offset, p.metadata or "") for p in found if p.topic == topic and p.offset >= 0}
 

@@ -169,7 +169,7 @@ class KafkaLog(EventLog):
         self._admin.grant(self._rights())
         for topic in self.settings.topics:
             # Asked for so that Kafka makes its own topic for positions now, not when the first group joins.
-            self._admin.positions(group_id(topic, "~look"), topic)
+            self._admin.await_positions(group_id(topic, "~look"), topic)
 
     def _rights(self) -> Iterator[Right]:
         for topic in all_topics(self.settings.topics):
