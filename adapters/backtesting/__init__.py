@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from adapters.backtesting.base import BacktestEngine, BacktestError, EngineUnavailable, Fill, Outcome, Rules
 
 ENGINES = ("vectorbt", "memory")
 """What `open_engine` knows."""
 
-__all__ = ["ENGINES", "BacktestEngine", "BacktestError", "EngineUnavailable", "Fill", "Outcome", "Rules", "open_engine"]
+__all__ = [
+    "ENGINES",
+    "BacktestEngine",
+    "BacktestError",
+    "EngineUnavailable",
+    "Fill",
+    "Outcome",
+    "Rules",
+    "engine_problem",
+    "open_engine",
+]
 
 
 def open_engine(name: str) -> BacktestEngine:
@@ -21,3 +33,10 @@ def open_engine(name: str) -> BacktestEngine:
 
         return ReferenceEngine()
     raise EngineUnavailable(f"{name!r} is no backtesting engine: no backtest can run. Use one of {', '.join(ENGINES)}")
+
+
+def engine_problem(name: str) -> str | None:
+    """Why the engine `name` cannot be here; None where its package is installed. Imports nothing: cheap."""
+    if name == "vectorbt" and importlib.util.find_spec("vectorbt") is None:
+        return "vectorbt is not installed: every backtest would fail. Use an image that has it (requirements.txt)"
+    return None

@@ -7,8 +7,11 @@ limit that ends trading, so a run that meets one is run again with the sale, and
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, override
 
 from adapters.backtesting.base import BacktestEngine, EngineUnavailable, Fill, Outcome, Rules
@@ -22,6 +25,9 @@ class VectorBTEngine(BacktestEngine):
     name = "vectorbt"
 
     def __init__(self) -> None:
+        # numba and matplotlib keep caches beside their sources, or at home: read-only in a pod.
+        for variable, folder in (("NUMBA_CACHE_DIR", "numba"), ("MPLCONFIGDIR", "matplotlib")):
+            os.environ.setdefault(variable, str(Path(tempfile.gettempdir()) / f"crossover-{os.getuid()}-{folder}"))
         try:
             with warnings.catch_warnings():
                 # Its dependencies warn of one another's plans while they are imported.

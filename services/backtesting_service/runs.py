@@ -187,7 +187,7 @@ class Runs:
             text = result()
         except (BrokenProcessPool, CancelledError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a strategy or an engine raises is the run's failure
+        except Exception as error:
             self._fail(run, f"{type(error).__name__}: {error}")
             return
         self._store.put_result(run.id, text.encode())

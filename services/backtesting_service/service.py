@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from adapters.backtesting import engine_problem
 from services.backtesting_service.api import create_api
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.settings import BacktestingSettings
@@ -38,4 +39,5 @@ def build(settings: BacktestingSettings, abort: Abort) -> FastAPI:
         load_bars(path)
     store = RunStore(settings.results)
     runs = Runs(store, settings.engine, settings.sources, settings.workers)
-    return create_api(runs, store, Health(live={"runs": runs.alive}), Backtesting(runs))
+    health = Health(ready={"engine": lambda: engine_problem(settings.engine)}, live={"runs": runs.alive})
+    return create_api(runs, store, health, Backtesting(runs))

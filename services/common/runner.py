@@ -67,7 +67,7 @@ def main[S: EnvSettings](service: str, settings_type: type[S], build: Callable[[
     abort = Abort()
     try:
         app = build(settings, abort)
-    except Exception:  # noqa: BLE001 - whatever it is, it ends the process, and the log says why
+    except Exception:
         _log.exception("%s did not start", service)
         return 1
     return serve(app, settings.http_port, abort)

@@ -77,7 +77,7 @@ def _check(probes: Mapping[str, Probe], good: str, bad: str, response: Response)
     for name, probe in probes.items():
         try:
             reason = probe()
-        except Exception as error:  # noqa: BLE001 - whatever a probe raises is the reason
+        except Exception as error:
             reason = f"{type(error).__name__}: {error}"
         if reason is not None:
             reasons[name] = reason
