@@ -77,7 +77,8 @@ class KubernetesProvider(ConfiguredProvider):
     def Diff(self, request: provider_pb2.DiffRequest, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:
         """What changed, path by path, and whether that replaces the object."""
         olds, news = wire.decode(request.olds), wire.decode(request.news)
-        old_inputs = wire.decode(request.old_inputs) or state.inputs_of(olds)
+        # What was applied last: after a partial failure the engine still holds the inputs before.
+        old_inputs = state.inputs_of(olds) or wire.decode(request.old_inputs)
         kind, live = kind_of_urn(request.urn), state.live_of(olds)
         ignored = [diffing.parse_property_path(text) for text in request.ignoreChanges]
         found = [
@@ -226,7 +227,7 @@ class KubernetesProvider(ConfiguredProvider):
         """Deletes the object and waits until it is gone."""
         olds = wire.decode(request.properties)
         live = state.live_of(olds)
-        inputs = _api_object(wire.decode(request.old_inputs) or state.inputs_of(olds))
+        inputs = _api_object(state.inputs_of(olds) or wire.decode(request.old_inputs))
         if not live.get("kind"):
             kind = kind_of_urn(request.urn)
             live = {"apiVersion": kind.api_version, "kind": kind.name}

@@ -77,7 +77,7 @@ def _container_trouble(pod: str, status: Object, elapsed: float) -> Trouble | No
         return Trouble(pod, f"{what}: [{reason}] {held.get('message', '')}".rstrip(), fatal)
     if reason == "CrashLoopBackOff":
         last = dig(status, "lastState", "terminated", default={})
-        text = f"{what} has crashed {restarts + 1 if not last else restarts} times, {ending(last)}"
+        text = f"{what} has crashed {restarts + 1} times, {ending(last)}"
         return Trouble(pod, text, restarts >= CRASHES, has_log=True)
     ended = dig(status, "state", "terminated", default={})
     if ended and ended.get("exitCode", 0) != 0:

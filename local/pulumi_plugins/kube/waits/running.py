@@ -57,9 +57,11 @@ def wait_until_ready(
             if follower:
                 follower.drain()
             return
-        reasons = [verdict.message, *verdict.details]
-        reasons += _pod_logs(store, verdict, around, follower)
-        raise NotReady(list(dict.fromkeys(reasons)))
+        logs = _pod_logs(store, verdict, around, follower)
+        # A container whose log stands here needs no second line that says how it ended.
+        told = tuple(text.partition(":")[0] for text in logs)
+        details = [text for text in verdict.details if not text.startswith(told)] if told else list(verdict.details)
+        raise NotReady(list(dict.fromkeys([verdict.message, *details, *logs])))
     finally:
         if follower:
             follower.close()
@@ -134,7 +136,7 @@ def look_once(wait: Wait, subject: Object, client: Client) -> Verdict:
 
 
 def _pod_logs(store: Store, verdict: Verdict, around: Surroundings, follower: Follower | None) -> list[str]:
-    if follower:
+    if follower and verdict.suspects:
         follower.drain()
     pods = {name_of(pod): pod for pod in store.content("pods") or store.content(_SUBJECT)}
     texts = []
