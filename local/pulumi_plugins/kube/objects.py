@@ -70,7 +70,7 @@ def kind_of(obj: Mapping[str, Any]) -> Kind:
 
 
 def dig(obj: Any, *keys: str | int, default: Any = None) -> Any:
-    """What stands at `keys` inside `obj`, or `default` where the way there ends early."""
+    """What stands at `keys` inside `obj`; `default` where the way there ends early, or at null."""
     here = obj
     for key in keys:
         if isinstance(here, list):
@@ -81,7 +81,7 @@ def dig(obj: Any, *keys: str | int, default: Any = None) -> Any:
             here = here[key]
         else:
             return default
-    return here
+    return default if here is None else here
 
 
 def name_of(obj: Object) -> str:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from local.pulumi_plugins.failures import ProviderError
-from local.pulumi_plugins.kube.client import ApiError, Client
+from local.pulumi_plugins.kube.client import ApiError, Client, Unreachable
 from local.pulumi_plugins.kube.diffing import merged_ignoring
 from local.pulumi_plugins.kube.discovery import Discovery, Endpoint, UnknownKind
 from local.pulumi_plugins.kube.objects import (
@@ -206,6 +206,8 @@ class Operations:
                 wait_until_ready(wait, endpoint.collection(namespace_of(applied)), applied, seconds, around, tail=tail)
             except NotReady as error:
                 raise Unready(self._latest(path, applied), error.reasons) from error
+            except Exception as error:
+                raise Unready(applied, [f"the wait itself failed: {error!r}"]) from error
             around.status("")
         if endpoint.kind == _CRD:
             self.discovery.forget(str(dig(applied, "spec", "group", default="")))
@@ -215,7 +217,7 @@ class Operations:
         """The live object, or what was applied: state must never miss an object that exists."""
         try:
             return self.client.get(path)
-        except ApiError:
+        except (ApiError, Unreachable):
             return applied
 
 
