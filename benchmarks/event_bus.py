@@ -19,7 +19,8 @@ from adapters.event_bus.base import EventLog, LogSettings
 from adapters.event_bus.factory import fixed_route
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.routes.memory import MemoryRouteStore
-from benchmarks import pause, raw
+from benchmarks import pause
+from benchmarks.bare import BareKafka, BareRedis
 from benchmarks.frame import Figure, ratios, spread, take_turns
 from contracts import names
 from contracts.envelope import Event
@@ -146,10 +147,9 @@ def publishing(running: Servers) -> list[Figure]:
         for backend, bus in buses.items():
             stack.callback(bus.close)
             running.log(backend, names.KAFKA_ADMIN_USER).ensure()
-        bare = {
-            "redis": partial(raw.publish_to_redis, running.redis.url, REDIS_PASSWORD),
-            "kafka": partial(raw.publish_to_kafka, kafka, MARKET_DATA),
-        }
+        bare_redis = BareRedis(running.redis.url, REDIS_PASSWORD)
+        stack.callback(bare_redis.close)
+        bare = {"redis": bare_redis.publish, "kafka": BareKafka(kafka).publish}
         rounds = take_turns(
             ROUNDS,
             {f"{backend} routed": partial(measured, partial(through, bus)) for backend, bus in buses.items()}

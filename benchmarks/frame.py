@@ -98,16 +98,17 @@ def report(name: str, figures: Sequence[Figure]) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     (REPORTS / f"{name}.json").write_text(json.dumps([figure.entry() for figure in figures], indent=2) + "\n")
     table = Table(title=f"{name}, Python {platform.python_version()}, {platform.machine()}", title_justify="left")
-    for column in ("figure", "value", "limit", "aim", "how"):
+    for column in ("figure", "value", "limit", "aim"):
         table.add_column(column, justify="right" if column in ("value", "limit", "aim") else "left")
     for figure in figures:
         sign = "≤" if figure.at_most else "≥"
         style = "green" if figure.met else "yellow" if figure.within(figure.limit) else "bold red"
         table.add_row(
             figure.figure, f"[{style}]{figure.value:.4g} {figure.unit}[/{style}]", f"{sign} {figure.limit:g}",
-            f"{sign} {figure.aim:g}", figure.how,
+            f"{sign} {figure.aim:g}",
         )  # fmt: skip
     Console().print(table)
+    Console().print(f"how each was taken, with its spread: reports/bench/{name}.json")
     broken = [figure.figure for figure in figures if not figure.within(figure.limit)]
     if broken:
         Console().print(f"[bold red]not within their limits:[/bold red] {', '.join(broken)}")
