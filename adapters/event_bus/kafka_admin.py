@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.event_bus.errors import BackendUnavailable, PermanentError
+from adapters.event_bus.errors import BackendUnavailable, EventBusError, PermanentError
 from adapters.event_bus.kafka_client import (
     ANSWER_SECONDS,
-    ConsumerGroupTopicPartitions,
     Handle,
     IsolationLevel,
     KafkaAddress,
+    KafkaConsumer,
     KafkaError,
     KafkaException,
     TopicPartition,
     admin,
+    login_refused,
 )
 
 _VISIBLE_SECONDS = 5.0
 _LOOK_SECONDS = 0.005
+_MOST_SPEAKERS = 32
 _SHORT_SECONDS = 1.0
 
 
@@ -55,8 +58,18 @@ class KafkaAdmin(Handle):
 
     def __init__(self, address: KafkaAddress, client_id: str) -> None:
         super().__init__(address)
-        self._admin = admin.AdminClient(address.config(client_id, self.note))
+        self._address = address
+        self._admin = admin.AdminClient(address.config(client_id))
         self._partitions: dict[str, tuple[int, ...]] = {}
+        self._lock = threading.Lock()
+        self._speakers: dict[str, KafkaConsumer] = {}
+
+    def trouble(self, error: KafkaException | KafkaError) -> EventBusError:
+        found = super().trouble(error)
+        if type(found) is BackendUnavailable:
+            # An admin client is not told that its login was refused, only that nothing came.
+            return login_refused(self._address) or found
+        return found
 
     # -- topics
 
@@ -77,7 +90,6 @@ class KafkaAdmin(Handle):
         try:
             known = self._admin.list_topics(topic, timeout=ANSWER_SECONDS).topics[topic]
         except KafkaException as error:
-            self._admin.poll(0)  # lets a refused login be told
             raise self.trouble(error) from error
         if known.error is not None and known.error.code() not in (
             KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -157,21 +169,34 @@ class KafkaAdmin(Handle):
                 if time.monotonic() > deadline:
                     raise
 
-    def positions(self, group: str, topic: str, *, seconds: float = ANSWER_SECONDS) -> dict[int, tuple[int, str]]:
+    def positions(self, group: str, topic: str, seconds: float = ANSWER_SECONDS) -> dict[int, tuple[int, str]]:
         """Where `group` stands in each partition of `topic` in which it has a position, and the note beside it."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        answers = self._admin.list_consumer_group_offsets(asked, request_timeout=seconds)
-        found = self._all(answers)[group].topic_partitions or []
-        return {p.partition: (p.offset, p.metadata or "") for p in found if p.topic == topic and p.offset >= 0}
+        partitions = self.partitions(topic)
+        with self._lock:
+            return self._standing(group).committed(topic, partitions, seconds)
 
     def move(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
         """Set positions of `group`. Raises GroupActive where it has members."""
-        places = [TopicPartition(topic, p, offset) for p, offset in positions.items()]
-        asked = [ConsumerGroupTopicPartitions(group, places)]
-        answers = self._admin.alter_consumer_group_offsets(asked, request_timeout=ANSWER_SECONDS)
-        for answer in self._all(answers)[group].topic_partitions or []:
-            if answer.error is not None:
-                raise self.trouble(answer.error)
+        with self._lock:
+            self._standing(group).commit(topic, positions)
+
+    def _standing(self, group: str) -> KafkaConsumer:
+        """A handle that speaks for `group` without being a member. Not the admin client, although that has
+        calls for it: it crashes where the group's coordinator has just moved (librdkafka#5040)."""
+        consumer = self._speakers.pop(group, None)
+        if consumer is None:
+            consumer = KafkaConsumer(self._address, "crossover-positions", group, committed_only=False)
+        self._speakers[group] = consumer
+        if len(self._speakers) > _MOST_SPEAKERS:
+            self._speakers.pop(next(iter(self._speakers))).close()
+        return consumer
+
+    def close(self) -> None:
+        """Give up connections."""
+        with self._lock:
+            speakers, self._speakers = self._speakers, {}
+        for speaker in speakers.values():
+            speaker.close()
 
     # -- rights
 
@@ -213,7 +238,6 @@ class KafkaAdmin(Handle):
         try:
             return sorted(self._admin.list_topics("", timeout=ANSWER_SECONDS).brokers)
         except KafkaException as error:
-            self._admin.poll(0)
             raise self.trouble(error) from error
 
     def cluster(self) -> str:
@@ -230,7 +254,6 @@ class KafkaAdmin(Handle):
         try:
             return answer.result(2 * ANSWER_SECONDS)
         except KafkaException as error:
-            self._admin.poll(0)
             raise self.trouble(error) from error
         except TimeoutError as error:
             raise BackendUnavailable(f"Kafka at {self.where} gave no answer") from error

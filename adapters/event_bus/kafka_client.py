@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    OFFSET_INVALID,
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -31,7 +30,6 @@ from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBus
 from adapters.event_bus.wire import decode
 
 __all__ = [
-    "ConsumerGroupTopicPartitions",
     "IsolationLevel",
     "KafkaError",
     "KafkaException",
@@ -46,6 +44,8 @@ _library_log.setLevel(logging.CRITICAL + 1)  # what matters comes as errors, in 
 
 ANSWER_SECONDS = 10.0
 """How long one answer may take before it counts as none."""
+_LOGIN_SECONDS = 2.0
+
 _DENIED = frozenset(
     {
         KafkaError._AUTHENTICATION,
@@ -101,8 +101,9 @@ class KafkaAddress:
     password: str = field(default="", repr=False)
     tls: bool = False
 
-    def config(self, client_id: str, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-        """What every handle is configured with."""
+    def config(self, client_id: str, on_error: Callable[[KafkaError], None] | None = None) -> dict[str, Any]:
+        """What every handle is configured with. An admin client must have no `on_error`: it would be called
+        on a thread of the library's own, which then crashes."""
         config: dict[str, Any] = {
             "bootstrap.servers": self.bootstrap,
             "client.id": client_id,
@@ -112,10 +113,10 @@ class KafkaAddress:
             "reconnect.backoff.ms": 20,
             "reconnect.backoff.max.ms": 1000,
             "retry.backoff.ms": 10,
-            "log_level": 2,
-            "logger": _library_log,
-            "error_cb": on_error,
+            "log_level": 0,
         }
+        if on_error is not None:
+            config |= {"error_cb": on_error, "logger": _library_log}
         if self.username:
             config |= {"sasl.mechanism": "PLAIN", "sasl.username": self.username, "sasl.password": self.password}
         return config
@@ -149,12 +150,17 @@ class Handle:
         self._last = error
         _log.info("Kafka at %s: %s", self.where, error)
 
+    def _serve(self) -> None:
+        """Let librdkafka tell what it has to tell."""
+
     def trouble(self, error: KafkaException | KafkaError) -> EventBusError:
         """`error` as one of ours; where it only says that there was no answer, the reason that was told before."""
         found = error.args[0] if isinstance(error, KafkaException) else error
         if not isinstance(found, KafkaError):
             return PermanentError(f"Kafka at {self.where}: {found}")
         silent = found.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
+        if silent:
+            self._serve()
         if silent and self._last is not None and self._last.code() in _DENIED:
             found = self._last
         return translate(found, self.where)
@@ -191,6 +197,9 @@ class KafkaProducer(Handle):
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": int(timeout * 1000)}
         self._producer = Producer(config)
         self._lost = False
+
+    def _serve(self) -> None:
+        self._producer.poll(0)
 
     @property
     def lost(self) -> bool:
@@ -314,6 +323,10 @@ class KafkaConsumer(Handle):
             }
         )
 
+    def _serve(self) -> None:
+        with suppress(KafkaException):
+            self._consumer.poll(0)
+
     @property
     def group(self) -> Any:
         """What a transaction needs to know of the group."""
@@ -381,21 +394,23 @@ class KafkaConsumer(Handle):
             if answer.error is not None:
                 raise self.trouble(answer.error)
 
-    def committed(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """The group's positions in those of `partitions` where it has one."""
+    def committed(
+        self, topic: str, partitions: Iterable[int], timeout: float = ANSWER_SECONDS
+    ) -> dict[int, tuple[int, str]]:
+        """The group's positions in those of `partitions` where it has one, each with the note beside it."""
         try:
-            answers = self._consumer.committed([TopicPartition(topic, p) for p in partitions], ANSWER_SECONDS)
+            answers = self._consumer.committed([TopicPartition(topic, p) for p in partitions], timeout)
         except KafkaException as error:
             raise self.trouble(error) from error
         for answer in answers:
             if answer.error is not None:
                 raise self.trouble(answer.error)
-        return {answer.partition: answer.offset for answer in answers if answer.offset > OFFSET_INVALID}
+        return {a.partition: (a.offset, a.metadata or "") for a in answers if a.offset >= 0}
 
-    def partitions(self, topic: str) -> list[int]:
+    def partitions(self, topic: str, timeout: float = ANSWER_SECONDS) -> list[int]:
         """The partitions of `topic`."""
         try:
-            known = self._consumer.list_topics(topic, ANSWER_SECONDS).topics[topic]
+            known = self._consumer.list_topics(topic, timeout).topics[topic]
         except KafkaException as error:
             raise self.trouble(error) from error
         if known.error is not None:
@@ -417,6 +432,20 @@ class KafkaConsumer(Handle):
     def close(self) -> None:
         """Leave the group and give up the connections."""
         self._consumer.close()
+
+
+def login_refused(address: KafkaAddress) -> EventBusError | None:
+    """Why Kafka refuses this user's login; None where it does not, or does not answer."""
+    consumer = KafkaConsumer(address, "crossover-login", "crossover-login")
+    try:
+        consumer.partitions("crossover-login", _LOGIN_SECONDS)
+    except AccessDenied as error:
+        return error
+    except EventBusError:
+        return None
+    finally:
+        consumer.close()
+    return None
 
 
 def stored(topic: str, message: Message, handle: object = None) -> Stored:

@@ -227,7 +227,9 @@ class KafkaLog(EventLog):
 
     def close(self) -> None:
         with self._lock:
-            self._client = None
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
 
 def _cursor(offsets: Mapping[int, int]) -> Cursor:

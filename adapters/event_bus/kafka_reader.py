@@ -120,7 +120,7 @@ class KafkaReader(LogReader):
             return False
         self._commit(self._places)
         committed = self._joined().committed(self._topic, self._end)
-        return all(committed.get(partition, 0) >= end for partition, end in self._end.items())
+        return all(committed.get(partition, (0, ""))[0] >= end for partition, end in self._end.items())
 
     def close(self) -> None:
         if not self._closed:
@@ -161,7 +161,7 @@ class KafkaReader(LogReader):
             self._trouble = error
             return {}
         for partition in partitions:
-            at = committed.get(partition)
+            at = committed[partition][0] if partition in committed else None
             self._places[partition] = _Place(max(at or 0, self._start.get(partition, 0)), at)
         return {partition: self._places[partition].next for partition in partitions}
 

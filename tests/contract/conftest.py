@@ -1,0 +1,55 @@
+"""Real servers for the event bus, started once a session; and one event log after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.bus_servers import KafkaServer, RedisServer, find_kafka, find_redis
+from tests.contract.event_logs import Bench, KafkaBench, MemoryBench, RedisBench
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that fsyncs always."""
+    if not find_redis():
+        pytest.skip("there is no redis-server on PATH")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka with logins and ACLs."""
+    libraries = find_kafka()
+    if libraries is None:
+        pytest.skip("Kafka's jars (CROSSOVER_KAFKA_LIBS, or mvn) or java are not there")
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"), libraries)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("redis", marks=pytest.mark.contract),
+        pytest.param("kafka", marks=pytest.mark.contract),
+    ]
+)
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A backend with a topic of its own, prepared and empty."""
+    kind = str(request.param)
+    made: Bench
+    if kind == "memory":
+        made = MemoryBench()
+    elif kind == "redis":
+        made = RedisBench(request.getfixturevalue("redis_server"))
+    else:
+        made = KafkaBench(request.getfixturevalue("kafka_server"))
+    made.admin.ensure()
+    yield made
+    made.close()
