@@ -37,7 +37,8 @@ class Load:
         engine = self._kubectl.get("deployment", names.TRADING_ENGINE_NAME)
         if engine is None:
             raise LoadFailed(f"there is no deployment {names.TRADING_ENGINE_NAME}: run `pulumi up` first")
-        self._kubectl.apply(pod.manifest(engine, run=self.run, rate=self.rate, seconds=MAX_SECONDS))
+        made = pod.manifest(engine, run=self.run, rate=self.rate, seconds=MAX_SECONDS)
+        self._kubectl.apply({"apiVersion": "v1", "kind": "List", "items": [*pod.policies(), made]})
         with step("the load starts: one publisher, three consumer groups") as shown:
             self._await(lambda log: "publishing" in log, START_SECONDS, shown)
 
@@ -107,6 +108,8 @@ class Load:
 def remove(kubectl: Kubectl) -> None:
     """Delete the load's pod, if there is one, and wait until it is gone."""
     kubectl.run("delete", "pod", pod.POD_NAME, "--ignore-not-found", "--wait=true", timeout=120)
+    made = [f"networkpolicy/{policy['metadata']['name']}" for policy in pod.policies()]
+    kubectl.run("delete", "--ignore-not-found", *made)
 
 
 def _statuses(found: Any) -> list[dict[str, Any]]:

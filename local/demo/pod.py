@@ -74,6 +74,22 @@ def manifest(deployment: Mapping[str, Any], *, run: str, rate: float, seconds: f
     }
 
 
+def policies() -> list[dict[str, Any]]:
+    """What lets the judge read the engine's database through the pooler, where network policies are enforced.
+    Everything else the pod may do as any client of the bus may."""
+    load = {"podSelector": {"matchLabels": {"app": POD_NAME}}}
+    pooler = {"podSelector": {"matchLabels": {"app": names.POOLER_NAME}}}
+    ports = [{"port": names.POOLER_PORT, "protocol": "TCP"}]
+    rules: dict[str, dict[str, Any]] = {
+        POD_NAME: {**load, "policyTypes": ["Egress"], "egress": [{"to": [pooler], "ports": ports}]},
+        f"{POD_NAME}-database": {**pooler, "policyTypes": ["Ingress"], "ingress": [{"from": [load], "ports": ports}]},
+    }
+    return [
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
+        for name, spec in rules.items()
+    ]
+
+
 def _container(shared: Mapping[str, Any], name: str, arguments: Sequence[str], memory: str = "512Mi") -> dict[str, Any]:
     return {
         **shared,
