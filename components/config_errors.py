@@ -10,10 +10,16 @@ from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel, SecretStr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 PROJECT = "crossover"
 _SHOWN = 120
+_UNFIT = "unfit"
+
+
+def unfit(reason: str, *, fix: str, key: str = "") -> PydanticCustomError:
+    """What a validator raises: `reason` with what would follow; `fix` is what to set (`key` of) the value to."""
+    return PydanticCustomError(_UNFIT, "{reason}", {"reason": reason, "key": key, "fix": fix})
 
 
 def problems_of(error: ValidationError, stack: str, root: type[BaseModel]) -> list[str]:
@@ -52,10 +58,11 @@ def _problem(item: ErrorDetails, file: str, root: type[BaseModel]) -> str:
             f"  {file}: {path} is {value}, which does not exist: {hint}It is one of {', '.join(choices)}. "
             f"Fix: {setting} {nearest or choices[0]}"
         )
-    reason = item["msg"].removeprefix("Value error, ")
-    if kind == "value_error":
-        return f"  {file}: {path}: {reason}. Fix: {setting}{'' if _is_model(root, loc) else ' VALUE'}"
-    return f"  {file}: {path} is {value}: {reason}. Fix: {setting} VALUE"
+    if kind == _UNFIT:
+        context = item["ctx"]
+        key = f"{path}.{context['key']}" if context["key"] else path
+        return f"  {file}: {path}: {context['reason']}. Fix: pulumi config set --path {key} {context['fix']}"
+    return f"  {file}: {path} is {value}: {item['msg']}. Fix: {setting} VALUE"
 
 
 def _brief(value: Any) -> str:
@@ -90,10 +97,6 @@ def _options(annotation: Any) -> tuple[Any, ...]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         return typing.get_args(annotation)
     return (annotation,)
-
-
-def _is_model(root: type[BaseModel], loc: Sequence[str]) -> bool:
-    return _model(_annotation(root, loc)) is not None
 
 
 def _is_secret(root: type[BaseModel], loc: Sequence[str]) -> bool:

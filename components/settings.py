@@ -14,7 +14,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from components.config_errors import PROJECT, problems_of
+from components.config_errors import PROJECT, problems_of, unfit
 from contracts import names
 from contracts.stages import Stage
 
@@ -35,9 +35,10 @@ class _Model(BaseModel):
 
 def _only_mvp(stage: Stage) -> Stage:
     if stage is not Stage.MVP:
-        raise ValueError(
+        raise unfit(
             f"stage {stage.value!r} of this component is not available in this version (event_bus is the one that "
-            "can move), so its backend would never come; set it to mvp"
+            "can move): its backend would never come",
+            fix=Stage.MVP.value,
         )
     return stage
 
@@ -68,14 +69,17 @@ class KafkaSettings(_Model):
     @model_validator(mode="after")
     def _copies_have_a_place(self) -> Self:
         if self.replication > self.brokers:
-            raise ValueError(
-                f"replication is {self.replication} with {self.brokers} brokers: no topic could be made; "
-                f"set brokers to at least {self.replication}, or replication to at most {self.brokers}"
+            raise unfit(
+                f"replication is {self.replication} with {self.brokers} brokers: no topic could be made",
+                key="brokers",
+                fix=str(self.replication),
             )
         if self.min_insync_replicas > self.replication:
-            raise ValueError(
+            raise unfit(
                 f"min_insync_replicas is {self.min_insync_replicas} with replication {self.replication}: every "
-                f"publish would be refused; set it to at most {self.replication}"
+                "publish would be refused",
+                key="min_insync_replicas",
+                fix=str(self.replication),
             )
         return self
 
@@ -132,9 +136,15 @@ class LlmServiceSettings(_Model):
     @model_validator(mode="after")
     def _provider_is_whole(self) -> Self:
         if self.base_url is not None and self.api_key is None:
-            raise ValueError("base_url is set without api_key: every question would be refused; set api_key --secret")
+            raise unfit(
+                "base_url is set without api_key: every question would be refused", key="api_key", fix="KEY --secret"
+            )
         if self.base_url is not None and "default" not in self.models:
-            raise ValueError("base_url is set, but models names no 'default': questions would have no model; add it")
+            raise unfit(
+                "base_url is set, but models names no 'default': questions would have no model",
+                key="models.default",
+                fix="MODEL",
+            )
         return self
 
 
@@ -184,7 +194,11 @@ class NamespaceSettings(_Model):
     @model_validator(mode="after")
     def _are_two(self) -> Self:
         if self.backend == self.hosted:
-            raise ValueError(f"backend and hosted are both {self.backend!r}: their network rules would mix; use two")
+            raise unfit(
+                f"backend and hosted are both {self.backend!r}: their network rules would mix",
+                key="hosted",
+                fix=names.HOSTED_NAMESPACE,
+            )
         return self
 
 

@@ -1,0 +1,211 @@
+"""Least rights, closed networks, and secrets that stay secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts import names
+from contracts.stages import Stage
+from tests.components.rendering import WORKLOADS, Program, at, decoded, password, render, template
+
+PASSWORDS = [
+    password(name)
+    for name in (
+        "event-bus-redis-password",
+        *(f"event-bus-kafka-{user}-password" for user in ("broker", "cutover", "mirror", "trading")),
+        "hosted-postgres-app-password",
+        "hosted-postgres-admin-password",
+        "hosted-llm-key",
+        "configuration-salt",
+    )
+]
+
+
+# -- rights in the Kubernetes API
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_no_role_has_more_than_it_needs(stage: Stage) -> None:
+    rules = {role.name: role.manifest["rules"] for role in at(stage).of("Role")}
+    assert set(rules) == {"event-bus-adapter", "event-bus-mirror", "crossover-cutover"}
+    for granted in rules.values():
+        for rule in granted:
+            assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
+            assert "secrets" not in rule["resources"]
+            if "configmaps" in rule["resources"]:
+                assert rule["resourceNames"] == ["crossover-route-event-bus"]
+    writers = {
+        name for name, granted in rules.items() for rule in granted
+        if "configmaps" in rule["resources"] and {"patch", "update"} & set(rule["verbs"])
+    }  # fmt: skip
+    assert writers == {"crossover-cutover"}
+    assert not list(at(stage).of("ClusterRole", "ClusterRoleBinding"))
+
+
+def test_only_who_uses_the_bus_is_bound() -> None:
+    bound = {
+        binding.name: {subject["name"] for subject in binding.manifest["subjects"]}
+        for binding in at(Stage.SCALE).of("RoleBinding")
+    }
+    assert bound == {
+        "event-bus-adapter": {"event-bus-client", "trading-engine", "market-feed"},
+        "event-bus-mirror": {"event-bus-mirror"},
+        "crossover-cutover": {"crossover-cutover"},
+    }
+
+
+# -- the network: who reaches whom, by the rules of the API
+
+
+def _matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+
+
+def _allows(
+    rules: list[dict[str, Any]], side: str, home: str, namespace: str, labels: dict[str, str], port: int
+) -> bool:
+    for rule in rules:
+        if port not in {each["port"] for each in rule["ports"]}:
+            continue
+        if side not in rule:
+            return True
+        for peer in rule[side]:
+            spaces = peer.get("namespaceSelector")
+            there = _matches(spaces, {"kubernetes.io/metadata.name": namespace}) if spaces else namespace == home
+            if there and _matches(peer.get("podSelector", {}), labels):
+                return True
+    return False
+
+
+class _Network:
+    def __init__(self, program: Program) -> None:
+        self._policies = [policy.manifest for policy in program.of("NetworkPolicy")]
+        self._pods: dict[str, tuple[str, dict[str, str]]] = {}
+        for workload in program.of(*WORKLOADS):
+            labels = template(workload)["metadata"]["labels"]
+            self._pods[labels["app"]] = (workload.manifest["metadata"]["namespace"], labels)
+
+    def _side(self, kind: str, pod: tuple[str, dict[str, str]], other: tuple[str, dict[str, str]], port: int) -> bool:
+        peers, key = ("from", "ingress") if kind == "Ingress" else ("to", "egress")
+        mine = [
+            policy["spec"]
+            for policy in self._policies
+            if policy["metadata"]["namespace"] == pod[0]
+            and kind in policy["spec"]["policyTypes"]
+            and _matches(policy["spec"]["podSelector"], pod[1])
+        ]
+        assert mine, "no policy selects the pod: it would be open"
+        return any(_allows(spec.get(key, []), peers, pod[0], *other, port) for spec in mine)
+
+    def reaches(self, source: str, target: str, port: int) -> bool:
+        """Whether both ends let it through."""
+        a, b = self._pods[source], self._pods[target]
+        return self._side("Egress", a, b, port) and self._side("Ingress", b, a, port)
+
+    def reaches_api(self, source: str) -> bool:
+        pod = self._pods[source]
+        return self._side("Egress", pod, ("elsewhere", {}), 6443)
+
+    def edges(self, ports: dict[str, int]) -> set[tuple[str, str]]:
+        return {
+            (source, target)
+            for source in self._pods
+            for target, port in ports.items()
+            if target in self._pods and self.reaches(source, target, port)
+        }
+
+
+PORTS = {
+    names.REDIS_NAME: names.REDIS_PORT,
+    names.KAFKA_NAME: names.KAFKA_PORT,
+    names.POOLER_NAME: names.POOLER_PORT,
+    names.HOSTED_POSTGRES_NAME: names.POSTGRES_PORT,
+    names.HOSTED_LLM_NAME: names.HOSTED_LLM_PORT,
+    names.TRADING_ENGINE_NAME: names.HTTP_PORT,
+    names.LLM_ORCHESTRATOR_NAME: names.HTTP_PORT,
+    names.BACKTESTING_NAME: names.HTTP_PORT,
+    names.MARKET_FEED_NAME: names.HTTP_PORT,
+    names.MIRROR_NAME: names.METRICS_PORT,
+}
+BUS_CLIENTS = ("trading-engine", "market-feed", "event-bus-mirror", "crossover-cutover")
+
+
+def test_the_network_has_just_the_edges_that_the_workload_needs() -> None:
+    network = _Network(at(Stage.SCALE))
+    wanted = {(client, bus) for client in BUS_CLIENTS for bus in (names.REDIS_NAME, names.KAFKA_NAME)}
+    wanted |= {
+        (names.KAFKA_NAME, names.KAFKA_NAME),
+        ("trading-engine", names.POOLER_NAME),
+        ("trading-engine", names.LLM_ORCHESTRATOR_NAME),
+        (names.POOLER_NAME, names.HOSTED_POSTGRES_NAME),
+        (names.LLM_ORCHESTRATOR_NAME, names.HOSTED_LLM_NAME),
+    }
+    assert network.edges(PORTS) == wanted
+    assert {app for app in network._pods if network.reaches_api(app)} == set(BUS_CLIENTS)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_namespaces_admit_restricted_pods_only_and_deny_by_default(stage: Stage) -> None:
+    for namespace in at(stage).of("Namespace"):
+        assert namespace.manifest["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+        assert namespace.protect
+        deny = at(stage).one("NetworkPolicy", f"{namespace.name}-default-deny").manifest["spec"]
+        assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+# -- secrets
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_every_password_is_secret_wherever_it_stands(stage: Stage) -> None:
+    import base64
+
+    hidden = [(p, base64.b64encode(p.encode()).decode().rstrip("=")[:40]) for p in PASSWORDS]
+    for resource in at(stage).resources:
+        for plain, encoded in hidden:
+            assert plain not in resource.open_text, resource.key
+            assert encoded not in resource.open_text, resource.key
+    for secret in at(stage).of("Secret"):
+        assert secret.manifest["data"]
+        for value in secret.manifest["data"].values():
+            assert value in secret.secrets
+
+
+def test_each_client_has_its_own_credentials() -> None:
+    program = at(Stage.SHADOW)
+    users = {
+        name: (values[names.ENV_KAFKA_USER], values[names.ENV_KAFKA_PASSWORD])
+        for name in ("event-bus-client", "event-bus-mirror", "crossover-cutover")
+        for values in [decoded(program.one("Secret", name))]
+    }
+    assert users == {
+        "event-bus-client": ("trading", password("event-bus-kafka-trading-password")),
+        "event-bus-mirror": ("mirror", password("event-bus-kafka-mirror-password")),
+        "crossover-cutover": ("cutover", password("event-bus-kafka-cutover-password")),
+    }
+
+
+def test_a_users_own_secrets_stay_secret_too() -> None:
+    program = render(
+        {
+            "database": {"hosted": {"host": "db.example", "password": "p@ss:word"}},
+            "llm_service": {
+                "provider": "groq",
+                "base_url": "https://api.groq.com/openai/v1",
+                "api_key": "gsk-secret",
+                "models": {"default": "llama"},
+            },
+        }
+    )
+    for resource in program.resources:
+        assert "p@ss" not in resource.open_text
+        assert "gsk-secret" not in resource.open_text
+    assert not program.names("Deployment") & {"hosted-llm"}
+    assert "hosted-postgres" not in program.names("StatefulSet")
+    url = decoded(program.one("Secret", "database-client"))["DATABASE_URL"]
+    assert url == "postgresql://postgres:p%40ss%3Aword@database-pooler:6432/trading"
+    pooler = decoded(program.one("Secret", "database-pooler"))
+    assert "trading = host=db.example port=5432 dbname=postgres" in pooler["pgbouncer.ini"]
+    assert "server_tls_sslmode = require" in pooler["pgbouncer.ini"]

@@ -1,0 +1,103 @@
+"""Every pod that the program renders, at every stage, fits Pod Security `restricted` and can be watched and bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts.names import TRADING_ENGINE_NAME
+from contracts.stages import Stage
+from tests.components.rendering import WORKLOADS, Program, Registered, at, template
+
+CASES = [
+    pytest.param(at(stage), workload, id=f"{stage.value}-{workload.name}")
+    for stage in Stage
+    for workload in at(stage).of(*WORKLOADS)
+]
+API_USERS = {"trading-engine", "market-feed", "event-bus-mirror", "transition-event-bus"}
+
+
+def _container(workload: Registered) -> dict[str, Any]:
+    (container,) = template(workload)["spec"]["containers"]
+    found: dict[str, Any] = container
+    return found
+
+
+@pytest.mark.parametrize(("program", "workload"), CASES)
+def test_it_is_restricted(program: Program, workload: Registered) -> None:
+    spec = template(workload)["spec"]
+    context = spec["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] == context["runAsGroup"] == context["fsGroup"] == 65532
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    own = _container(workload)["securityContext"]
+    assert own["allowPrivilegeEscalation"] is False
+    assert own["readOnlyRootFilesystem"] is True
+    assert own["capabilities"] == {"drop": ["ALL"]}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
+    sources = {key for volume in spec["volumes"] for key in volume if key != "name"}
+    assert sources <= {"emptyDir", "secret", "persistentVolumeClaim"}
+
+
+@pytest.mark.parametrize(("program", "workload"), CASES)
+def test_it_is_bounded_and_watched(program: Program, workload: Registered) -> None:
+    container = _container(workload)
+    resources = container["resources"]
+    assert set(resources["requests"]) == {"cpu", "memory"}
+    assert set(resources["limits"]) == {"memory"}
+    if workload.kind == "Job":
+        assert workload.manifest["spec"]["activeDeadlineSeconds"] > 0
+        assert template(workload)["spec"]["restartPolicy"] == "Never"
+    else:
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+        assert workload.name in program.names("PodDisruptionBudget")
+
+
+@pytest.mark.parametrize(("program", "workload"), CASES)
+def test_it_has_an_account_of_its_own_and_a_token_only_for_the_api(program: Program, workload: Registered) -> None:
+    spec = template(workload)["spec"]
+    account = spec["serviceAccountName"]
+    (made,) = (a for a in program.of("ServiceAccount") if a.name == account)
+    assert made.manifest["metadata"]["namespace"] == workload.manifest["metadata"]["namespace"]
+    assert made.manifest["automountServiceAccountToken"] is False
+    assert spec["automountServiceAccountToken"] is (workload.name in API_USERS)
+    sharers = [w.name for w in program.of(*WORKLOADS) if template(w)["spec"]["serviceAccountName"] == account]
+    assert sharers == [workload.name]
+
+
+@pytest.mark.parametrize(("program", "workload"), CASES)
+def test_what_it_refers_to_exists(program: Program, workload: Registered) -> None:
+    spec = template(workload)["spec"]
+    container = _container(workload)
+    namespace = workload.manifest["metadata"]["namespace"]
+    secrets = {(s.manifest["metadata"]["namespace"], s.name): set(s.manifest["data"]) for s in program.of("Secret")}
+    maps = {(m.manifest["metadata"]["namespace"], m.name) for m in program.of("ConfigMap")}
+    for volume in spec["volumes"]:
+        if "secret" in volume:
+            keys = secrets[namespace, volume["secret"]["secretName"]]
+            assert {item["key"] for item in volume["secret"].get("items", [])} <= keys
+    for source in container.get("envFrom", []):
+        if "secretRef" in source:
+            assert (namespace, source["secretRef"]["name"]) in secrets
+        else:
+            assert (namespace, source["configMapRef"]["name"]) in maps
+    for variable in container.get("env", []):
+        reference = variable.get("valueFrom", {}).get("secretKeyRef")
+        if reference:
+            assert reference["key"] in secrets[namespace, reference["name"]]
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    claimed = {c["metadata"]["name"] for c in workload.manifest["spec"].get("volumeClaimTemplates", [])}
+    assert mounted == {volume["name"] for volume in spec["volumes"]} | claimed
+
+
+def test_all_of_the_cluster_fits_a_small_machine() -> None:
+    from components.sizes import SIZES
+
+    small = SIZES["small"].values()
+    assert sum(row.cpu for row in small) < 1.5
+    assert sum(row.memory for row in small) < 4096
+
+
+def test_the_engine_has_time_to_finish_what_is_in_flight() -> None:
+    assert template(at(Stage.MVP).one("Deployment", TRADING_ENGINE_NAME))["spec"]["terminationGracePeriodSeconds"] >= 45

@@ -1,0 +1,122 @@
+"""Every way in which stack config can be wrong is told with file, key, value, consequence and fix, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.settings import Settings, SettingsError, parse
+from contracts.stages import Stage
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _problems(**raw: Any) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        parse("local", {"kube_context": "c", **raw})
+    return caught.value.problems
+
+
+def test_no_config_but_the_context_is_the_mvp() -> None:
+    settings = parse("local", {"kube_context": "c", "storage_class": ""})
+    assert settings.event_bus.stage is Stage.MVP
+    assert settings.protect_data
+    assert settings.images.of("redis") == "localhost/crossover/redis:local"
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (
+            {"event_bus": {"stage": "scal"}},
+            ["Pulumi.local.yaml", "crossover:event_bus.stage", "'scal'", "mvp, shadow, scale, complete", "stage scale"],
+        ),
+        (
+            {"event_bus": {"partitons": 4}},
+            ["crossover:event_bus.partitons", "no effect", "'partitions'", "pulumi config rm"],
+        ),
+        ({"event_buss": {}}, ["crossover:event_buss", "'event_bus'"]),
+        ({"event_bus": {"partitions": "many"}}, ["crossover:event_bus.partitions is 'many'", "integer"]),
+        ({"event_bus": {"partitions": 0}}, ["crossover:event_bus.partitions is 0", "greater than or equal to 1"]),
+        ({"event_bus": {"redis": {"appendfsync": "never"}}}, ["appendfsync is 'never'", "always, everysec"]),
+        ({"event_bus": "mvp"}, ["crossover:event_bus is 'mvp'", "pulumi config set --path crossover:event_bus"]),
+        ({"database": {"stage": "scale"}}, ["crossover:database.stage", "'scale'", "not available", "stage mvp"]),
+        ({"llm_service": {"stage": "shadow"}}, ["crossover:llm_service.stage", "not available"]),
+        ({"backtesting": {"stage": "complete"}}, ["crossover:backtesting.stage", "not available"]),
+        (
+            {"event_bus": {"kafka": {"replication": 3}}},
+            ["replication is 3 with 1 brokers", "no topic could be made", "crossover:event_bus.kafka.brokers 3"],
+        ),
+        (
+            {"event_bus": {"kafka": {"min_insync_replicas": 2}}},
+            ["every publish would be refused", "crossover:event_bus.kafka.min_insync_replicas 1"],
+        ),
+        (
+            {"llm_service": {"base_url": "https://api.groq.com/openai/v1"}},
+            ["api_key", "refused", "crossover:llm_service.api_key KEY --secret"],
+        ),
+        ({"database": {"hosted": {"host": "db.example"}}}, ["crossover:database.hosted.password", "--secret"]),
+        ({"namespaces": {"hosted": "trading"}}, ["both 'trading'", "crossover:namespaces.hosted"]),
+        ({"size": "huge"}, ["crossover:size is 'huge'", "small, standard"]),
+        ({"market_feed": {"rate": -1}}, ["crossover:market_feed.rate is -1"]),
+        ({"kube_context": ""}, ["crossover:kube_context is not set", "CROSSOVER_KUBE_CONTEXT"]),
+    ],
+)
+def test_each_fault_is_told(raw: dict[str, Any], said: list[str]) -> None:
+    (problem,) = _problems(**raw)
+    for part in [*said, "Pulumi.local.yaml", "Fix: "]:
+        assert part in problem
+
+
+def test_all_faults_at_once() -> None:
+    problems = _problems(event_bus={"stage": "x", "partitions": 0, "extra": 1}, size="huge")
+    assert len(problems) == 4
+
+
+def test_a_secret_is_never_shown() -> None:
+    problems = _problems(
+        database={"hosted": {"host": "h", "password": ["hunter2"]}},
+        llm_service={"api_key": {"key": "hunter2"}, "base_url": "nowhere"},
+    )
+    assert len(problems) == 3
+    assert "hunter2" not in "".join(problems)
+
+
+@pytest.mark.parametrize("stack", ["local", "mvp"])
+def test_shipped_stacks_can_be_deployed(stack: str) -> None:
+    parse(stack, {"kube_context": "c", **_stack_config(stack)})
+
+
+def test_the_scale_stack_names_what_this_version_cannot_do_yet() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse("scale", {"kube_context": "c", **_stack_config("scale")})
+    assert [problem.split(": ")[1] for problem in caught.value.problems] == [
+        "crossover:database.stage",
+        "crossover:llm_service.stage",
+        "crossover:backtesting.stage",
+    ]
+
+
+@pytest.mark.parametrize(("stack", "stage"), [("mvp", "mvp"), ("scale", "scale")])
+def test_the_ends_of_the_journey_have_every_flag_set(stack: str, stage: str) -> None:
+    config = _stack_config(stack)
+    flags = {key: value["stage"] for key, value in config.items() if isinstance(value, dict) and "stage" in value}
+    assert flags == dict.fromkeys(("event_bus", "database", "llm_service", "backtesting"), stage)
+
+
+def test_the_schema_of_pulumi_yaml_declares_every_key() -> None:
+    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    assert set(project["config"]) == set(Settings.model_fields)
+    for key, declared in project["config"].items():
+        assert declared["description"], key
+        field = Settings.model_fields[key]
+        if not field.is_required() and declared["type"] != "object":
+            assert declared["default"] == field.default, key
+
+
+def _stack_config(stack: str) -> dict[str, Any]:
+    stored = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    return {key.removeprefix("crossover:"): value for key, value in stored.items()}
