@@ -44,9 +44,12 @@ class Runs:
         self._workers = workers
         self._changed = threading.Condition()
         self._waiting: list[str] = []
-        self._running: dict[str, Future[str]] = {}
+        self._running: set[str] = set()
+        self._ended: list[tuple[Run, Future[str]]] = []
         self._losses: dict[str, int] = {}
         self._stopped = False
+        self._abandoned = False
+        """Whether stop() gave up on what runs."""
         self._pool: ProcessPoolExecutor | None = None
         self._thread = threading.Thread(target=self._dispatch, name="runs", daemon=True)
 
@@ -70,13 +73,15 @@ class Runs:
             self._stopped = True
             self._changed.notify_all()
             done = self._changed.wait_for(lambda: not self._running, timeout)
+            self._abandoned = not done
+            self._changed.notify_all()
         if not done:
             _log.warning(
                 "%d backtests did not end in %g s: they run again at the next start", len(self._running), timeout
             )
         if self._thread.ident is not None:
             self._thread.join(max(0.1, deadline - time.monotonic()))
-        self._drop_pool(self._pool)
+        self._drop_pool()
 
     def submit(self, request: BacktestRequest) -> tuple[Run, bool]:
         """The run of `request`, and whether it is new. A run that failed is tried again.
@@ -115,72 +120,93 @@ class Runs:
     # -- the dispatching thread
 
     def _dispatch(self) -> None:
+        """Takes what ended and begins what waits. The pool calls back with its own locks held, so whatever
+        touches the pool happens here, and never under this object's lock."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopped or (self._waiting and len(self._running) < self._workers))
-                if self._stopped:
+                self._changed.wait_for(self._something_to_do)
+                if self._stopped and (self._abandoned or not (self._running or self._ended)):
                     return
-                run_id = self._waiting.pop(0)
-                run = self._store.get(run_id)
-                if run is None:
-                    continue
-                self._begin(run.model_copy(update={"state": RunState.RUNNING, "started_at": datetime.now(UTC)}))
+                ended, self._ended = self._ended, []
+                run_id = self._waiting.pop(0) if not ended and self._can_begin() else None
+            for run, done in ended:
+                self._take(run, done)
+            next_run = self._store.get(run_id) if run_id is not None else None
+            if next_run is not None:
+                self._begin(next_run.model_copy(update={"state": RunState.RUNNING, "started_at": datetime.now(UTC)}))
+
+    def _something_to_do(self) -> bool:
+        if self._stopped:
+            return bool(self._ended) or self._abandoned or not self._running
+        return bool(self._ended) or self._can_begin()
+
+    def _can_begin(self) -> bool:
+        return not self._stopped and bool(self._waiting) and len(self._running) < self._workers
 
     def _begin(self, run: Run) -> None:
-        """Hand one run to a worker; the lock is held."""
-        self._store.put(run)
+        """Hand one run to a worker."""
         job = work.Job(run.request.model_dump_json(), self._engine, self._sources[run.request.symbol])
-        pool = self._pool
+        with self._changed:
+            self._running.add(run.id)
+        self._keep(run)
         try:
-            if pool is None:
-                pool = self._pool = self._new_pool()
-            future = pool.submit(work.run, job)
+            future = self._usable_pool().submit(work.run, job)
+        except BrokenProcessPool as error:
+            future = Future()
+            future.set_exception(error)
+        future.add_done_callback(lambda done: self._on_done(run, done))
+
+    def _on_done(self, run: Run, done: Future[str]) -> None:
+        with self._changed:
+            self._ended.append((run, done))
+            self._changed.notify_all()
+
+    def _take(self, run: Run, done: Future[str]) -> None:
+        try:
+            self._finish(run, done.result)
+        except CancelledError:
+            _log.info("backtest %s was not begun: it runs at the next start", run.id)
         except BrokenProcessPool:
-            # The pool died between two runs: this one is not to blame.
-            self._pool = None
-            self._drop_pool(pool)
-            self._waiting.insert(0, run.id)
-            return
-        self._running[run.id] = future
-        future.add_done_callback(lambda done: self._on_done(run, done, pool))
+            self._on_lost_worker(run)
+        except OSError as error:
+            _log.error("how backtest %s ended cannot be kept, it runs again at the next start: %s", run.id, error)
+        with self._changed:
+            self._running.discard(run.id)
+            self._changed.notify_all()
+
+    def _keep(self, run: Run) -> None:
+        try:
+            self._store.put(run)
+        except OSError as error:
+            _log.error("the state of backtest %s cannot be kept: %s", run.id, error)
+
+    def _usable_pool(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._pool = self._new_pool()
+        return self._pool
 
     def _new_pool(self) -> ProcessPoolExecutor:
         # Spawned, not forked: this process has threads, whose locks a fork would copy as they are.
         context = multiprocessing.get_context("spawn")
         return ProcessPoolExecutor(self._workers, context, initializer=work.prepare, initargs=(self._engine,))
 
-    def _drop_pool(self, pool: ProcessPoolExecutor | None) -> None:
+    def _drop_pool(self) -> None:
+        pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _on_done(self, run: Run, done: Future[str], pool: ProcessPoolExecutor) -> None:
-        try:
-            self._finish(run, done.result)
-        except CancelledError:
-            _log.info("backtest %s was not begun: it runs at the next start", run.id)
-        except BrokenProcessPool:
-            self._on_lost_worker(run, pool)
-        except OSError as error:
-            _log.error("how backtest %s ended cannot be kept, it runs again at the next start: %s", run.id, error)
-        finally:
-            with self._changed:
-                self._running.pop(run.id, None)
-                self._changed.notify_all()
-
-    def _on_lost_worker(self, run: Run, pool: ProcessPoolExecutor) -> None:
+    def _on_lost_worker(self, run: Run) -> None:
         """A worker died, and took the pool with it. The run may be innocent: another worker's may have
         done it, or the kernel for want of memory."""
-        with self._changed:
-            if self._pool is pool:
-                self._pool = None
-                self._drop_pool(pool)
-            self._losses[run.id] = self._losses.get(run.id, 0) + 1
-            again = self._losses[run.id] < WORKER_LOSSES
-            if again:
-                self._store.put(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
-                self._waiting.append(run.id)
-        if not again:
+        self._drop_pool()
+        losses = self._losses[run.id] = self._losses.get(run.id, 0) + 1
+        if losses >= WORKER_LOSSES:
             self._fail(run, f"the worker died {WORKER_LOSSES} times under it: see the pod's memory limit")
+            return
+        _log.warning("a worker died under backtest %s: it is queued again", run.id)
+        self._keep(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
+        with self._changed:
+            self._waiting.append(run.id)
 
     def _finish(self, run: Run, result: Callable[[], str]) -> None:
         try:
@@ -199,7 +225,7 @@ class Runs:
 
     def _end(self, run: Run, state: RunState, error: str | None) -> None:
         ended = datetime.now(UTC)
-        self._store.put(run.model_copy(update={"state": state, "ended_at": ended, "error": error}))
+        self._keep(run.model_copy(update={"state": state, "ended_at": ended, "error": error}))
         metrics.RUNS.labels(state.value).inc()
         if run.started_at is not None:
             metrics.RUN_SECONDS.labels(self._engine).observe((ended - run.started_at).total_seconds())

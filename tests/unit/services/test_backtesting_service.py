@@ -153,7 +153,7 @@ def test_a_worker_answers_in_json_alone() -> None:
 
 
 def test_results_need_a_folder() -> None:
-    with pytest.raises(SettingsError, match="RESULTS_PATH is not set. Set RESULTS_PATH to a folder"):
+    with pytest.raises(SettingsError, match=r"RESULTS_PATH is not set\. Set RESULTS_PATH to a folder"):
         BacktestingSettings.from_env(BACKTESTING_NAME, {})
     with pytest.raises(SettingsError, match="cannot be made"):
         BacktestingSettings.from_env(BACKTESTING_NAME, {"RESULTS_PATH": "/proc/results"})
