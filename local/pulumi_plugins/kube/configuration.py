@@ -10,7 +10,7 @@ from typing import Any
 
 from local.pulumi_plugins.kube import kubeconfig
 from local.pulumi_plugins.kube.replacing import Mutability
-from local.pulumi_plugins.values import UNKNOWN, Value, plain
+from local.pulumi_plugins.values import UNKNOWN, Secret, Value, plain
 
 CLUSTER_KEYS = ("kubeconfig", "context", "cluster")
 """The properties that together say which cluster it is."""
@@ -70,6 +70,16 @@ def _text(value: Any) -> str | None:
     if isinstance(value, dict):
         return json.dumps(value)
     return str(value) if value else None
+
+
+def with_secrets(properties: Mapping[str, Value]) -> dict[str, Value]:
+    """The provider's inputs with a kubeconfig's text secret, for it holds credentials; a path is none."""
+    result = dict(properties)
+    given = result.get("kubeconfig")
+    holds_text = isinstance(given, dict) or (isinstance(given, str) and not kubeconfig.is_path(given))
+    if holds_text:
+        result["kubeconfig"] = Secret(given)
+    return result
 
 
 def problems(properties: Mapping[str, Value]) -> dict[str, str]:

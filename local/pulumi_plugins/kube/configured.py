@@ -57,9 +57,10 @@ class ConfiguredProvider(BaseProvider):
         self, request: provider_pb2.CheckRequest, context: grpc.ServicerContext
     ) -> provider_pb2.CheckResponse:
         """Refuses options that this stand-in cannot honour."""
-        found = configuration.problems(wire.decode(request.news))
+        news = wire.decode(request.news)
+        found = configuration.problems(news)
         failures = [provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in found.items()]
-        return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
+        return provider_pb2.CheckResponse(inputs=wire.encode(configuration.with_secrets(news)), failures=failures)
 
     @reporting
     def DiffConfig(self, request: provider_pb2.DiffRequest, context: grpc.ServicerContext) -> provider_pb2.DiffResponse:

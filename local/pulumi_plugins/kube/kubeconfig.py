@@ -68,10 +68,15 @@ def load(text_or_path: str | None, context: str | None = None, cluster: str | No
     return _select(_merge([config for _, config in configs]), context, cluster, configs[0][0].parent)
 
 
+def is_path(text_or_path: str) -> bool:
+    """Whether a provider's `kubeconfig` is a path, and not the text of a kubeconfig."""
+    return "\n" not in text_or_path and not text_or_path.lstrip().startswith("{")
+
+
 def _of_text(text_or_path: str, context: str | None, cluster: str | None) -> Access:
-    looks_like_path = "\n" not in text_or_path and not text_or_path.lstrip().startswith("{")
-    path = Path(text_or_path).expanduser()
-    if looks_like_path and path.is_file():
+    looks_like_path = is_path(text_or_path)
+    path = Path(text_or_path).expanduser() if looks_like_path else None
+    if path is not None and path.is_file():
         return _select(_parse(path.read_text(), str(path)), context, cluster, path.parent)
     if looks_like_path and ":" not in text_or_path:
         raise KubeconfigError(f"the provider's `kubeconfig` names {text_or_path}, and there is no such file")

@@ -49,7 +49,7 @@ def judge(view: View) -> Verdict:
     verdict = verdict_on(message, running, view)
     refused = [text for text in verdict.details if text.startswith("[FailedCreate]")]
     if refused and not pods and view.elapsed >= GRACE_SECONDS:
-        return failed(f"Job {name}: {refused[0]}", verdict.details)
+        return failed(f"Job {name}: {refused[0]}", tuple(text for text in verdict.details if text != refused[0]))
     return verdict
 
 

@@ -54,7 +54,8 @@ def judge_deployment(view: View) -> Verdict:
     progressing = condition(subject, "Progressing") or {}
     if progressing.get("status") == "False" or (stuck and view.elapsed >= GRACE_SECONDS):
         why = stuck[0] if stuck else f"[{progressing.get('reason')}] {progressing.get('message', '')}"
-        return failed(f"Deployment {name}: {why}", verdict.details, verdict.suspects)
+        details = tuple(text for text in verdict.details if text != why)
+        return failed(f"Deployment {name}: {why}", details, verdict.suspects)
     return verdict
 
 
@@ -132,7 +133,8 @@ def _without_pods(what: str, existing: int, wanted: int, view: View, verdict: Ve
     """Failed where pods are refused: these kinds say so in events alone."""
     refused = [text for text in verdict.details if text.startswith("[FailedCreate]")]
     if existing < wanted and refused and view.elapsed >= GRACE_SECONDS and verdict.outcome.name == "WAITING":
-        return failed(f"{what}: {refused[0]}", verdict.details, verdict.suspects)
+        details = tuple(text for text in verdict.details if text != refused[0])
+        return failed(f"{what}: {refused[0]}", details, verdict.suspects)
     return verdict
 
 
