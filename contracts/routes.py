@@ -70,7 +70,7 @@ class Mirror(_Record):
 class Progress(_Record):
     """A transition under way: what a run that was cut off left behind."""
 
-    from_stage: Stage | None
+    from_stage: Stage | None = None
     to_stage: Stage
     step: str
     since: str
@@ -80,7 +80,7 @@ class HistoryEntry(_Record):
     """One transition that ended, kept for status and reports. Times are RFC 3339 UTC."""
 
     at: str
-    from_stage: Stage | None
+    from_stage: Stage | None = None
     to_stage: Stage
     epoch: int
     outcome: str

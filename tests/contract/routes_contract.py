@@ -10,7 +10,7 @@ import pytest
 
 from adapters.routes.base import AdapterRegistry, LockHeld, RouteConflict, RouteStore, SwitchLock
 from contracts.registry import PROTOCOL_VERSION
-from contracts.routes import Fence, Route, Segment
+from contracts.routes import Fence, HistoryEntry, Progress, Route, Segment
 from contracts.stages import Component, Stage
 
 BUS = Component.EVENT_BUS
@@ -44,6 +44,13 @@ class RoutesContract:
         assert routes.store.read(BUS).route == fenced
         routes.store.write(route(2), again.version)
         assert routes.store.read(BUS).route == route(2)
+
+    def test_a_journey_that_began_from_nothing_is_read_as_it_was_written(self, routes: Routes) -> None:
+        began = Progress(from_stage=None, to_stage=Stage.MVP, step="establish", since="2026-01-01T00:00:00Z")
+        ended = HistoryEntry(at="2026-01-01T00:00:01Z", from_stage=None, to_stage=Stage.MVP, epoch=1, outcome="holds")
+        first = route().model_copy(update={"progress": began}).with_history(ended)
+        routes.store.write(first, routes.store.read(BUS).version)
+        assert routes.store.read(BUS).route == first
 
     def test_a_write_against_an_older_version_is_refused_and_changes_nothing(self, routes: Routes) -> None:
         first = routes.store.read(BUS)
