@@ -21,8 +21,10 @@ from contracts.envelope import Event, MalformedEvent
 from services.common import metrics
 
 LEASE = "outbox"
-LEASE_SECONDS = 45.0
-"""Longer than the wait for one event, PUBLISH_SECONDS."""
+LEASE_SECONDS = 10.0
+"""How long signals wait after an engine died before another may send them."""
+RENEW_SECONDS = 3.0
+"""How often the lease is renewed while an event is waited for."""
 PUBLISH_SECONDS = 30.0
 """How long to wait for one event in one round; a fence may hold it for longer."""
 POLL_SECONDS = 1.0
@@ -139,7 +141,7 @@ class OutboxPublisher:
 
     def _arrived(self, event: Event, future: Future[Receipt]) -> bool:
         try:
-            future.result(PUBLISH_SECONDS)
+            self._await(future)
         except TimeoutError:
             _log.warning("outbox event %s of key %s is still held by the bus", event.id, event.key)
             return False
@@ -150,6 +152,18 @@ class OutboxPublisher:
             return False
         self._flying.pop(event.id, None)
         return True
+
+    def _await(self, future: Future[Receipt]) -> None:
+        """Wait for `future`, keeping the lease. Raises TimeoutError, also where the lease was lost."""
+        deadline = time.monotonic() + PUBLISH_SECONDS
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                future.result(min(RENEW_SECONDS, max(0.0, left)))
+                return
+            except TimeoutError:
+                if left <= RENEW_SECONDS or not self._store.take_lease(LEASE, self._holder, LEASE_SECONDS):
+                    raise
 
     def _purge(self) -> None:
         if time.monotonic() - self._purged < PURGE_SECONDS:

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
 PASSWORD = "contract-test-password"
 APPLICATION_ROLE = "trading"
 _DEADLINE = 60.0
@@ -101,6 +103,19 @@ class Postgres:
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
         self._process = _spawn(command, self.folder, log)
         _wait(self.port, self._process, log)
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        """It listens before it has recovered, and refuses until then."""
+        deadline = time.monotonic() + _DEADLINE
+        while True:
+            try:
+                psycopg.connect(self.url("postgres", "postgres"), connect_timeout=5).close()
+                return
+            except psycopg.OperationalError as error:
+                if "starting up" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)  # it announces nothing
 
     def stop(self, how: int = 2) -> None:
         """End it at once, rolling back what is open (SIGINT is Postgres' fast shutdown)."""

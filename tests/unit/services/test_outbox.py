@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from adapters.database.memory import MemoryTradingStore
 from adapters.event_bus import BackendUnavailable
 from contracts.envelope import Event
 from contracts.names import TRADING_SIGNALS
+from services.trading_engine import outbox as outbox_module
 from services.trading_engine.outbox import LEASE, OutboxPublisher, by_turns
 from tests.unit.services.buses import RecordingBus
 
@@ -100,3 +102,24 @@ def test_turns_never_hold_a_key_twice() -> None:
     events = [Event.create(TRADING_SIGNALS, key, b"", source="test") for key in "XYXXZY"]
     turns = by_turns(events)
     assert [[e.key for e in turn] for turn in turns] == [["X", "Y", "Z"], ["X", "Y"], ["X"]]
+
+
+def test_a_long_wait_keeps_the_lease_and_one_that_lost_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_module, "RENEW_SECONDS", 0.02)
+    store, bus = MemoryTradingStore(), RecordingBus()
+    bus.hold = True
+    (event,) = waiting(store, "X")
+    outbox = OutboxPublisher(store, bus, "one", DAY)
+    outbox.start()
+    try:
+        with bus.arrived:
+            assert bus.arrived.wait_for(lambda: bus.held, 10.0)
+        assert not store.take_lease(LEASE, "another engine", 1.0)
+        store.drop_lease(LEASE, "one")
+        deadline = time.monotonic() + 10.0
+        while not store.take_lease(LEASE, "another engine", 60.0):
+            assert time.monotonic() < deadline
+    finally:
+        bus.release()
+        outbox.stop(10.0)
+    assert ids(bus.published) == [event.id]
