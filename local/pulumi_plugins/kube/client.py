@@ -74,7 +74,12 @@ class Stream:
         except (OSError, http.client.HTTPException, ValueError, AttributeError):
             return  # closed from another thread, or the connection broke: the caller looks again
         finally:
-            self._connection.close()
+            self.finish()
+
+    def finish(self) -> None:
+        """Gives the connection back to the system. For the thread that reads, or nobody does."""
+        self._response.close()
+        self._connection.close()
 
     def close(self) -> None:
         """Ends the stream, also while another thread is reading it."""
@@ -94,6 +99,12 @@ class Client:
         self._tls_lock = threading.Lock()
         self._tls: Any = None
         self._on_warning = on_warning
+
+    def close(self) -> None:
+        """Closes the idle connections."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
 
     @property
     def namespace(self) -> str:

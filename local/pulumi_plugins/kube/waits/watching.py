@@ -15,6 +15,8 @@ from local.pulumi_plugins.kube.waits.base import Source
 
 _PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 8.0
+_JOIN_SECONDS = 2.0
+"""How long to wait for threads at the end; one may be in the middle of a list request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Watches:
         with self._lock:
             for stream in self._streams:
                 stream.close()
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
 
     def _follow(self, source: Source) -> None:
         pause = _PAUSE_SECONDS
@@ -132,6 +136,7 @@ class Watches:
         opened = time.monotonic()
         stream = self._client.stream(source.path, query)
         if not self._register(stream):
+            stream.finish()
             return ""
         try:
             for line in stream:
@@ -154,7 +159,6 @@ class Watches:
     def _register(self, stream: Stream) -> bool:
         with self._lock:
             if self._stop.is_set():
-                stream.close()
                 return False
             self._streams.add(stream)
             return True
