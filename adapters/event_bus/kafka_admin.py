@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -201,34 +201,52 @@ class KafkaAdmin(Handle):
     # -- rights
 
     def grant(self, rights: Iterable[Right]) -> None:
-        """Give `rights`; idempotent."""
-        self._all(self._admin.create_acls([r.binding() for r in rights], request_timeout=ANSWER_SECONDS))
+        """Give `rights`; idempotent. They are in force when this returns."""
+        wanted = {right.binding() for right in rights}
+        self._all(self._admin.create_acls(list(wanted), request_timeout=ANSWER_SECONDS))
+        self._until(lambda: wanted <= set(self._rights()), "rights")
+
+    def _rights(self) -> Sequence[admin.AclBinding]:
+        any_text: Any = None  # typed as str by the library, whose documentation says None for any
+        everything = admin.AclBindingFilter(
+            admin.ResourceType.ANY,
+            any_text,
+            admin.ResourcePatternType.ANY,
+            any_text,
+            any_text,
+            admin.AclOperation.ANY,
+            admin.AclPermissionType.ANY,
+        )
+        found: Sequence[admin.AclBinding] = self._one(
+            self._admin.describe_acls(everything, request_timeout=ANSWER_SECONDS)
+        )
+        return found
 
     def deny_writes(self, topic: str, users: Sequence[str]) -> None:
         """From when this returns the brokers refuse writes of `users` to `topic`."""
         bindings = [_denial(topic, user) for user in users]
         self._all(self._admin.create_acls(bindings, request_timeout=ANSWER_SECONDS))
-        self._until_denied(topic, {f"User:{user}" for user in users}, denied=True)
+        principals = {f"User:{user}" for user in users}
+        self._until(lambda: principals <= self.denied(topic), f"the rights on {topic}")
 
     def allow_writes(self, topic: str, users: Sequence[str]) -> None:
         """Take the refusal back."""
         filters = [_denials_of(topic, user) for user in users]
         self._all(self._admin.delete_acls(filters, request_timeout=ANSWER_SECONDS))
-        self._until_denied(topic, {f"User:{user}" for user in users}, denied=False)
+        principals = {f"User:{user}" for user in users}
+        self._until(lambda: not principals & self.denied(topic), f"the rights on {topic}")
 
     def denied(self, topic: str) -> set[str]:
         """The principals that are refused writes to `topic`, as the answering broker enforces it."""
         found = self._one(self._admin.describe_acls(_denials_of(topic, None), request_timeout=ANSWER_SECONDS))
         return {str(binding.principal) for binding in found}
 
-    def _until_denied(self, topic: str, principals: set[str], *, denied: bool) -> None:
-        """The answer to a change means that it is recorded, not that each broker has it: so it is read back."""
+    def _until(self, holds: Callable[[], bool], what: str) -> None:
+        """The answer to a change means that it is recorded, not that a broker has it: so it is read back."""
         deadline = time.monotonic() + _VISIBLE_SECONDS
-        while (principals <= self.denied(topic)) if not denied else (not principals <= self.denied(topic)):
+        while not holds():
             if time.monotonic() > deadline:
-                raise BackendUnavailable(
-                    f"Kafka at {self.where} took the change of {topic}'s rights, but does not enforce it yet"
-                )
+                raise BackendUnavailable(f"Kafka at {self.where} took a change of {what}, but does not follow it yet")
             time.sleep(_LOOK_SECONDS)  # a broker that has caught up announces nothing
 
     # -- facts

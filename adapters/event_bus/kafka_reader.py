@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from adapters.event_bus.base import LogReader, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable, BusClosed, EventBusError
-from adapters.event_bus.kafka_client import ANSWER_SECONDS, Fetched, KafkaConsumer, Rejoining, stored
+from adapters.event_bus.kafka_client import Fetched, KafkaConsumer, Rejoining, stored
 from contracts.routes import Cursor, Segment
 
 _log = logging.getLogger(__name__)
@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 GATHER_SECONDS = 0.005
 """The least time between two fetches when the first found little, in seconds: it bounds what is added to a
 delivery, and how many commits a group makes."""
+REJOIN_SECONDS = 5.0
+"""How long a commit is tried again while the group makes a new generation. No partition is taken away
+meanwhile, for that needs a callback, which only polling makes."""
 COMMIT_SECONDS = 0.2
 """How long a position that moved without an acknowledgement (copies passed over) may stay uncommitted."""
 _DONE_SECONDS = 0.02
@@ -120,7 +123,7 @@ class KafkaReader(LogReader):
             return False
         self._commit(self._places)
         committed = self._joined().committed(self._topic, self._end)
-        return all(committed.get(partition, (0, ""))[0] >= end for partition, end in self._end.items())
+        return all(partition in committed and committed[partition][0] >= end for partition, end in self._end.items())
 
     def close(self) -> None:
         if not self._closed:
@@ -213,7 +216,7 @@ class KafkaReader(LogReader):
         if not positions:
             return
         consumer = consumer or self._joined()
-        deadline = time.monotonic() + ANSWER_SECONDS
+        deadline = time.monotonic() + REJOIN_SECONDS
         while True:
             try:
                 consumer.commit(self._topic, positions)

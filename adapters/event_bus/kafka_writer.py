@@ -62,9 +62,9 @@ class KafkaWriter(LaneWriter):
         began = time.time()
         rows = [Row(event.key.encode(), event.headers(), event.payload) for event in events]
         answers = producer.send(topic, rows, lambda: self.closing)
-        if producer.lost:
-            self._leave(topic)
         denied = [event for event, answer in zip(events, answers, strict=True) if isinstance(answer, WriteDenied)]
+        if denied or producer.lost:
+            self._leave(topic)  # librdkafka goes on to refuse for a second after rights are given back
         if not denied:
             return answers
         return self._settle(topic, events, answers, denied, began)

@@ -107,9 +107,11 @@ def test_a_seal_under_load_splits_what_is_stored_from_what_is_refused_in_order(b
     thread = threading.Thread(target=load)
     thread.start()
     try:
-        eventually(lambda: sum(map(len, sent.values())) > 200)
+        eventually(lambda: sum(f.done() for outcomes in list(sent.values()) for _, f in list(outcomes)) > 200)
         bench.admin.seal(bench.topic, 2)
         end = bench.admin.end(bench.topic)
+        sealed = sum(map(len, sent.values()))
+        eventually(lambda: sum(map(len, sent.values())) > sealed + 20)
     finally:
         stop.set()
         thread.join()
@@ -251,7 +253,7 @@ def test_a_group_reads_what_a_tail_reads(bench: Bench) -> None:
     reader = bench.app.reader(bench.topic, "g", "m", bench.segment())
     places = {}
     for _ in range(2):
-        entries = []
+        entries: list[Stored] = []
         while not entries:
             entries = list(reader.poll(1, 1.0))
         places[entries[0].event] = (entries[0].partition, entries[0].position)

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import pytest
 
+from adapters.event_bus.base import Stored
 from adapters.event_bus.errors import BusClosed
 from contracts.routes import Segment
 from tests.contract.event_logs import Bench, eventually, finishes, nothing, take
@@ -191,7 +192,7 @@ def test_an_acknowledgement_that_comes_too_late_loses_nothing(bench: Bench) -> N
     bench.write("a", "b")
     segment: Segment = bench.segment()
     first = bench.app.reader(bench.topic, "g", "one", segment)
-    held = []
+    held: list[Stored] = []
     while not held:
         held = list(first.poll(1, 1.0))
     first.close()
