@@ -91,9 +91,23 @@ class Operations:
         except ApiError as error:
             if error.status in (403, 404) and not _is_admission(error):
                 return None  # its namespace does not exist yet, or dry runs are not allowed
-            if error.status == 422 and "immutable" in str(error):
-                return None  # it replaces an object of its own name, which is deleted first
-            raise
+            if error.status != 422 or not self._exists(request.body):
+                raise
+            self._preview_replacement(request)
+            return None
+
+    def _preview_replacement(self, request: Request) -> None:
+        """Tries an object under another name, for its own is taken by the one that it replaces."""
+        name = name_of(request.body)
+        other = f"{name[:50]}-preview"
+        body = request.body | {"metadata": request.body["metadata"] | {"name": other}}
+        try:
+            self._apply(Request(body, request.manager), None, dry_run=True)
+        except ApiError as error:
+            raise ApiError(error.status, str(error).replace(other, name), error.body) from error
+
+    def _exists(self, body: Object) -> bool:
+        return self.get(kind_of(body), namespace_of(body), name_of(body)) is not None
 
     def update(self, request: Request, old: Object, ignored: list[str], around: Surroundings) -> Object:
         """Applies new inputs to an object and waits until it is ready; as `create` does."""

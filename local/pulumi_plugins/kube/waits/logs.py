@@ -95,6 +95,19 @@ class Follower:
         with self._lock:
             return list(self._last.get((pod, container), ()))
 
+    def newest(self) -> list[str]:
+        """The last lines of the container that was seen last, as a text; empty where none was."""
+        with self._lock:
+            if not self._last:
+                return []
+            (pod, container), lines = list(self._last.items())[-1]
+            return [_told(f"container {container} of pod {pod}, which is gone", list(lines))]
+
+
+def _told(head: str, lines: list[str]) -> str:
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"{head}\n  its last log lines:\n{body}" if lines else f"{head}; its log is empty"
+
 
 def last_words(client: Client, pod: Object, follower: Follower | None = None) -> list[str]:
     """The last log lines and termination messages of a pod's containers: one text a container."""
@@ -110,8 +123,7 @@ def last_words(client: Client, pod: Object, follower: Follower | None = None) ->
         lines = lines or _tail(client, pod, container, previous=crashed)
         what = f"container {container} of pod {name_of(pod)}"
         head = f"{what}: {ending(ended)}" if ended else f"{what} is running"
-        body = "\n".join(f"    {line}" for line in lines)
-        found.append(f"{head}\n  its last log lines:\n{body}" if lines else f"{head}; its log is empty")
+        found.append(_told(head, lines))
     return found
 
 

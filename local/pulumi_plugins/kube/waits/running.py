@@ -136,14 +136,16 @@ def look_once(wait: Wait, subject: Object, client: Client) -> Verdict:
 
 
 def _pod_logs(store: Store, verdict: Verdict, around: Surroundings, follower: Follower | None) -> list[str]:
-    if follower and verdict.suspects:
+    ended = follower is not None and verdict.outcome is Outcome.FAILED and not around.cancelled.is_set()
+    if follower and ended:
         follower.drain()
     pods = {name_of(pod): pod for pod in store.content("pods") or store.content(_SUBJECT)}
     texts = []
     for name in verdict.suspects[-2:]:  # two pods tell enough
         if name in pods and dig(pods[name], "spec", "containers") is not None:
             texts += last_words(around.client, pods[name], follower)
-    return texts
+    # A Job with restartPolicy OnFailure takes its pod with it when it fails.
+    return follower.newest() if follower and ended and not texts else texts
 
 
 def wait_until_gone(collection: str, subject: Object, seconds: float, around: Surroundings) -> None:
