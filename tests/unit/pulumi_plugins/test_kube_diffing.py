@@ -96,6 +96,7 @@ def test_what_the_api_server_refuses_to_change_replaces(kind: Kind, old: dict[st
     ("kind", "old", "new"),
     [
         (JOB, {"spec": {"activeDeadlineSeconds": 1}}, {"spec": {"activeDeadlineSeconds": 2}}),
+        (JOB, {}, {"spec": {"activeDeadlineSeconds": 2}}),
         (Kind("apps", "v1", "StatefulSet"), {"spec": {"replicas": 1}}, {"spec": {"replicas": 2}}),
         (Kind("", "v1", "Service"), {"spec": {"ports": [1]}}, {"spec": {"ports": [2]}}),
         (DEPLOYMENT, {"spec": {"template": UNKNOWN}}, {"spec": {"template": UNKNOWN}}),
