@@ -10,7 +10,8 @@ from cutover.errors import StepFailed
 from cutover.event_bus import StepMethod
 from cutover.plan import TRANSITIONS, Step, Transition
 from cutover.run import Runner
-from tests.unit.cutover.world import World
+from cutover.timing import Timing
+from tests.unit.cutover.world import QUICK, World
 
 
 class Killed(BaseException):
@@ -20,9 +21,9 @@ class Killed(BaseException):
 SWITCH = TRANSITIONS[Stage.SHADOW, Stage.SCALE]
 
 
-def _kill_at(world: World, wanted: Stage, step: Step, *, after: bool) -> None:
+def kill_at(world: World, wanted: Stage, step: Step, *, after: bool, timing: Timing = QUICK) -> None:
     """Run a Job that dies like a killed process before or after `step`."""
-    context = world.context()
+    context = world.context(timing)
     steps = world.steps(context)
     real: StepMethod = steps.steps[step]
 
@@ -48,7 +49,7 @@ def test_killed_at_a_step_the_next_run_converges(
         assert world.migrate(origin).reached
         world.subscribe()
         world.publish(12)
-        _kill_at(world, goal, step, after=after)
+        kill_at(world, goal, step, after=after)
         outcome = world.migrate(then)
         assert outcome.reached, "\n".join([outcome.message, *world.lines])
         assert world.route().fence is None and world.route().progress is None
@@ -120,7 +121,7 @@ def test_an_acknowledgement_of_an_undone_fence_never_counts_again() -> None:
     with World() as world:
         assert world.migrate(Stage.SHADOW).reached
         first = world.route().epoch
-        _kill_at(world, Stage.SCALE, Step.FENCE, after=True)
+        kill_at(world, Stage.SCALE, Step.FENCE, after=True)
         fence = world.route().fence
         assert fence is not None and fence.epoch == first + 1
         assert world.migrate(Stage.SHADOW).reached

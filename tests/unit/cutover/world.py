@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from adapters.event_bus.base import LogSettings
-from adapters.event_bus.memory import MemoryLog, MemoryServer
+from adapters.event_bus.base import EventLog, LogSettings
+from adapters.event_bus.memory import MemoryLog
+from adapters.event_bus.memory_server import MemoryServer
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.event_bus.view import RouteView
 from adapters.routes.memory import MemoryLock, MemoryRegistry, MemoryRouteStore
@@ -42,8 +43,9 @@ QUICK = Timing(
 class World:
     """Everything but the cluster. Use as a context manager."""
 
-    def __init__(self, groups: Sequence[str] = ("a", "b")) -> None:
-        self.settings = LogSettings(topics=(TOPIC,), partitions=3, publish_timeout=10.0)
+    def __init__(self, groups: Sequence[str] = ("a", "b"), topic: str = TOPIC) -> None:
+        self.topic = topic
+        self.settings = LogSettings(topics=(topic,), partitions=3, publish_timeout=10.0)
         self.topics = all_topics(self.settings.topics)
         self.servers = {"redis": MemoryServer(), "kafka": MemoryServer()}
         self.store = MemoryRouteStore()
@@ -55,12 +57,20 @@ class World:
         self.errors: list[BaseException] = []
         self._runs = itertools.count(1)
         self._mirror_view = RouteView(self.store, Component.EVENT_BUS)
-        self._mirror = threading.Thread(target=MirrorService(self._mirror_view, self.log).run, daemon=True)
+        self._mirror = threading.Thread(target=MirrorService(self._mirror_view, self.mirror_log).run, daemon=True)
         self.bus = RoutedEventBus(self.store, self.log, self.settings, "pod-1.bus", self.registry)
 
-    def log(self, name: str) -> MemoryLog:
-        """A process's own view of a backend."""
+    def log(self, name: str) -> EventLog:
+        """A service's own view of a backend."""
         return MemoryLog(name, self.settings, self.servers[name])
+
+    def mirror_log(self, name: str) -> EventLog:
+        """The mirror's."""
+        return self.log(name)
+
+    def cutover_log(self, name: str) -> EventLog:
+        """A cutover's."""
+        return self.log(name)
 
     def __enter__(self) -> World:
         self._mirror_view.start()
@@ -77,7 +87,7 @@ class World:
     def subscribe(self) -> None:
         """Every group reads from the earliest event; each delivery is an effect."""
         for group in self.effects:
-            self.bus.subscribe([TOPIC], group, self._taker(group), max_batch=7)
+            self.bus.subscribe([self.topic], group, self._taker(group), max_batch=7)
 
     def _taker(self, group: str) -> Callable[[Sequence[Event]], None]:
         def take(events: Sequence[Event]) -> None:
@@ -91,7 +101,7 @@ class World:
         for number in range(count):
             key = KEYS[number % len(KEYS)]
             try:
-                self.sent[key].append(self.bus.publish(TOPIC, key, str(number).encode(), timeout=8).event_id)
+                self.sent[key].append(self.bus.publish(self.topic, key, str(number).encode(), timeout=8).event_id)
             except Exception as error:
                 self.errors.append(error)
 
@@ -109,7 +119,7 @@ class World:
 
     def steps(self, context: Context) -> EventBusSteps:
         """The steps of a run over logs of its own."""
-        return EventBusSteps(context, {name: self.log(name) for name in self.servers}, self.topics)
+        return EventBusSteps(context, {name: self.cutover_log(name) for name in self.servers}, self.topics)
 
     def migrate(self, stage: Stage, timing: Timing = QUICK) -> Outcome:
         """Run a Transition Job in this thread."""
