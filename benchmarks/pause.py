@@ -44,6 +44,9 @@ ROUNDS = 4
 AROUND_SECONDS = 3.0
 
 
+QUICK = Timing(watch=2.0)
+
+
 class OpenLog(Protocol):
     """Opens a backend's log with the rights of a user."""
 
@@ -69,12 +72,10 @@ class World:
         self._view.start()
         self._mirror.start()
 
-    def migrate(self, stage: Stage) -> float:
+    def migrate(self, stage: Stage, timing: Timing = QUICK) -> float:
         """A cutover to `stage`; its seconds. Raises RuntimeError where it was not reached."""
         said: list[str] = []
-        context = Context(
-            Component.EVENT_BUS, self.store, self.registry, self.lock, Timing(watch=2.0), "bench", said.append
-        )
+        context = Context(Component.EVENT_BUS, self.store, self.registry, self.lock, timing, "bench", said.append)
         logs = {name: self._open(name, names.KAFKA_ADMIN_USER, SETTINGS) for name in ("redis", "kafka")}
         steps = EventBusSteps(context, logs, names.all_topics(SETTINGS.topics))
         began = time.monotonic()
