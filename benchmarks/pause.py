@@ -35,8 +35,6 @@ from validation.load.meeting import stop_path
 from validation.load.publishing import Publishing, Schedule
 from validation.result import Verdict
 
-TOPIC = "pause_bench"
-SETTINGS = LogSettings(topics=(TOPIC,))
 RATE = 500.0
 GROUP = "bench-pause"
 ROUNDS = 4
@@ -50,22 +48,24 @@ QUICK = Timing(watch=2.0)
 class OpenLog(Protocol):
     """Opens a backend's log with the rights of a user."""
 
-    def __call__(self, backend: str, user: str = ..., settings: LogSettings = ...) -> EventLog: ...
+    def __call__(self, backend: str, user: str, settings: LogSettings) -> EventLog: ...
 
 
 class World:
-    """A bus, a mirror and cutovers over two real logs."""
+    """A bus, a mirror and cutovers over two real logs, on a topic that nobody else uses."""
 
-    def __init__(self, open_log: OpenLog) -> None:
+    def __init__(self, open_log: OpenLog, topic: str = "pause_bench") -> None:
+        self.topic = topic
+        self._settings = LogSettings(topics=(topic,))
         self._open = open_log
         self.store, self.registry, self.lock = MemoryRouteStore(), MemoryRegistry(), MemoryLock()
         self._view = RouteView(self.store, Component.EVENT_BUS)
-        mirror = MirrorService(self._view, partial(open_log, user=names.KAFKA_MIRROR_USER, settings=SETTINGS))
+        mirror = MirrorService(self._view, partial(open_log, user=names.KAFKA_MIRROR_USER, settings=self._settings))
         self._mirror = threading.Thread(target=mirror.run, daemon=True)
         self.bus = RoutedEventBus(
             self.store,
-            lambda name: open_log(name, names.KAFKA_APP_USER, SETTINGS),
-            SETTINGS,
+            lambda name: open_log(name, names.KAFKA_APP_USER, self._settings),
+            self._settings,
             "bench.bus",
             self.registry,
         )
@@ -76,8 +76,8 @@ class World:
         """A cutover to `stage`; its seconds. Raises RuntimeError where it was not reached."""
         said: list[str] = []
         context = Context(Component.EVENT_BUS, self.store, self.registry, self.lock, timing, "bench", said.append)
-        logs = {name: self._open(name, names.KAFKA_ADMIN_USER, SETTINGS) for name in ("redis", "kafka")}
-        steps = EventBusSteps(context, logs, names.all_topics(SETTINGS.topics))
+        logs = {name: self._open(name, names.KAFKA_ADMIN_USER, self._settings) for name in ("redis", "kafka")}
+        steps = EventBusSteps(context, logs, names.all_topics(self._settings.topics))
         began = time.monotonic()
         try:
             outcome = Runner(context, steps, stage).run()
@@ -106,9 +106,9 @@ class Switched:
 def loaded(world: World, folder: Path) -> Iterator[None]:
     """Load on the bus, with a ledger in `folder`, for as long as the block lasts."""
     publishing = Publishing(
-        world.bus, folder, Schedule(run="bench", rate=RATE, seconds=600, topic=TOPIC), lambda _: None
+        world.bus, folder, Schedule(run="bench", rate=RATE, seconds=600, topic=world.topic), lambda _: None
     )
-    consuming = Consuming(world.bus, folder, run="bench", group=GROUP, topic=TOPIC)
+    consuming = Consuming(world.bus, folder, run="bench", group=GROUP, topic=world.topic)
     threads = [
         threading.Thread(target=consuming.run, args=(_never, lambda _: None)),
         threading.Thread(target=publishing.run, args=(_never,)),
