@@ -2,7 +2,7 @@
 
 They serve the protocols of the official plugins, with the official type tokens, property
 shapes and state, for machines that reach package registries but not Pulumi's downloads.
-Nothing outside this package knows which of the two is in use. See docs/pulumi-plugins.md.
+Nothing outside this package knows which of the two is in use. See docs/stand-in-plugins.md.
 """
 
 KUBERNETES_VERSION = "4.34.2"

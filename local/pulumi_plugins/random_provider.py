@@ -110,7 +110,7 @@ class RandomProvider(BaseProvider):
         return empty_pb2.Empty()
 
 
-_RANDOM_OUTPUTS = frozenset({"result", "b64Std", "b64Url", "dec", "hex", "base64", "bcryptHash"})
+_RANDOM_OUTPUTS = frozenset({"result", "results", "b64Std", "b64Url", "dec", "hex", "base64", "bcryptHash"})
 
 
 def _is_random(name: str) -> bool:

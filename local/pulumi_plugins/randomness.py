@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local.pulumi_plugins.failures import ProviderError
+from local.pulumi_plugins.pet_words import ADJECTIVES, ADVERBS, PETS
 from local.pulumi_plugins.values import Secret, Value
 
 LOWER = "abcdefghijklmnopqrstuvwxyz"
@@ -122,7 +123,8 @@ def integer(inputs: dict[str, Any]) -> Made:
     if low > high:
         raise ProviderError(f"min is {low}, which is greater than max, {high}")
     seed = inputs.get("seed")
-    source: random.Random = random.Random(seed) if seed else secrets.SystemRandom()
+    # A seed asks for the same number each time: such a resource is not for secrets, officially neither.
+    source: random.Random = random.Random(seed) if seed else secrets.SystemRandom()  # noqa: S311
     value = source.randint(low, high)
     return Made(str(value), {**inputs, "result": value})
 
@@ -131,6 +133,33 @@ def unique(inputs: dict[str, Any]) -> Made:
     """RandomUuid (version 4)."""
     value = str(uuid.uuid4())
     return Made(value, {**inputs, "result": value})
+
+
+def pet(inputs: dict[str, Any]) -> Made:
+    """RandomPet: `length` words with `separator` between them, after `prefix` where there is one."""
+    length = _whole_number({"length": inputs.get("length", 2)}, "length", minimum=1)
+    separator = inputs.get("separator", "-")
+    words = [secrets.choice(PETS)]
+    if length > 1:
+        words.insert(0, secrets.choice(ADJECTIVES))
+    words[:0] = [secrets.choice(ADVERBS) for _ in range(length - len(words))]
+    value = separator.join([inputs["prefix"], *words] if inputs.get("prefix") else words)
+    return Made(value, {**inputs, "length": length, "separator": separator})
+
+
+def shuffled(inputs: dict[str, Any]) -> Made:
+    """RandomShuffle: the inputs in another order; the same for the same `seed`.
+
+    Where `resultCount` exceeds their number, further rounds of them follow.
+    """
+    items = list(inputs.get("inputs") or [])
+    count = _whole_number({"resultCount": inputs.get("resultCount", len(items))}, "resultCount", minimum=0)
+    seed = inputs.get("seed")
+    source: random.Random = random.Random(seed) if seed else secrets.SystemRandom()  # noqa: S311 - as in `integer`
+    results: list[str] = []
+    while items and len(results) < count:
+        results += source.sample(items, len(items))
+    return Made("-", {**inputs, "results": results[:count]})
 
 
 def _whole_number(inputs: dict[str, Any], name: str, minimum: int | None = None) -> int:
@@ -142,31 +171,38 @@ def _whole_number(inputs: dict[str, Any], name: str, minimum: int | None = None)
     return value
 
 
+PASSWORD = "random:index/randomPassword:RandomPassword"  # noqa: S105 - a type token
+STRING = "random:index/randomString:RandomString"
+ID = "random:index/randomId:RandomId"
+UUID = "random:index/randomUuid:RandomUuid"
+
 MAKERS: dict[str, Callable[[dict[str, Any]], Made]] = {
-    "random:index/randomPassword:RandomPassword": password,
-    "random:index/randomString:RandomString": string,
-    "random:index/randomId:RandomId": identifier,
+    PASSWORD: password,
+    STRING: string,
+    ID: identifier,
+    UUID: unique,
     "random:index/randomBytes:RandomBytes": random_bytes,
     "random:index/randomInteger:RandomInteger": integer,
-    "random:index/randomUuid:RandomUuid": unique,
+    "random:index/randomPet:RandomPet": pet,
+    "random:index/randomShuffle:RandomShuffle": shuffled,
 }
 
 
 def imported(token: str, value: str) -> tuple[Made, dict[str, Value]]:
     """The resource that `pulumi import TOKEN NAME VALUE` adopts, and its inputs."""
-    if token == "random:index/randomPassword:RandomPassword":
+    if token == PASSWORD:
         inputs: dict[str, Value] = {"length": len(value)}
         return _password_of(inputs, value), inputs
-    if token == "random:index/randomString:RandomString":
+    if token == STRING:
         inputs = {"length": len(value)}
         return _string_of(inputs, value), inputs
-    if token == "random:index/randomId:RandomId":
+    if token == ID:
         try:
             decoded = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
         except ValueError as error:
             raise ProviderError(f"{value!r} is not the URL-safe Base64 of a RandomId") from error
         inputs = {"byteLength": len(decoded)}
         return _identifier_of(inputs, decoded), inputs
-    if token == "random:index/randomUuid:RandomUuid":
+    if token == UUID:
         return Made(value, {"result": value}), {}
     raise ProviderError(f"{token} cannot be imported by the stand-in provider")

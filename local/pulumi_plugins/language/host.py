@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,8 +148,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 yield from _streamed([sys.executable, "-m", "venv", str(folder)], request.directory, context)
         requirements = Path(request.directory, "requirements.txt")
         if requirements.exists():
-            command = [str(python), "-m", "pip", "install", "-r", str(requirements)]
-            yield from _streamed(command, request.directory, context)
+            for command in _pip_commands(python, requirements):
+                yield from _streamed(command, request.directory, context)
 
     def About(self, request: language_pb2.AboutRequest, context: grpc.ServicerContext) -> language_pb2.AboutResponse:
         """The interpreter of the program, for `pulumi about`."""
@@ -197,6 +198,16 @@ def _run_response(status: int) -> language_pb2.RunResponse:
     if status < 0:
         return language_pb2.RunResponse(error=f"Program was ended by signal {signal.Signals(-status).name}")
     return language_pb2.RunResponse(error=f"Program exited with non-zero exit code: {status}")
+
+
+def _pip_commands(python: Path, requirements: Path) -> list[list[str]]:
+    """The commands that install `requirements` for `python`: a virtual environment may lack pip."""
+    lacks_pip = subprocess.run([python, "-c", "import pip"], capture_output=True, check=False).returncode != 0
+    uv = shutil.which("uv")
+    if lacks_pip and uv:
+        return [[uv, "pip", "install", "--python", str(python), "-r", str(requirements)]]
+    make_pip = [[str(python), "-m", "ensurepip"]] if lacks_pip else []
+    return [*make_pip, [str(python), "-m", "pip", "install", "-r", str(requirements)]]
 
 
 def _streamed(

@@ -26,10 +26,10 @@ MONITOR_GONE = "Resource monitor has terminated"
 
 def user_traceback(error: BaseException) -> str:
     """The traceback of `error` without the frames that run the program: it starts in the user's code."""
-    runners = ("<frozen runpy>", __file__, os.path.join("pulumi", "runtime", "stack.py"))
+    runners = ("<frozen runpy>", __file__, str(Path("pulumi", "runtime", "stack.py")))
     formatted = traceback.TracebackException.from_exception(error)
     kept = [frame for frame in formatted.stack if not frame.filename.endswith(runners)]
-    while kept and kept[0].filename.startswith(os.path.dirname(asyncio.__file__)):
+    while kept and kept[0].filename.startswith(str(Path(asyncio.__file__).parent)):
         kept.pop(0)
     formatted.stack = traceback.StackSummary.from_list(kept)
     return "".join(formatted.format()).rstrip()
@@ -42,11 +42,11 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _locate(directory: str, entry_point: str) -> str:
+def _locate(directory: str, entry_point: str) -> Path:
     path = Path(directory, entry_point or ".").resolve()
     if path.is_dir() and not (path / "__main__.py").is_file():
         raise FileNotFoundError(f"{path} holds no __main__.py: that is the file a Pulumi program starts with")
-    return str(path)
+    return path
 
 
 def _load_sdk() -> Any:
@@ -92,9 +92,9 @@ def main(job: dict[str, Any]) -> NoReturn:
     asyncio.set_event_loop(loop)
     try:
         path = _locate(job["directory"], job["entry_point"])
-        sys.path[0] = path if os.path.isdir(path) else os.path.dirname(path)
-        sys.argv = [path, *job["arguments"]]
-        loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: runpy.run_path(path, run_name="__main__")))
+        sys.path[0] = str(path if path.is_dir() else path.parent)
+        sys.argv = [str(path), *job["arguments"]]
+        loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: runpy.run_path(str(path), run_name="__main__")))
     except pulumi.RunError as error:
         if not str(error).startswith(MONITOR_GONE):
             pulumi.log.error(str(error))
