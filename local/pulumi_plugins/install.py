@@ -88,24 +88,29 @@ def install(pulumi: Path, home: Path, binaries: Path, python: Path, *, official:
 
     `home` is PULUMI_HOME, `binaries` the folder that gets `pulumi` (and the language host),
     `python` an interpreter with the Pulumi SDK. `official`: True insists on the official
-    resource plugins, False takes the stand-ins, None tries the official ones first and
-    remembers a failure. Raises InstallError.
+    plugins, False takes the stand-ins, None tries the official ones first and remembers a
+    failure. The official language host comes with the official CLI, beside it. Raises InstallError.
     """
     if not pulumi.is_file():
         raise InstallError(f"there is no pulumi at {pulumi}: give the path of the CLI with --pulumi")
     home.mkdir(parents=True, exist_ok=True)
     binaries.mkdir(parents=True, exist_ok=True)
-    host, command = _install_language_host(pulumi.resolve(), binaries, python)
+    host, command = _install_language_host(pulumi.resolve(), binaries, python, official)
     origins = {"python": host}
     for plugin in wanted_plugins():
         origins[plugin.name] = _install_resource(plugin, command, home, python, official)
     return Installed(pulumi=command, home=home, origins=origins)
 
 
-def _install_language_host(pulumi: Path, binaries: Path, python: Path) -> tuple[str, Path]:
+def _install_language_host(
+    pulumi: Path, binaries: Path, python: Path, wanted_official: bool | None
+) -> tuple[str, Path]:
     command, host = binaries / "pulumi", binaries / "pulumi-language-python"
     official = pulumi.with_name(host.name)
-    if official.exists() and not is_stand_in(official):
+    present = official.exists() and not is_stand_in(official)
+    if wanted_official and not present:
+        raise InstallError(f"there is no official {host.name} beside {pulumi}: give an official CLI with --pulumi")
+    if present and wanted_official is not False:
         host.unlink(missing_ok=True)
         if command.resolve() != pulumi:
             command.unlink(missing_ok=True)
