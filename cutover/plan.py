@@ -56,8 +56,8 @@ MEANINGS: dict[Step, str] = {
 
 _SWITCH = (
     Step.PREFLIGHT,
-    Step.COMPARE,
     Step.PROVE_WAY_BACK,
+    Step.COMPARE,  # right before the pause, which then has only a little left to compare
     Step.FENCE,
     Step.SEAL,
     Step.DRAIN,

@@ -7,7 +7,7 @@ together. The contract that each backend keeps is tests/contract/test_event_log.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -65,6 +65,11 @@ class LogWriter(ABC):
     PublishTimeout or BackendUnavailable where that is not known. Writers retry by themselves,
     without storing an event twice, until `publish_timeout` is over.
     """
+
+    @abstractmethod
+    def warm(self, topics: Collection[str]) -> None:
+        """Make ready to write to `topics`, before the first submit: connections, sessions. A log may be
+        sealed meanwhile. Raises nothing that a later submit would not; a failure here costs only time."""
 
     @abstractmethod
     def submit(self, event: Event) -> Future[str]:

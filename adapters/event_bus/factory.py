@@ -91,5 +91,5 @@ def fixed_route(backend: str, settings: LogSettings) -> Route:
         stage=_STAGE_OF_TYPE[backend],
         active=backend,
         epoch=1,
-        chains={topic: (segment,) for topic in names.all_topics(settings.topics)},
+        chains=dict.fromkeys(names.all_topics(settings.topics), (segment,)),
     )

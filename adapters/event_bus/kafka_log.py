@@ -25,6 +25,8 @@ from contracts.routes import Cursor, Segment
 SESSION_SECONDS = 10.0
 """How long a member may be silent before its partitions go to others."""
 _ACTIVE_SECONDS = 5.0
+_TAIL_SECONDS = 0.04
+"""A comparison inside a pause waits so long for the end of the last copy."""
 _STILL_SECONDS = 0.03
 """How long a sealed topic must stand still to be believed, with one broker: a write that was allowed just
 before the seal may be on its way to the disk. The broker's threads take well under this."""
@@ -80,7 +82,7 @@ class KafkaLog(EventLog):
         oldest = self._admin.offsets(topic, "earliest")
         starts = {p: max(first, int(start.get(str(p), "0"))) for p, first in oldest.items()}
         # It never joins: the name only has to be one that this user may use.
-        consumer = KafkaConsumer(self._address, "crossover-tail", group_id(topic, "~tail"))
+        consumer = KafkaConsumer(self._address, "crossover-tail", group_id(topic, "~tail"), told_of_ends=_TAIL_SECONDS)
         return KafkaTail(consumer, topic, starts)
 
     def scan(self, topic: str, start: Cursor, end: Cursor) -> Iterator[Stored]:

@@ -16,42 +16,25 @@ from dataclasses import dataclass, field
 from adapters.event_bus.base import LogReader, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable, BusClosed, EventBusError
 from adapters.event_bus.kafka_client import Fetched, KafkaConsumer, Rejoining, stored
+from adapters.event_bus.pace import Pace
 from contracts.routes import Cursor, Segment
 
 _log = logging.getLogger(__name__)
 
-GATHER_SECONDS = 0.005
+GATHER_SECONDS = 0.010
 """The least time between two fetches when the first found little, in seconds: it bounds what is added to a
-delivery, and how many commits a group makes."""
+delivery, and how many commits a group makes (a commit costs the broker more than a fetch)."""
 REJOIN_SECONDS = 5.0
 """How long a commit is tried again while the group makes a new generation. No partition is taken away
 meanwhile, for that needs a callback, which only polling makes."""
 COMMIT_SECONDS = 0.2
 """How long a position that moved without an acknowledgement (copies passed over) may stay uncommitted."""
 _DONE_SECONDS = 0.02
-_FULL = 64
 
 
 def group_id(topic: str, group: str) -> str:
     """The id at Kafka of `group` on `topic`. A topic's name holds no colon."""
     return f"{topic}:{group}"
-
-
-class Pace:
-    """Spaces fetches that find little."""
-
-    def __init__(self) -> None:
-        self._not_before = 0.0
-
-    def wait(self) -> None:
-        """Wait until the next fetch is due."""
-        pause = self._not_before - time.monotonic()
-        if pause > 0:
-            time.sleep(pause)  # gathers a batch; nothing depends on it
-
-    def found(self, count: int) -> None:
-        """What the last fetch found."""
-        self._not_before = 0.0 if count >= _FULL else time.monotonic() + GATHER_SECONDS
 
 
 @dataclass(slots=True, eq=False)
@@ -82,7 +65,7 @@ class KafkaReader(LogReader):
         self._places: dict[int, _Place] = {}
         self._trouble: EventBusError | None = None
         self._commit_due = 0.0
-        self._pace = Pace()
+        self._pace = Pace(GATHER_SECONDS)
         self._closed = False
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
@@ -100,7 +83,7 @@ class KafkaReader(LogReader):
                 self._take((partition, offset, message), found)
             self._commit_moved()
             if found or done or time.monotonic() >= deadline:
-                self._pace.found(len(found))
+                self._pace.found(len(found), max_events)
                 return found
 
     def ack(self, entries: Sequence[Stored]) -> None:
@@ -237,7 +220,7 @@ class KafkaTail(LogTail):
         self._consumer = consumer
         self._topic = topic
         self._next = dict(starts)
-        self._pace = Pace()
+        self._pace = Pace(GATHER_SECONDS)
         consumer.assign(topic, starts)
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
@@ -254,7 +237,7 @@ class KafkaTail(LogTail):
                     self._next[partition] = offset + 1
                     found.append(stored(self._topic, message))
             if found or moved or time.monotonic() >= deadline:
-                self._pace.found(len(found))
+                self._pace.found(len(found), max_events)
                 return found
 
     def position(self) -> Cursor:

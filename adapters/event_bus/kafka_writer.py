@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from adapters.event_bus.base import LogCopier, LogSettings, Stored
 from adapters.event_bus.errors import BackendUnavailable, EventBusError, Fenced, PermanentError, PublishTimeout
@@ -51,7 +53,13 @@ class KafkaWriter(LaneWriter):
     def __init__(self, address: KafkaAddress, settings: LogSettings, client_id: str) -> None:
         super().__init__(settings, client_id)
         self._address = address
+        self._making = threading.Lock()
         self._producers: dict[str, KafkaProducer] = {}
+
+    def warm(self, topics: Collection[str]) -> None:
+        for topic in topics:
+            with suppress(EventBusError):
+                self._ready(topic, time.monotonic() + ANSWER_SECONDS)
 
     def _append(self, topic: str, events: Sequence[Event], deadline: float) -> Sequence[Outcome]:
         try:
@@ -111,9 +119,13 @@ class KafkaWriter(LaneWriter):
     def _ready(self, topic: str, deadline: float) -> KafkaProducer:
         """The producer of `topic`, connected: so that a batch is never spread over several requests because
         the partitions were still unknown."""
-        producer = self._producers.get(topic)
-        if producer is not None:
+        with self._making:
+            producer = self._producers.get(topic)
+            if producer is None:
+                producer = self._producers[topic] = self._made(topic, deadline)
             return producer
+
+    def _made(self, topic: str, deadline: float) -> KafkaProducer:
         producer = KafkaProducer(
             self._address, self._client_id, self._settings.publish_timeout, largest_batch(self._settings)
         )
@@ -129,7 +141,6 @@ class KafkaWriter(LaneWriter):
                 producer.close()
                 raise
             else:
-                self._producers[topic] = producer
                 return producer
 
     def _leave(self, topic: str) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -89,6 +89,9 @@ class LaneWriter(LogWriter):
         return self._closed
 
     # -- LogWriter
+
+    def warm(self, topics: Collection[str]) -> None:
+        """Nothing: a lane connects at its first batch, in a millisecond or two."""
 
     def submit(self, event: Event) -> Future[str]:
         size = admit(self._settings, event)
@@ -195,7 +198,7 @@ class LaneWriter(LogWriter):
             )
         except EventBusError as error:
             outcomes = [error] * len(batch)
-        except Exception as error:  # noqa: BLE001 - the end of a thread: whatever it is, callers must hear of it
+        except Exception as error:
             # A fault of ours: callers must not wait for ever because of it.
             _log.exception("appending %d events to %s failed", len(batch), topic)
             outcomes = [PermanentError(f"appending to {topic} failed: {error!r}; it may or may not be stored")] * len(

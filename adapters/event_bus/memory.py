@@ -8,7 +8,7 @@ misbehave on demand. Nothing is durable: it is for tests, and for services run a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 
 from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, LogWriter, Stored
@@ -31,6 +31,9 @@ class MemoryWriter(LogWriter):
         self._settings = settings
         self._in_flight: dict[str, deque[tuple[Event, Future[str]]]] = {}
         self._closed = False
+
+    def warm(self, topics: Collection[str]) -> None:
+        """Nothing: there is no connection."""
 
     def submit(self, event: Event) -> Future[str]:
         admit(self._settings, event)

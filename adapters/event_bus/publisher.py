@@ -26,6 +26,7 @@ from adapters import metrics
 from adapters.event_bus.base import EventLog, LogSettings, LogWriter
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, EventTooLarge, Fenced, UnknownTopic
 from adapters.event_bus.interface import Receipt
+from adapters.event_bus.standby import Standby
 from contracts.envelope import Event
 from contracts.names import all_topics
 from contracts.routes import Route
@@ -80,6 +81,8 @@ class Publisher:
         self._fenced_since: float | None = None
         self._ignored_fence = 0
         self._writer: LogWriter | None = None
+        self._standby = Standby(open_log, client_id)
+        self._used: frozenset[str] = frozenset()
         self._writer_epoch = 0
         self._active = ""
         self._acknowledged = 0
@@ -144,6 +147,7 @@ class Publisher:
         for outgoing in held:
             self._fail(outgoing, BusClosed("the bus was closed before the event was sent"))
         self._thread.join(timeout)
+        self._standby.keep(None, frozenset())
         if self._writer is not None:
             self._writer.close()
 
@@ -193,6 +197,9 @@ class Publisher:
             return None
         fence = self._fence_epoch()
         stale = self._writer_epoch != self._route.epoch
+        if self._gate is Gate.OPEN and not stale:
+            mirror = self._route.mirror
+            self._standby.keep(mirror.target if mirror else None, self._used)
         if self._gate is Gate.OPEN and (fence is not None or stale or self._refused):
             self._gate = Gate.CLOSING
         if self._gate is Gate.CLOSING:
@@ -225,8 +232,9 @@ class Publisher:
                 self._changed.wait_for(lambda: self._route is not route or self._gate is Gate.CLOSED, timeout=0.1)
         old, self._writer = self._writer, None
         if old is not None:
-            old.close()
-        writer = self._open_log(route.active).writer(self._client_id)
+            # All that it was given is resolved; that it takes a moment to hang up must not lengthen a pause.
+            threading.Thread(target=old.close, name="bus-hang-up", daemon=True).start()
+        writer = self._standby.take(route.active) or self._open_log(route.active).writer(self._client_id)
         with self._changed:
             if self._gate is Gate.CLOSED:
                 writer.close()
@@ -266,6 +274,9 @@ class Publisher:
             self._fail(outgoing, error)
             return
         self._in_flight += 1
+        if outgoing.event.topic not in self._used:
+            self._used |= {outgoing.event.topic}
+            self._changed.notify_all()
         stored.add_done_callback(lambda done: self._on_stored(outgoing, done, backend, epoch))
 
     def _on_stored(self, outgoing: _Outgoing, done: Future[str], backend: str, epoch: int) -> None:

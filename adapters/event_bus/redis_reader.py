@@ -14,6 +14,7 @@ from typing import Any
 
 from adapters.event_bus.base import LogReader, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable, BusClosed
+from adapters.event_bus.pace import Pace
 from adapters.event_bus.redis_client import Argument, RedisConnection, retrying
 from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, owner_key, parse_entry
 from adapters.event_bus.wire import order
@@ -26,25 +27,6 @@ STANDBY_SECONDS = 0.1
 """How often a standby asks whether the active member has gone, in seconds."""
 RECONNECT_SECONDS = 5.0
 _MAX_BLOCK_SECONDS = 2.0
-_FULL = 64
-"""A fetch of so many entries is followed by the next one at once."""
-
-
-class _Pace:
-    """Spaces fetches that find little."""
-
-    def __init__(self) -> None:
-        self._not_before = 0.0
-
-    def wait(self) -> None:
-        """Wait until the next fetch is due."""
-        pause = self._not_before - time.monotonic()
-        if pause > 0:
-            time.sleep(pause)  # gathers a batch; nothing depends on it
-
-    def found(self, count: int) -> None:
-        """What the last fetch found."""
-        self._not_before = 0.0 if count >= _FULL else time.monotonic() + GATHER_SECONDS
 
 
 class RedisReader(LogReader):
@@ -71,7 +53,7 @@ class RedisReader(LogReader):
         self._keys = (topic, owner_key(topic, group))
         self._pending_after = ""
         self._placed = False
-        self._pace = _Pace()
+        self._pace = Pace(GATHER_SECONDS)
         self._closed = False
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
@@ -146,7 +128,7 @@ class RedisReader(LogReader):
             return [], self._stand_by(reply[1])
         _, raw, deliveries, pending_after, looked_at, place = reply
         self._pending_after = pending_after.decode()
-        self._pace.found(looked_at)
+        self._pace.found(looked_at, max_events)
         counts = deliveries or [1] * len(raw)
         entries = [parse_entry(self._topic, entry, count) for entry, count in zip(raw, counts, strict=True)]
         if looked_at:
@@ -175,14 +157,14 @@ class RedisTail(LogTail):
         self._connection = connection
         self._topic = topic
         self._after = start.get(PARTITION, NOTHING)
-        self._pace = _Pace()
+        self._pace = Pace(GATHER_SECONDS)
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
         self._pace.wait()
         block = max(1, int(min(timeout, _MAX_BLOCK_SECONDS) * 1000))
         reply = self._connection.call("XREAD", "COUNT", max_events, "BLOCK", block, "STREAMS", self._topic, self._after)
         raw = reply[0][1] if reply else []
-        self._pace.found(len(raw))
+        self._pace.found(len(raw), max_events)
         if raw:
             self._after = raw[-1][0].decode()
         return [parse_entry(self._topic, entry) for entry in raw]

@@ -65,7 +65,7 @@ def test_a_transition_switches_where_the_table_of_stages_says_that_who_serves_ch
 def test_a_switch_checks_before_it_opens_and_watches_after() -> None:
     for steps in TRANSITIONS.values():
         if Step.OPEN in steps:
-            order = [Step.COMPARE, Step.PROVE_WAY_BACK, Step.FENCE, Step.SEAL, Step.DRAIN, Step.CHECK, Step.OPEN]
+            order = [Step.PROVE_WAY_BACK, Step.COMPARE, Step.FENCE, Step.SEAL, Step.DRAIN, Step.CHECK, Step.OPEN]
             places = [steps.index(step) for step in order]
             assert places == sorted(places)
             assert steps[-1] is Step.WATCH
