@@ -184,9 +184,7 @@ def write_configuration(paths: ClusterPaths) -> None:
         write_kubeconfig(paths, user, paths.config / f"{user}.kubeconfig", f"https://127.0.0.1:{API_PORT}")
 
 
-def write_kubeconfig(
-    paths: ClusterPaths, user: str, target: Path, server: str, *, namespace: str = "default"
-) -> None:
+def write_kubeconfig(paths: ClusterPaths, user: str, target: Path, server: str, *, namespace: str = "default") -> None:
     """Write the kubeconfig of the certificate `user` to `target`, mode 0600 from its first byte."""
     text = kubeconfig(
         server,

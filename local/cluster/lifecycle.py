@@ -11,7 +11,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +80,16 @@ def up(paths: ClusterPaths, archives: Iterable[Path]) -> Kubectl:
         _apply_manifests(paths, kubectl)
         _wait_for_node(paths, kubectl)
     return kubectl
+
+
+def load(paths: ClusterPaths, archives: Iterable[Path]) -> None:
+    """Import `archives` into the running cluster. Raises ClusterError where none runs."""
+    kubectl = Kubectl(find_cluster_binaries()["kubectl"], paths.kubeconfig)
+    with locked(paths):
+        record = read_record(paths.record)
+        if record is None or not record.alive:
+            raise ClusterError("the cluster is not running: `make up` starts it")
+        _import_images(paths, kubectl, record, [image for file in archives for image in read_archive(file)])
 
 
 def start(paths: ClusterPaths) -> Record:
@@ -231,7 +240,7 @@ def down(paths: ClusterPaths) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitStatus:
-    """One process of the cluster: `pid` as the host numbers it, 0 where it is down."""
+    """One process of the cluster: `pid` as the cluster's own PID namespace numbers it, 0 where it is down."""
 
     name: str
     pid: int

@@ -103,7 +103,8 @@ def _inherit(parent: Path, child: Path) -> None:
             try:
                 (parent / "cgroup.subtree_control").write_text(f"+{controller}")
             except OSError:
-                continue  # Some cannot be handed down (threaded, or processes in the parent): kubelet says which it needs.
+                # Some cannot be handed down (threaded, or processes in the parent): kubelet says which it needs.
+                continue
 
 
 def cgroup_members(name: str, root: Path = CGROUP_ROOT) -> set[int]:

@@ -60,9 +60,7 @@ CERTIFICATES: tuple[Certificate, ...] = (
         alternatives=("DNS:metrics-server.kube-system.svc", f"IP:{NODE_IP}"),
     ),
     Certificate(file="network-policy", name=POLICY_USER),
-    Certificate(
-        file="etcd", name="etcd", authority="etcd-ca", alternatives=("DNS:localhost", "IP:127.0.0.1")
-    ),
+    Certificate(file="etcd", name="etcd", authority="etcd-ca", alternatives=("DNS:localhost", "IP:127.0.0.1")),
     Certificate(file="etcd-client", name="kube-apiserver", authority="etcd-ca"),
     Certificate(file="front-proxy", name="front-proxy-client", authority="front-proxy-ca"),
 )

@@ -29,6 +29,9 @@ class Unit:
     after: tuple[str, ...] = ()
 
 
+_PYTHON = Path(sys.executable).with_name("python")
+"""By one name, whatever the caller's was: `up` restarts a cluster whose command lines changed."""
+
 Binaries = Mapping[str, Path]
 """Program name -> its file."""
 
@@ -68,7 +71,7 @@ def make_units(paths: ClusterPaths, binaries: Binaries, listener: int) -> tuple[
 
 
 def _python(name: str, module: str, *flags: str, after: tuple[str, ...] = ()) -> Unit:
-    return Unit(name=name, command=(sys.executable, "-m", module, *flags), after=after)
+    return Unit(name=name, command=(str(_PYTHON), "-m", module, *flags), after=after)
 
 
 def _etcd_flags(paths: ClusterPaths) -> tuple[str, ...]:

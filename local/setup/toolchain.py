@@ -10,18 +10,19 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from local.cluster.settings import cache_home
-from local.setup.progress import Step, step
+from local.setup.errors import SetupError
+from local.setup.golang import find_go
+from local.setup.progress import Step, console, step
 from local.setup.versions import CLUSTER_GROUPS, Group
 
 
-class ToolchainError(RuntimeError):
+class ToolchainError(SetupError):
     """A program cannot be had: which, why, and what to do."""
 
 
@@ -55,7 +56,7 @@ def find_cluster_binaries() -> dict[str, Path]:
         found |= find(group)
         missing = sorted(set(group.programs) - set(found))
         if missing and group.required:
-            raise ToolchainError(f"{', '.join(missing)} not built yet: run `python -m local.setup toolchain`")
+            raise ToolchainError(f"{', '.join(missing)} not built yet: run `make setup`")
     return found
 
 
@@ -75,7 +76,7 @@ def ensure(groups: Iterable[Group]) -> dict[str, Path]:
             except ToolchainError as error:
                 if group.required:
                     raise
-                print(f"note: going on without {group.name}: {error}")
+                console.print(f"  going on without {group.name}: {error}", markup=False)
         found |= have
     return found
 
@@ -89,32 +90,19 @@ def _build(group: Group, programs: list[str]) -> dict[str, Path]:
     place = folder(group)
     place.mkdir(parents=True, exist_ok=True)
     for name in programs:
-        with step(f"{group.name} {group.version}: building {name}") as shown:
-            with tempfile.TemporaryDirectory(dir=place, prefix=".partial-") as partial:
-                target = Path(partial) / name
-                flags = ["-mod=readonly", "-trimpath", "-v", "-ldflags", _linker_flags(group), "-o", str(target)]
-                _run([go, "build", *flags, group.programs[name]], group, environment, shown)
-                built[name] = target.rename(place / name)
+        with (
+            step(f"{group.name} {group.version}: building {name}") as shown,
+            tempfile.TemporaryDirectory(dir=place, prefix=".partial-") as partial,
+        ):
+            target = Path(partial) / name
+            flags = ["-mod=readonly", "-trimpath", "-v", "-ldflags", _linker_flags(group), "-o", str(target)]
+            _run([go, "build", *flags, group.programs[name]], group, environment, shown)
+            built[name] = target.rename(place / name)
     return built
 
 
 def _linker_flags(group: Group) -> str:
     return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in group.variables.items())])
-
-
-def find_go() -> str:
-    """The go command: on PATH, else where Go's own and Debian's packages put it.
-
-    Raises ToolchainError with the fix where there is none.
-    """
-    places = ("/usr/local/go/bin", *sorted(map(str, Path("/usr/lib").glob("go-*/bin")), reverse=True))
-    found = shutil.which("go") or shutil.which("go", path=os.pathsep.join(places))
-    if found is None:
-        raise ToolchainError(
-            "no `go` on PATH, so Kubernetes cannot be built: install Go 1.21 or newer (it fetches the version "
-            "it needs by itself), e.g. `apt-get install golang-go`, or from https://go.dev/dl"
-        )
-    return found
 
 
 def _run(command: list[str], group: Group, environment: dict[str, str], shown: Step) -> None:

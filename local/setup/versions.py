@@ -56,9 +56,7 @@ KUBERNETES = Group(
     },
     variables=_kubernetes_variables(KUBERNETES_VERSION),
 )
-ETCD = Group(
-    name="etcd", version=ETCD_VERSION, programs={"etcd": "go.etcd.io/etcd/server/v3"}, variables={}
-)
+ETCD = Group(name="etcd", version=ETCD_VERSION, programs={"etcd": "go.etcd.io/etcd/server/v3"}, variables={})
 COREDNS = Group(
     name="coredns", version=COREDNS_VERSION, programs={"coredns": "github.com/coredns/coredns"}, variables={}
 )
