@@ -116,15 +116,10 @@ class KubernetesRouteStore(RouteStore):
     def watch(self, component: Component, changed: Callable[[Route], None], stopped: Callable[[], bool]) -> None:
         name = route_name(component)
         pause = threading.Event()
-        seen = ""
         while not stopped():
             try:
-                current = self.read(component)
-                if current.version != seen and current.route is not None:
-                    changed(current.route)
-                seen = current.version
+                seen = self._tell(name, changed)
                 for found in self._events(name, seen):
-                    seen = found.metadata.resource_version
                     route = _parse(found.data, name)
                     if route is not None:
                         changed(route)
@@ -133,6 +128,20 @@ class KubernetesRouteStore(RouteStore):
             except RouteError as error:
                 _log.warning("route watch interrupted, going on with the last route: %s", error)
                 pause.wait(0.5)  # between attempts to reach an API server that is away
+
+    def _tell(self, name: str, changed: Callable[[Route], None]) -> str:
+        """Tell the route as it is; the version to watch from. That of the list, not of the ConfigMap: a route
+        that has not changed for long has a version that API servers forget (410 Expired)."""
+        with translated(f"route {self._namespace}/{name}"):
+            listed = self._core.list_namespaced_config_map(
+                self._namespace, field_selector=f"metadata.name={name}", _request_timeout=_REQUEST_SECONDS
+            )
+        if not listed.items:
+            raise RouteMissing(f"route {self._namespace}/{name}: not found. pulumi up makes it")
+        route = _parse(listed.items[0].data, name)
+        if route is not None:
+            changed(route)
+        return str(listed.metadata.resource_version)
 
     def _events(self, name: str, version: str) -> Iterator[Any]:
         stream = _Watch()
