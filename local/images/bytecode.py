@@ -1,0 +1,63 @@
+"""Bytecode for Python modules of an image, made by the image's own interpreter.
+
+A container's root file system is read-only, so what is not compiled here is compiled anew at each start. The
+interpreter runs from a folder, through the image's own loader: no root, no chroot, and any Linux will do. The files
+are of the kind that is never checked against a source's time, and come out the same each time.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from local.images.cache import Cache, digest_of
+from local.images.errors import ImageError
+from local.images.layer import Layer, LayerBuilder
+
+INTERPRETER = "usr/bin/python3.13"
+LOADER = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+LIBRARIES = "usr/lib/x86_64-linux-gnu"
+
+
+def compile_into(layer: LayerBuilder, folders: Iterable[str], parents: list[Layer], cache: Cache) -> None:
+    """Add the bytecode of every module that `layer` has below `folders`. The interpreter may be in the layer itself."""
+    with cache.workspace() as work:
+        root = work / "root"
+        prefixes = [folder.strip("/") for folder in folders]
+        layer.extract(root, (f"{LIBRARIES}/", "usr/lib/python3.13/", INTERPRETER))
+        layer.extract(root, tuple(f"{prefix}/" for prefix in prefixes), ".py")
+        interpreter = root if (root / INTERPRETER).is_file() else _unpacked(parents, cache)
+        _run(interpreter, root, prefixes)
+        for file in sorted(root.rglob("__pycache__/*.cpython-313.pyc")):
+            layer.add_file(str(file.relative_to(root)), file.read_bytes())
+
+
+def _run(interpreter: Path, root: Path, prefixes: list[str]) -> None:
+    command = [
+        *(str(interpreter / LOADER), "--library-path", str(interpreter / LIBRARIES)),
+        *(str(interpreter / INTERPRETER), "-S", "-m", "compileall", "-q"),
+        # One process: which strings are shared inside a file depends on what was compiled before it.
+        *("-j", "1", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/"),
+        *(str(root / prefix) for prefix in prefixes),
+    ]
+    environment = {"PYTHONHOME": str(interpreter / "usr"), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    # 1 means that some file has no valid syntax: packages ship templates and tests of that kind, and nobody imports them.
+    if result.returncode not in (0, 1) or "Error" in result.stderr:
+        raise ImageError(f"The image's interpreter cannot compile: {result.stdout[-400:]}{result.stderr[-800:]}")
+
+
+def _unpacked(parents: list[Layer], cache: Cache) -> Path:
+    """The interpreter and its libraries out of the parents' layers, kept in the cache."""
+    place = cache.root / "interpreters" / digest_of([one.diff_id for one in parents])
+    if not place.is_dir():
+        with cache.workspace() as work:
+            for layer in parents:
+                with tarfile.open(layer.path) as tar:
+                    wanted = (one for one in tar if one.name.startswith(("usr/lib/", "usr/bin/python")))
+                    tar.extractall(work / "root", members=wanted, filter="tar")
+            place.parent.mkdir(exist_ok=True)
+            (work / "root").rename(place)
+    return place

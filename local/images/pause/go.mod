@@ -1,0 +1,3 @@
+module crossover.dev/pause
+
+go 1.21
