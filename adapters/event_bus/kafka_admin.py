@@ -25,6 +25,8 @@ from adapters.event_bus.kafka_client import (
 
 _VISIBLE_SECONDS = 5.0
 _LOOK_SECONDS = 0.005
+_LEADER_SECONDS = 5.0
+_RETRY_SECONDS = 0.1
 _MOST_SPEAKERS = 32
 _SHORT_SECONDS = 1.0
 
@@ -137,6 +139,17 @@ class KafkaAdmin(Handle):
 
     def offsets(self, topic: str, spec: str) -> dict[int, int]:
         """The `earliest` offset of each partition, or the one after the `latest`, open transactions included."""
+        deadline = time.monotonic() + _LEADER_SECONDS
+        while True:
+            try:
+                return self._offsets(topic, spec)
+            except BackendUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                self._listed(topic)  # after a restart the client goes by leaders that are no more
+                time.sleep(_RETRY_SECONDS)
+
+    def _offsets(self, topic: str, spec: str) -> dict[int, int]:
         # The library left these two without types.
         asked = admin.OffsetSpec.earliest() if spec == "earliest" else admin.OffsetSpec.latest()  # type: ignore[no-untyped-call]
         answers = self._admin.list_offsets(

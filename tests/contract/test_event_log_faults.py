@@ -1,0 +1,124 @@
+"""The contract of an event log where its server dies, freezes, or comes back."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from adapters.event_bus.base import Stored
+from adapters.event_bus.errors import PublishTimeout
+from tests.contract.bus_servers import KafkaServer, RedisServer, find_kafka, find_redis
+from tests.contract.event_logs import Bench, KafkaBench, RedisBench, eventually, take
+
+pytestmark = pytest.mark.contract
+
+
+@pytest.fixture(params=["redis", "kafka"])
+def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """A bench whose server is its own, and may be killed. Its writers give up after 20 s."""
+    libraries = find_kafka()
+    if request.param == "redis":
+        if not find_redis():
+            pytest.skip("there is no redis-server on PATH")
+        redis = RedisServer(tmp_path)
+        redis.start()
+        server: RedisServer | KafkaServer = redis
+        bench: Bench = RedisBench(redis, publish_timeout=20.0)
+    else:
+        if libraries is None:
+            pytest.skip("Kafka's jars (CROSSOVER_KAFKA_LIBS, or mvn) or java are not there")
+        kafka = KafkaServer(tmp_path, libraries)
+        kafka.start()
+        server = kafka
+        bench = KafkaBench(kafka, publish_timeout=20.0)
+    bench.admin.ensure()
+    yield bench
+    bench.close()
+    server.stop()
+
+
+def test_what_is_sent_while_the_server_dies_and_returns_is_stored_once_and_in_order(mortal: Bench) -> None:
+    assert mortal.server is not None
+    writer = mortal.app.writer("w")
+    futures: list[Future[str]] = []
+    stop = threading.Event()
+
+    def load() -> None:
+        while not stop.wait(0.002):
+            futures.append(writer.submit(mortal.event(str(len(futures)), key=f"k{len(futures) % 4}")))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        eventually(lambda: sum(f.done() for f in futures) > 100)
+        mortal.server.kill()
+        before = len(futures)
+        eventually(lambda: len(futures) > before + 100)
+        mortal.server.start()
+        eventually(futures[before + 50].done, 30)
+    finally:
+        stop.set()
+        thread.join()
+    assert writer.drain(30)
+    assert [f.exception() for f in futures if f.exception()] == []
+    keys: dict[str, list[int]] = defaultdict(list)
+    for entry in mortal.all():
+        assert entry.event is not None
+        keys[entry.event.key].append(int(entry.event.payload))
+    assert dict(keys) == {f"k{k}": list(range(k, len(futures), 4)) for k in range(4)}
+    writer.close()
+
+
+def test_a_frozen_server_is_told_as_not_known_and_what_comes_later_is_stored(mortal: Bench) -> None:
+    assert mortal.server is not None
+    hasty = mortal.open("trading", publish_timeout=1.0)
+    writer = hasty.writer("w")
+    writer.submit(mortal.event("before")).result(10)
+    mortal.server.freeze()
+    lost = writer.submit(mortal.event("lost"))
+    assert isinstance(lost.exception(30), PublishTimeout)
+    mortal.server.thaw()
+    eventually(lambda: writer.submit(mortal.event("after")).exception(30) is None, 30)
+    payloads = [e.event.payload for e in mortal.all() if e.event]
+    assert payloads[0] == b"before"
+    assert payloads.count(b"lost") <= 1
+    assert b"lost" not in payloads[payloads.index(b"after") :]
+    writer.close()
+
+
+def test_a_group_goes_on_after_the_server_died_and_returned(mortal: Bench) -> None:
+    assert mortal.server is not None
+    mortal.write(*"abcd")
+    reader = mortal.app.reader(mortal.topic, "g", "m", mortal.segment())
+    assert take(reader, 2) == ["a", "b"]
+    assert take(reader, 1, ack=False) == ["c"]
+    reader.close()
+    mortal.server.kill()
+    mortal.server.start()
+    again = mortal.app.reader(mortal.topic, "g", "m", mortal.segment())
+    assert take(again, 2, seconds=30) == ["c", "d"]
+    again.close()
+
+
+def test_a_seal_and_copies_outlive_the_server(mortal: Bench) -> None:
+    assert mortal.server is not None
+    mortal.admin.seal(mortal.topic, 2)
+    first, second = mortal.event("1"), mortal.event("2")
+    copier = mortal.mirror.copier(mortal.topic, "other")
+    copier.copy([Stored(first, 0, "1")], {"0": "1"})
+    copier.close()
+    mortal.server.kill()
+    mortal.server.start()
+    later = mortal.mirror.copier(mortal.topic, "other")
+    eventually(lambda: mortal.mirror.copied(mortal.topic, "other") == {"0": "1"}, 30)
+    later.copy([Stored(second, 0, "2")], {"0": "2"})
+    later.close()
+    eventually(lambda: [e.event for e in mortal.all()] == [first, second], 30)
+    writer = mortal.app.writer("w")
+    assert writer.submit(mortal.event("refused")).exception(30).__class__.__name__ == "Fenced"
+    writer.close()
