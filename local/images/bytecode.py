@@ -28,21 +28,25 @@ def compile_into(layer: LayerBuilder, folders: Iterable[str], parents: list[Laye
         prefixes = [folder.strip("/") for folder in folders]
         layer.extract(root, (f"{LIBRARIES}/", "usr/lib/python3.13/", INTERPRETER))
         layer.extract(root, tuple(f"{prefix}/" for prefix in prefixes), ".py")
-        interpreter = root if (root / INTERPRETER).is_file() else _unpacked(parents, cache)
-        _run(interpreter, root, prefixes)
+        _run([root, _unpacked(parents, cache)], root, prefixes)
         for file in sorted(root.rglob("__pycache__/*.cpython-313.pyc")):
             layer.add_file(str(file.relative_to(root)), file.read_bytes())
 
 
-def _run(interpreter: Path, root: Path, prefixes: list[str]) -> None:
+def _run(places: list[Path], root: Path, prefixes: list[str]) -> None:
+    """Compile what is below `root`. The interpreter and its libraries are in one of `places`, or in several."""
+    home = next((place for place in places if (place / INTERPRETER).is_file()), None)
+    loader = next((place / LOADER for place in places if (place / LOADER).is_file()), None)
+    if home is None or loader is None:
+        raise ImageError(f"Neither the layer nor its parents hold {INTERPRETER} and {LOADER}; set parent to a Python image.")
     command = [
-        *(str(interpreter / LOADER), "--library-path", str(interpreter / LIBRARIES)),
-        *(str(interpreter / INTERPRETER), "-S", "-m", "compileall", "-q"),
+        *(str(loader), "--library-path", ":".join(str(place / LIBRARIES) for place in places)),
+        *(str(home / INTERPRETER), "-S", "-m", "compileall", "-q"),
         # One process: which strings are shared inside a file depends on what was compiled before it.
         *("-j", "1", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/"),
         *(str(root / prefix) for prefix in prefixes),
     ]
-    environment = {"PYTHONHOME": str(interpreter / "usr"), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PYTHONHOME": str(home / "usr"), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     # 1 means that some file has no valid syntax: packages ship templates and tests of that kind, and nobody imports them.
     if result.returncode not in (0, 1) or "Error" in result.stderr:
