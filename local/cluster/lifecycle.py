@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import hashlib
@@ -77,7 +78,7 @@ def up(paths: ClusterPaths, archives: Iterable[Path]) -> Kubectl:
                 _store(paths, "fingerprint", wanted)
         _wait_for_api(paths, kubectl, record)
         _import_images(paths, kubectl, record, [image for file in archives for image in read_archive(file)])
-        _apply_manifests(paths, kubectl)
+        _apply_manifests(paths, kubectl, binaries)
         _wait_for_node(paths, kubectl)
     return kubectl
 
@@ -195,8 +196,12 @@ def _import_images(paths: ClusterPaths, kubectl: Kubectl, record: Record, archiv
         store.prune()
 
 
-def _apply_manifests(paths: ClusterPaths, kubectl: Kubectl) -> None:
-    text = "\n---\n".join(file.read_text() for file in sorted(MANIFESTS.glob("*.yaml")))
+def _apply_manifests(paths: ClusterPaths, kubectl: Kubectl, binaries: Binaries) -> None:
+    files = sorted(MANIFESTS.glob("*.yaml"))
+    # Objects of a program that may be missing: named like it.
+    files += [file for file in sorted((MANIFESTS / "optional").glob("*.yaml")) if file.stem in binaries]
+    authority = base64.b64encode((paths.pki / "ca.crt").read_bytes()).decode()
+    text = "\n---\n".join(file.read_text() for file in files).replace("CLUSTER_CA", authority)
     digest = hashlib.sha256(text.encode()).hexdigest()
     if _stored(paths, "manifests") == digest:
         return

@@ -10,6 +10,7 @@ from pathlib import Path
 from local.cluster.settings import (
     API_PORT,
     CLUSTER_DOMAIN,
+    METRICS_SERVER_PORT,
     NODE_IP,
     NODE_NAME,
     POD_NETWORK,
@@ -67,6 +68,8 @@ def make_units(paths: ClusterPaths, binaries: Binaries, listener: int) -> tuple[
             after=(_API,),
         ),
     ]
+    if "metrics-server" in binaries:
+        units.append(program("metrics-server", *_metrics_flags(paths), after=(_API,)))
     return tuple(units)
 
 
@@ -159,6 +162,22 @@ def _scheduler_flags(paths: ClusterPaths) -> tuple[str, ...]:
         "--bind-address=127.0.0.1",
         "--leader-elect=false",
         "--profiling=false",
+    )
+
+
+def _metrics_flags(paths: ClusterPaths) -> tuple[str, ...]:
+    config, pki = paths.config / "metrics-server.kubeconfig", paths.pki
+    return (
+        f"--kubeconfig={config}",
+        f"--authentication-kubeconfig={config}",
+        f"--authorization-kubeconfig={config}",
+        f"--bind-address={NODE_IP}",
+        f"--secure-port={METRICS_SERVER_PORT}",
+        f"--tls-cert-file={pki / 'metrics-server-tls.crt'}",
+        f"--tls-private-key-file={pki / 'metrics-server-tls.key'}",
+        f"--kubelet-certificate-authority={pki / 'ca.crt'}",
+        "--kubelet-preferred-address-types=InternalIP",
+        "--metric-resolution=15s",
     )
 
 

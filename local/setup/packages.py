@@ -50,6 +50,7 @@ CLUSTER: tuple[Need, ...] = (
     Need("ptp", "containernetworking-plugins", "gives pods their network"),
     Need("iptables", "iptables", "carries Services"),
     Need("ip", "iproute2", "makes the cluster's network"),
+    Need("openssl", "openssl", "makes the cluster's certificates"),
 )
 TESTS: tuple[Need, ...] = (
     Need("redis-server", "redis-server", "the contract tests' Redis", "redis-server"),

@@ -11,6 +11,9 @@ MODULES = Path(__file__).resolve().parent / "gomods"
 KUBERNETES_VERSION = "v1.36.3"
 ETCD_VERSION = "v3.7.3"
 COREDNS_VERSION = "v1.15.0"
+METRICS_SERVER_VERSION = "v0.9.0"
+KUBE_ROUTER_VERSION = "v2.1.0"
+"""The newest that is a Go module; only its network policies are used."""
 PULUMI_VERSION = "v3.256.0"
 PULUMI_OLDEST = (3, 250, 0)
 """An installed Pulumi from this version on is used as it is: the oldest with resource hooks that
@@ -67,5 +70,20 @@ PULUMI = Group(
     variables={f"{_PULUMI}/sdk/v3/go/common/version.Version": PULUMI_VERSION},
 )
 
-CLUSTER_GROUPS: tuple[Group, ...] = (ETCD, KUBERNETES, COREDNS)
+METRICS_SERVER = Group(
+    name="metrics-server",
+    version=METRICS_SERVER_VERSION,
+    programs={"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
+    variables={"sigs.k8s.io/metrics-server/pkg/version.gitVersion": METRICS_SERVER_VERSION},
+    required=False,
+)
+KUBE_ROUTER = Group(
+    name="kube-router",
+    version=KUBE_ROUTER_VERSION,
+    programs={"kube-router": "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"},
+    variables={},
+    required=False,
+)
+
+CLUSTER_GROUPS: tuple[Group, ...] = (ETCD, KUBERNETES, COREDNS, METRICS_SERVER)
 """What the local cluster is made of."""
