@@ -38,7 +38,8 @@ class Result:
     def counts(self) -> dict[str, int]:
         """The figures below "Resources:", such as {"created": 2, "unchanged": 1}."""
         block = self.output.partition("Resources:\n")[2].partition("\n\n")[0]
-        return {what: int(number) for number, what in re.findall(r"^\s*[-+~]*\s*(\d+) (?:to )?(\w+)", block, re.M)}
+        found = re.findall(r"(\d+) (?:to )?(\w+)", block)
+        return {what: int(number) for number, what in found if what not in {"change", "changes"}}
 
 
 class Running:

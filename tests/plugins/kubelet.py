@@ -20,6 +20,7 @@ class Kubelet:
     def __init__(self, plane: ControlPlane, namespace: str) -> None:
         self._plane = plane
         self._namespace = namespace
+        self._address = 1
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
         """The pods that no one has begun to delete."""
@@ -41,10 +42,9 @@ class Kubelet:
         state = {"terminated": {"exitCode": 0, "reason": "Completed", "startedAt": now(), "finishedAt": now()}}
         self._write(pod, "Succeeded", state, ready=False)
 
-    def cannot_pull(self, pod: dict[str, Any]) -> None:
-        """Its image does not exist."""
-        message = 'Back-off pulling image "localhost/none:local": not found'
-        state = {"waiting": {"reason": "ImagePullBackOff", "message": message}}
+    def has_no_image(self, pod: dict[str, Any]) -> None:
+        """Its image is not on the node and may not be pulled."""
+        state = {"waiting": {"reason": "ErrImageNeverPull", "message": "the image is not present"}}
         self._write(pod, "Pending", state, ready=False)
 
     def _write(self, pod: dict[str, Any], phase: str, state: dict[str, Any], *, ready: bool) -> None:
@@ -65,7 +65,15 @@ class Kubelet:
             {"type": kind, "status": yes, "lastTransitionTime": now()} for kind in ("Ready", "ContainersReady")
         ]
         conditions.append({"type": "Initialized", "status": "True", "lastTransitionTime": now()})
-        status = {"phase": phase, "startTime": now(), "conditions": conditions, "containerStatuses": containers}
+        self._address += 1
+        address = {"podIP": f"10.244.0.{self._address}", "podIPs": [{"ip": f"10.244.0.{self._address}"}]}
+        status = {
+            **address,
+            "phase": phase,
+            "startTime": now(),
+            "conditions": conditions,
+            "containerStatuses": containers,
+        }
         self._plane.kubectl.run(
             *("patch", "pod", pod["metadata"]["name"], "-n", self._namespace),
             *("--subresource=status", "--type=merge", "-p", json.dumps({"status": status})),
