@@ -42,36 +42,57 @@ class Document:
         return {"mediaType": self.kind, "digest": self.digest, "size": len(self.content)}
 
 
-def write(definition: Definition, config: Config, layers: list[Layer], destination: Path) -> str:
-    """Write the archive, unless it is there with the same content; the manifest's digest."""
+@dataclass(frozen=True)
+class Image:
+    """The documents of an image, and the layers that they speak of."""
+
+    reference: str
+    config: Document
+    manifest: Document
+    layers: tuple[Layer, ...]
+
+
+def describe(definition: Definition, config: Config, layers: list[Layer]) -> Image:
+    """The image of these layers. Pure: the same input, the same bytes."""
     image = _document(_CONFIG, _image_config(definition, config, layers))
-    manifest = _document(
-        _MANIFEST,
-        {
-            "schemaVersion": 2,
-            "mediaType": _MANIFEST,
-            "config": image.descriptor,
-            "layers": [{"mediaType": _LAYER, "digest": one.diff_id, "size": one.size} for one in layers],
-        },
-    )
-    if _holds(destination, manifest.digest):
-        return manifest.digest
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST,
+        "config": image.descriptor,
+        "layers": [{"mediaType": _LAYER, "digest": one.diff_id, "size": one.size} for one in layers],
+    }
+    return Image(definition.reference, image, _document(_MANIFEST, manifest), tuple(layers))
+
+
+def write(image: Image, destination: Path) -> None:
+    """Write the archive, whole or not at all."""
     # Two readers of one name: containerd takes the whole reference, the OCI layout's own key is the tag alone.
-    names = {"io.containerd.image.name": definition.reference, "org.opencontainers.image.ref.name": "local"}
-    index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [manifest.descriptor | {"annotations": names}]}
+    names = {
+        "io.containerd.image.name": image.reference,
+        "org.opencontainers.image.ref.name": image.reference.rpartition(":")[2],
+    }
+    index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [image.manifest.descriptor | {"annotations": names}]}
     partial = destination.with_suffix(".partial")
     with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
         # Early in the file, so that readers of the name need not go through the layers.
         _add(tar, "index.json", _document(_INDEX, index).content)
-        for document in (manifest, image):
+        for document in (image.manifest, image.config):
             _add(tar, _blob(document.digest), document.content)
-        for layer in {one.diff_id: one for one in layers}.values():
-            info = _info(_blob(layer.diff_id), layer.size)
+        for layer in {one.diff_id: one for one in image.layers}.values():
             with layer.path.open("rb") as content:
-                tar.addfile(info, content)
+                tar.addfile(_info(_blob(layer.diff_id), layer.size), content)
     os.replace(partial, destination)
-    return manifest.digest
+
+
+def holds(archive: Path, image: Image) -> bool:
+    """Whether an archive is there already and holds this very image."""
+    try:
+        with tarfile.open(archive) as tar:
+            index = tar.extractfile("index.json")
+            return index is not None and json.load(index)["manifests"][0]["digest"] == image.manifest.digest
+    except (OSError, tarfile.TarError, KeyError, IndexError, ValueError):
+        return False
 
 
 def _image_config(definition: Definition, config: Config, layers: list[Layer]) -> dict[str, Any]:
@@ -104,16 +125,6 @@ def _image_config(definition: Definition, config: Config, layers: list[Layer]) -
 
 def _document(kind: str, content: dict[str, Any]) -> Document:
     return Document(kind, json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
-
-
-def _holds(archive: Path, digest: str) -> bool:
-    """Whether an archive is there whose index names this manifest."""
-    try:
-        with tarfile.open(archive) as tar:
-            index = tar.extractfile("index.json")
-            return index is not None and json.load(index)["manifests"][0]["digest"] == digest
-    except (OSError, tarfile.TarError, KeyError, ValueError):
-        return False
 
 
 def _blob(digest: str) -> str:

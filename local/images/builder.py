@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from local.images import archive, bytecode, debian, gobinaries, maven, wheels
+from local.images import archive, bytecode, debian, gobinaries, libraries, maven, wheels
 from local.images.cache import Cache, digest_of, file_digest
 from local.images.definition import REPOSITORY, Code, Debian, Definition, excludes, lineage, load, merged_config, names
 from local.images.errors import ImageError
@@ -49,13 +49,18 @@ def _build_one(definition: Definition, cache: Cache) -> BuiltImage:
     made: list[tuple[str, Layer]] = []
     for place, one in enumerate(chain):
         for kind, make in _recipes(one, chain[: place + 1]):
-            made.append((f"{one.name}/{kind}", make(cache, [layer for label, layer in made if label.endswith("/debian")])))
+            made.append(
+                (f"{one.name}/{kind}", make(cache, [layer for label, layer in made if label.endswith("/debian")]))
+            )
     # The repository's code changes with every edit: last, so that nothing below it changes with it.
     made.sort(key=lambda labelled: labelled[0].endswith("/code"))
     path = cache.archives / f"{definition.name}.tar"
-    digest = archive.write(definition, merged_config(chain), [layer for _, layer in made], path)
+    image = archive.describe(definition, merged_config(chain), [layer for _, layer in made])
+    if not archive.holds(path, image):
+        libraries.check(definition.name, image.layers)
+        archive.write(image, path)
     sizes = tuple((kind, layer.size) for kind, layer in made)
-    return BuiltImage(definition.name, definition.reference, path, path.stat().st_size, digest, sizes)
+    return BuiltImage(definition.name, definition.reference, path, path.stat().st_size, image.manifest.digest, sizes)
 
 
 Recipe = Callable[[Cache, list[Layer]], Layer]
@@ -84,7 +89,9 @@ def _inputs(kind: str, **parts: object) -> dict[str, object]:
     return {"recipe": RECIPE, "kind": kind, "epoch": epoch(), **parts}
 
 
-def _debian_layer(one: Definition, recipe: Debian, patterns: tuple[str, ...], cache: Cache, parents: list[Layer]) -> Layer:
+def _debian_layer(
+    one: Definition, recipe: Debian, patterns: tuple[str, ...], cache: Cache, parents: list[Layer]
+) -> Layer:
     packages = debian.locked(recipe.packages, debian.read_lock())
 
     def make(layer: LayerBuilder) -> None:
@@ -164,7 +171,9 @@ def code_files(code: Code) -> dict[str, Path]:
     for package in code.packages:
         root = REPOSITORY / package
         if not root.is_dir():
-            raise ImageError(f"code.packages names {package!r}, and the repository has no such folder; correct image.toml.")
+            raise ImageError(
+                f"code.packages names {package!r}, and the repository has no such folder; correct image.toml."
+            )
         for file in sorted(root.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 found[f"{code.target}/{file.relative_to(REPOSITORY)}"] = file

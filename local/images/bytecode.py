@@ -7,9 +7,11 @@ are of the kind that is never checked against a source's time, and come out the 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tarfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local.images.cache import Cache, digest_of
@@ -19,6 +21,9 @@ from local.images.layer import Layer, LayerBuilder
 INTERPRETER = "usr/bin/python3.13"
 LOADER = "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
+SHARES = 8
+"""Processes at most, whatever the machine: which strings are shared inside a file depends on what its process compiled
+before it, so the shares must be the same everywhere for the bytes to be."""
 
 
 def compile_into(layer: LayerBuilder, folders: Iterable[str], parents: list[Layer], cache: Cache) -> None:
@@ -38,15 +43,22 @@ def _run(places: list[Path], root: Path, prefixes: list[str]) -> None:
     home = next((place for place in places if (place / INTERPRETER).is_file()), None)
     loader = next((place / LOADER for place in places if (place / LOADER).is_file()), None)
     if home is None or loader is None:
-        raise ImageError(f"Neither the layer nor its parents hold {INTERPRETER} and {LOADER}; set parent to a Python image.")
+        raise ImageError(
+            f"Neither the layer nor its parents hold {INTERPRETER} and {LOADER}; set parent to a Python image."
+        )
     command = [
         *(str(loader), "--library-path", ":".join(str(place / LIBRARIES) for place in places)),
         *(str(home / INTERPRETER), "-S", "-m", "compileall", "-q"),
-        # One process: which strings are shared inside a file depends on what was compiled before it.
         *("-j", "1", "--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/"),
-        *(str(root / prefix) for prefix in prefixes),
     ]
     environment = {"PYTHONHOME": str(home / "usr"), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    targets = sorted(str(path) for prefix in prefixes for path in (root / prefix).iterdir())
+    shares = [share for place in range(SHARES) if (share := targets[place::SHARES])]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        list(pool.map(lambda share: _compile(command + share, environment), shares))
+
+
+def _compile(command: list[str], environment: dict[str, str]) -> None:
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     # 1 means that some file has no valid syntax: packages ship templates and tests of that kind, and nobody imports them.
     if result.returncode not in (0, 1) or "Error" in result.stderr:

@@ -116,7 +116,9 @@ class Cache:
                 return self._download_once(download, advance)
             except urllib.error.HTTPError as error:
                 if error.code in (404, 410):
-                    raise SourceMissing(f"{download.url} answers {error.code}: the lock names a file that is gone.") from error
+                    raise SourceMissing(
+                        f"{download.url} answers {error.code}: the lock names a file that is gone."
+                    ) from error
                 reason: Exception = error
             except (OSError, EOFError) as error:  # URLError, time-outs and resets are OSErrors
                 reason = error

@@ -110,10 +110,14 @@ def _verified_index(archive: str, suite: str) -> str:
     name = f"main/binary-{ARCHITECTURE}/Packages.xz"
     found = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ {re.escape(name)}$", release, re.MULTILINE)
     if found is None:
-        raise ImageError(f"{base}/InRelease names no {name}; {archive} may be no Debian archive. Check {sources.DEBIAN_VARIABLES[archive]}.")
+        raise ImageError(
+            f"{base}/InRelease names no {name}; {archive} may be no Debian archive. Check {sources.DEBIAN_VARIABLES[archive]}."
+        )
     packed = _get(f"{base}/{name}")
     if hashlib.sha256(packed).hexdigest() != found[1]:
-        raise ImageError(f"{base}/{name} is not what the signed InRelease says; the mirror may be in mid-update. Try again.")
+        raise ImageError(
+            f"{base}/{name} is not what the signed InRelease says; the mirror may be in mid-update. Try again."
+        )
     return lzma.decompress(packed).decode()
 
 
@@ -125,14 +129,18 @@ def _get(url: str) -> bytes:
 def _verify(signed: bytes, source: str) -> str:
     """The text under a good signature of Debian's archive keys."""
     if not KEYRING.is_file():
-        raise ImageError(f"{KEYRING} is missing, so {source} cannot be trusted. Install debian-archive-keyring and gpgv.")
+        raise ImageError(
+            f"{KEYRING} is missing, so {source} cannot be trusted. Install debian-archive-keyring and gpgv."
+        )
     with tempfile.NamedTemporaryFile() as message:
         message.write(signed)
         message.flush()
         command = ["gpgv", "--keyring", str(KEYRING), "--output", "-", message.name]
         result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode != 0:
-        raise ImageError(f"{source} has no good signature of Debian's: {result.stderr.decode()[-500:]} Use another mirror.")
+        raise ImageError(
+            f"{source} has no good signature of Debian's: {result.stderr.decode()[-500:]} Use another mirror."
+        )
     return result.stdout.decode()
 
 
@@ -167,7 +175,9 @@ def _compare_part(left: str, right: str) -> int:
     """Turns of non-digits and digits; `~` sorts before the end, letters before other characters."""
 
     def weight(character: str) -> int:
-        return -1 if character == "~" else 0 if character == "" else ord(character) + (0 if character.isalpha() else 256)
+        return (
+            -1 if character == "~" else 0 if character == "" else ord(character) + (0 if character.isalpha() else 256)
+        )
 
     pieces = [re.findall(r"(\D*)(\d*)", text) for text in (left, right)]
     for index in range(max(len(pieces[0]), len(pieces[1]))):
@@ -202,7 +212,9 @@ def unpack(deb: Path, layer: LayerBuilder, excluded: Callable[[str], bool]) -> N
             elif member.isreg():
                 layer.add_file(name, cast(IO[bytes], tar.extractfile(member)), member.mode)
             else:
-                raise ImageError(f"{deb.name}: {name} is neither file, folder nor link; images hold no devices. Exclude it.")
+                raise ImageError(
+                    f"{deb.name}: {name} is neither file, folder nor link; images hold no devices. Exclude it."
+                )
 
 
 def _data_member(deb: Path) -> IO[bytes]:

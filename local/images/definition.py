@@ -138,14 +138,18 @@ def parse(name: str, text: str, source: str) -> Definition:
     try:
         return Definition.model_validate({"name": name, **tomllib.loads(text)})
     except tomllib.TOMLDecodeError as error:
-        raise DefinitionError(f"{source} is no TOML: {error}. No image can be made of it; correct that line.") from error
+        raise DefinitionError(
+            f"{source} is no TOML: {error}. No image can be made of it; correct that line."
+        ) from error
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']} (got {problem['input']!r})"
             for problem in error.errors(include_url=False)
         )
         known = ", ".join(sorted(set(Definition.model_fields) - {"name"}))
-        raise DefinitionError(f"{source}: {problems}. Nothing was built. Correct the key; known keys: {known}.") from error
+        raise DefinitionError(
+            f"{source}: {problems}. Nothing was built. Correct the key; known keys: {known}."
+        ) from error
 
 
 def load(name: str) -> Definition:
@@ -167,7 +171,9 @@ def lineage(definition: Definition) -> list[Definition]:
     chain = [definition]
     while (parent := chain[0].parent) is not None:
         if parent in {one.name for one in chain}:
-            raise DefinitionError(f"The parents of image {definition.name!r} form a circle at {parent!r}; cut it there.")
+            raise DefinitionError(
+                f"The parents of image {definition.name!r} form a circle at {parent!r}; cut it there."
+            )
         chain.insert(0, load(parent))
     return chain
 

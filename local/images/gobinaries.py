@@ -27,13 +27,17 @@ def binary(recipe: Go, cache: Cache) -> Path:
 def _of_setup(recipe: Go) -> Path:
     groups = [one for one in versions.CLUSTER_GROUPS if one.name == recipe.toolchain]
     if not groups:
-        raise ImageError(f"local/setup/versions.py has no group {recipe.toolchain!r}; correct go.toolchain in image.toml.")
+        raise ImageError(
+            f"local/setup/versions.py has no group {recipe.toolchain!r}; correct go.toolchain in image.toml."
+        )
     return ensure(groups)[Path(recipe.target).name]
 
 
 def _built(recipe: Go, cache: Cache) -> Path:
     module = REPOSITORY / recipe.module
-    sources = {path.name: file_digest(path) for path in sorted(module.iterdir()) if path.suffix in (".go", ".mod", ".sum")}
+    sources = {
+        path.name: file_digest(path) for path in sorted(module.iterdir()) if path.suffix in (".go", ".mod", ".sum")
+    }
     place = cache.root / "go" / digest_of([sources, recipe.package, FLAGS, ENVIRONMENT]) / Path(recipe.target).name
     if not place.is_file():
         place.parent.mkdir(parents=True, exist_ok=True)

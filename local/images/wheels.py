@@ -148,7 +148,9 @@ def resolve(definition: Definition) -> list[Wheel]:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise ImageError(f"uv cannot resolve {definition.directory / 'wheels.in'}: {result.stderr[-800:]}")
-    inherited = {one.name for parent in lineage(definition)[:-1] if parent.wheels for one in read_lock(lock_file(parent))}
+    inherited = {
+        one.name for parent in lineage(definition)[:-1] if parent.wheels for one in read_lock(lock_file(parent))
+    }
     return [choose(*package) for package in _compiled(result.stdout) if canonicalize_name(package[0]) not in inherited]
 
 
@@ -160,6 +162,8 @@ def _compiled(text: str) -> Iterable[tuple[str, str, set[str]]]:
 def write_lock(definition: Definition) -> int:
     """Resolve and write the image's lock; the number of wheels in it."""
     wheels = sorted(resolve(definition), key=lambda one: one.name)
-    head = "# Made by `python -m local.images lock wheels` of wheels.in: one wheel a line, with its file name and size.\n"
+    head = (
+        "# Made by `python -m local.images lock wheels` of wheels.in: one wheel a line, with its file name and size.\n"
+    )
     lock_file(definition).write_text(head + "".join(one.line for one in wheels))
     return len(wheels)

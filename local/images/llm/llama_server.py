@@ -19,7 +19,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="llama-server", description=__doc__)
     parser.add_argument("--model", type=Path, default=MODEL, help="a GGUF file")
     parser.add_argument("--alias", help="the model's name for clients")
-    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - every address of the pod
+    parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--ctx-size", type=int, default=4096, help="tokens of context, shared by all slots")
     parser.add_argument("--parallel", type=int, default=2, help="questions answered at once")
