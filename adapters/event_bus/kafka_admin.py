@@ -23,6 +23,8 @@ from adapters.event_bus.kafka_client import (
     login_refused,
 )
 
+CLUSTER = "kafka-cluster"
+"""The name of the whole cluster in rights; its kind is BROKER."""
 _VISIBLE_SECONDS = 5.0
 _LOOK_SECONDS = 0.005
 _LEADER_SECONDS = 5.0
@@ -33,8 +35,8 @@ _SHORT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What `user` may do (an AclOperation's name) with a topic, group or transactional id of `name`, or, with
-    `prefix`, with all whose names begin so."""
+    """What `user` may do (an AclOperation's name) with what `name` names of `kind` (a ResourceType's name), or,
+    with `prefix`, with all whose names begin so."""
 
     user: str
     operation: str

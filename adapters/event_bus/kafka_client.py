@@ -182,6 +182,7 @@ class KafkaProducer(Handle):
         self, address: KafkaAddress, client_id: str, timeout: float, batch_bytes: int, transactional_id: str = ""
     ) -> None:
         super().__init__(address)
+        self._lost = False
         config = address.config(client_id, self.note) | {
             "enable.idempotence": True,
             "acks": "all",
@@ -196,14 +197,18 @@ class KafkaProducer(Handle):
         if transactional_id:
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": int(timeout * 1000)}
         self._producer = Producer(config)
-        self._lost = False
 
     def _serve(self) -> None:
         self._producer.poll(0)
 
+    def note(self, error: KafkaError) -> None:
+        super().note(error)
+        self._lost = self._lost or error.fatal() or error.code() == KafkaError._FATAL
+
     @property
     def lost(self) -> bool:
         """Whether it can send no more (a fatal error): make another."""
+        self._serve()
         return self._lost
 
     def warm(self, topic: str, timeout: float) -> None:

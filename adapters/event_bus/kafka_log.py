@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable
-from adapters.event_bus.kafka_admin import KafkaAdmin, Right
+from adapters.event_bus.kafka_admin import CLUSTER, KafkaAdmin, Right
 from adapters.event_bus.kafka_client import GroupActive, KafkaAddress, KafkaConsumer
 from adapters.event_bus.kafka_reader import KafkaReader, KafkaTail, group_id, scan
 from adapters.event_bus.kafka_writer import KafkaCopier, KafkaWriter, copier_name, largest_batch
@@ -179,6 +179,9 @@ class KafkaLog(EventLog):
                 for operation in ("READ", "WRITE", "DESCRIBE"):
                     yield Right(user, operation, "TOPIC", topic)
                 yield Right(user, "READ", "GROUP", group_id(topic, ""), prefix=True)
+        for user in (*self._writers, *self._mirrors):
+            # Else a session could be had only by who may write some topic: by none while all are sealed.
+            yield Right(user, "IDEMPOTENT_WRITE", "BROKER", CLUSTER)
         for user in self._mirrors:
             prefix = copier_name("", "")
             yield Right(user, "READ", "GROUP", prefix, prefix=True)

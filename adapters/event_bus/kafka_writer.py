@@ -121,6 +121,9 @@ class KafkaWriter(LaneWriter):
         the partitions were still unknown."""
         with self._making:
             producer = self._producers.get(topic)
+            if producer is not None and producer.lost:
+                self._leave(topic)  # opened ahead, and refused a session since
+                producer = None
             if producer is None:
                 producer = self._producers[topic] = self._made(topic, deadline)
             return producer

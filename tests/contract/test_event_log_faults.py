@@ -12,6 +12,7 @@ import pytest
 
 from adapters.event_bus.base import Stored
 from adapters.event_bus.errors import PublishTimeout
+from contracts.names import dead_letter_topic
 from tests.contract.bus_servers import KafkaServer, RedisServer, find_kafka, find_redis
 from tests.contract.event_logs import Bench, KafkaBench, RedisBench, eventually, take
 
@@ -121,4 +122,16 @@ def test_a_seal_and_copies_outlive_the_server(mortal: Bench) -> None:
     eventually(lambda: [e.event for e in mortal.all()] == [first, second], 30)
     writer = mortal.app.writer("w")
     assert writer.submit(mortal.event("refused")).exception(30).__class__.__name__ == "Fenced"
+    writer.close()
+
+
+def test_a_writer_may_be_opened_ahead_while_its_topics_are_sealed(mortal: Bench) -> None:
+    """On a server of its own: Kafka gives a session to who may write any topic, so others would hide a lack."""
+    for topic in (mortal.topic, dead_letter_topic(mortal.topic)):
+        mortal.admin.seal(topic, 2)
+    writer = mortal.app.writer("ahead")
+    writer.warm([mortal.topic])
+    mortal.admin.unseal(mortal.topic)
+    writer.submit(mortal.event("first")).result(10)
+    assert [e.event.payload for e in mortal.all() if e.event] == [b"first"]
     writer.close()

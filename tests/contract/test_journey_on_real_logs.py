@@ -41,7 +41,7 @@ TIMING = Timing(
     watch=1.0,
     watch_pace=0.2,
     answer=10.0,
-    finish_groups=15.0,
+    finish_groups=30.0,
     lock_wait=2.0,
 )
 
@@ -147,14 +147,14 @@ def migrate(world: World, stage: Stage) -> None:
 def test_there_and_back_under_load(redis_server: RedisServer, kafka_server: KafkaServer) -> None:
     with RealWorld(redis_server, kafka_server) as world:
         migrate(world, Stage.MVP)
-        world.subscribe()
-        with load(world, 1000) as seen:
+        world.subscribe(max_batch=100)
+        with load(world, 500) as seen:
             for stage in (Stage.SCALE, Stage.COMPLETE, Stage.SCALE, Stage.SHADOW, Stage.MVP):
                 migrate(world, stage)
         settle(world, seen)
         assert [s.backend for s in world.route().chain(world.topic)] == ["redis"]
-        assert seen.count > 500 * seen.seconds
-        assert seen.stall < 3.0, f"the longest stall was {seen.stall:.2f} s\n" + "\n".join(world.lines)
+        assert seen.count > 250 * seen.seconds
+        assert seen.stall < TIMING.pause, f"the longest stall was {seen.stall:.2f} s\n" + "\n".join(world.lines)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -164,7 +164,7 @@ def test_killed_in_the_pause_the_next_run_converges(
 ) -> None:
     with RealWorld(redis_server, kafka_server) as world:
         migrate(world, Stage.SHADOW)
-        world.subscribe()
+        world.subscribe(max_batch=100)
         with load(world, 300) as seen:
             for goal in (Stage.SCALE, Stage.SHADOW):
                 kill_at(world, goal, step, after=after, timing=TIMING)

@@ -84,10 +84,10 @@ class World:
         self._mirror_view.stop()
         self._mirror.join(5)
 
-    def subscribe(self) -> None:
+    def subscribe(self, max_batch: int = 7) -> None:
         """Every group reads from the earliest event; each delivery is an effect."""
         for group in self.effects:
-            self.bus.subscribe([self.topic], group, self._taker(group), max_batch=7)
+            self.bus.subscribe([self.topic], group, self._taker(group), max_batch=max_batch)
 
     def _taker(self, group: str) -> Callable[[Sequence[Event]], None]:
         def take(events: Sequence[Event]) -> None:
