@@ -76,6 +76,7 @@ def up(paths: ClusterPaths, archives: Iterable[Path]) -> Kubectl:
             with step("starting the cluster"):
                 record = start(paths)
                 _store(paths, "fingerprint", wanted)
+        _write_admin_kubeconfig(paths, record.port)
         _wait_for_api(paths, kubectl, record)
         _import_images(paths, kubectl, record, [image for file in archives for image in read_archive(file)])
         _apply_manifests(paths, kubectl, binaries)
@@ -105,15 +106,16 @@ def start(paths: ClusterPaths) -> Record:
     make_pki(paths.pki)
     write_configuration(paths)
     with make_listener(previous.port if previous else 0) as listener:
-        write_kubeconfig(
-            *(paths, "admin", paths.kubeconfig, f"https://127.0.0.1:{listener.getsockname()[1]}"),
-            namespace=DEFAULT_NAMESPACE,
-        )
         _spawn_supervisor(paths, listener)
     record = read_record(paths.record)
     if record is None or not record.alive:
         raise ClusterError(f"the supervisor did not stay: {tail(paths.logs / 'supervisor.log')}")
     return record
+
+
+def _write_admin_kubeconfig(paths: ClusterPaths, port: int) -> None:
+    server = f"https://127.0.0.1:{port}"
+    write_kubeconfig(paths, "admin", paths.kubeconfig, server, namespace=DEFAULT_NAMESPACE)
 
 
 def _spawn_supervisor(paths: ClusterPaths, listener: socket.socket) -> None:

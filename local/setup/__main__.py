@@ -31,13 +31,13 @@ def tools(context: str | None) -> None:
         programs = toolchain.ensure(CLUSTER_GROUPS)
         stack.link(programs["kubectl"], paths.bin / "kubectl")
     else:
+        foreign.adopt(context, this_clone().kubeconfig)
         stack.link(foreign.kubectl() or toolchain.ensure([KUBERNETES])["kubectl"], paths.bin / "kubectl")
     found = pulumi_cli.find(paths.bin)
     console.print(f"  pulumi: {found.program} ({found.origin})", markup=False, soft_wrap=True)
     said = stack.install_plugins(found.program, paths)
-    console.print(
-        "  plugins: " + ", ".join(line for line in said.splitlines() if line.count(": ") == 1 and "/" not in line)
-    )
+    origins = [line for line in said.splitlines() if ": " in line and "/" not in line]
+    console.print(f"  plugins: {', '.join(origins)}")
     stack.write_command(paths)
     values = stack.variables(paths, this_clone().kubeconfig, context)
     stack.write_env(paths, values)
@@ -50,7 +50,7 @@ def cluster(context: str | None) -> None:
     if context is None:
         lifecycle.up(this_clone(), files)
     else:
-        foreign.adopt(context, this_clone().kubeconfig, files)
+        foreign.load(context, files)
 
 
 def remove(context: str | None) -> int:

@@ -27,15 +27,22 @@ def load_command(context: str, file: Path) -> list[str] | None:
     return None
 
 
-def adopt(context: str, target: Path, files: Sequence[Path]) -> None:
-    """Write that context's kubeconfig to `target`, mode 0600, and load `files`. Raises SetupError."""
+def adopt(context: str, target: Path) -> None:
+    """Write that context's kubeconfig, alone and whole, to `target`, mode 0600. Raises SetupError."""
     program = kubectl()
     if program is None:
         raise SetupError(f"no kubectl on PATH, so the context {context!r} cannot be read: install kubectl")
     write_private(target, _config(program, context))
+
+
+def load(context: str, files: Sequence[Path]) -> None:
+    """Load image archives into that context's cluster, where it is one of this machine. Raises SetupError."""
     if load_command(context, Path()) is None:
-        console.print(f"  {context} is neither kind's nor k3d's: push the images to a registry it reads and name that "
-                      "with `pulumi config set --path crossover:images.registry` (docs/deployment.md)")  # fmt: skip
+        console.print(
+            f"  {context} is neither kind's nor k3d's: push the images to a registry that it reads, and name that with "
+            "`pulumi config set --path crossover:images.registry ...` (docs/deployment.md)",
+            soft_wrap=True,
+        )
         return
     for file in files:
         command = load_command(context, file) or []
