@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.pulumi_plugins.install import default_python, install
+from local.setup import pulumi_cli
+
+ROOT = Path(__file__).parents[2]
 PASSPHRASE = "a passphrase of these tests"
 COMMAND_SECONDS = 120.0
 STACK = "test"
@@ -26,6 +30,14 @@ class Toolchain:
 
     binaries: Path
     home: Path
+
+
+def install_toolchain(folder: Path) -> Toolchain:
+    """The CLI that set-up would use, with the stand-ins even where the official plugins can be had."""
+    pulumi = pulumi_cli.find(ROOT / ".crossover" / "bin").program
+    installed = install(pulumi, folder / "home", folder / "bin", default_python(), official=False)
+    assert set(installed.origins.values()) == {"stand-in"}
+    return Toolchain(folder / "bin", folder / "home")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,12 @@ class Running:
         """As Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
+    def close(self) -> None:
+        """Ends it where a failed test has left it running."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
     def end(self, seconds: float = COMMAND_SECONDS) -> Result:
         """Waits for its end."""
         try:
@@ -101,6 +119,10 @@ class Project:
         (self.folder / "Pulumi.yaml").write_text(f"name: plugins\n{options}")
         self.run("stack", "init", STACK)
 
+    def close(self) -> None:
+        """Ends a command that still runs."""
+        self._last.close()
+
     def write(self, program: str) -> None:
         """Makes `program` the project's program."""
         (self.folder / "__main__.py").write_text(textwrap.dedent(program))
@@ -108,7 +130,8 @@ class Project:
     def begin(self, *arguments: str) -> Running:
         """Starts a command."""
         command = [str(self._pulumi), *arguments, "--non-interactive", "--color", "never"]
-        return Running(command, self.folder, self.environment)
+        self._last = Running(command, self.folder, self.environment)
+        return self._last
 
     def run(self, *arguments: str, status: int | None = 0) -> Result:
         """Runs a command that must end with `status`; None allows any."""

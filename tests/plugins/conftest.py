@@ -8,36 +8,27 @@ from pathlib import Path
 
 import pytest
 
-from local.pulumi_plugins.install import default_python, install
-from local.setup import pulumi_cli, toolchain
+from local.setup import toolchain
 from local.setup.versions import ETCD, KUBERNETES
-from tests.plugins.cli import Project, Toolchain
+from tests.plugins.cli import Project, Toolchain, install_toolchain
 from tests.plugins.control_plane import ControlPlane
 from tests.plugins.kubelet import Kubelet
 
-ROOT = Path(__file__).parents[2]
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def pulumi() -> Path:
-    """The CLI that set-up would use."""
-    return pulumi_cli.find(ROOT / ".crossover" / "bin").program
-
-
-@pytest.fixture(scope="session")
-def cli(pulumi: Path, tmp_path_factory: pytest.TempPathFactory) -> Toolchain:
-    """The CLI with the stand-ins, even where the official plugins can be had."""
-    folder = tmp_path_factory.mktemp("toolchain")
-    installed = install(pulumi, folder / "home", folder / "bin", default_python(), official=False)
-    assert set(installed.origins.values()) == {"stand-in"}
-    return Toolchain(folder / "bin", folder / "home")
+def cli(tmp_path_factory: pytest.TempPathFactory) -> Toolchain:
+    """The CLI with the stand-ins."""
+    return install_toolchain(tmp_path_factory.mktemp("toolchain"))
 
 
 @pytest.fixture
-def project(cli: Toolchain, tmp_path: Path) -> Project:
+def project(cli: Toolchain, tmp_path: Path) -> Iterator[Project]:
     """A project that uses no cluster."""
-    return Project(tmp_path, cli)
+    made = Project(tmp_path, cli)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +57,10 @@ def kubelet(plane: ControlPlane, namespace: str) -> Kubelet:
 
 
 @pytest.fixture
-def kube_project(cli: Toolchain, tmp_path: Path, plane: ControlPlane, namespace: str) -> Project:
+def kube_project(cli: Toolchain, tmp_path: Path, plane: ControlPlane, namespace: str) -> Iterator[Project]:
     """A project whose objects go to the test's namespace."""
     extra = {"KUBECONFIG": str(plane.kubeconfig)}
     made = Project(tmp_path, cli, extra)
     made.set("kubernetes:namespace", namespace)
-    return made
+    yield made
+    made.close()

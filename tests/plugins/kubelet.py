@@ -66,13 +66,13 @@ class Kubelet:
         ]
         conditions.append({"type": "Initialized", "status": "True", "lastTransitionTime": now()})
         self._address += 1
-        address = {"podIP": f"10.244.0.{self._address}", "podIPs": [{"ip": f"10.244.0.{self._address}"}]}
+        address: dict[str, Any] = {
+            "podIP": f"10.244.0.{self._address}",
+            "podIPs": [{"ip": f"10.244.0.{self._address}"}],
+        }
         status = {
-            **address,
-            "phase": phase,
-            "startTime": now(),
-            "conditions": conditions,
-            "containerStatuses": containers,
+            **{"podIP": address, "podIPs": [{"ip": address}], "phase": phase, "startTime": now()},
+            **{"conditions": conditions, "containerStatuses": containers},
         }
         self._plane.kubectl.run(
             *("patch", "pod", pod["metadata"]["name"], "-n", self._namespace),

@@ -95,23 +95,30 @@ def test_refresh_takes_over_what_others_changed_and_removed(
     kube_project.write("""
         import pulumi_kubernetes as k8s
 
-        k8s.core.v1.Service("door", metadata={"name": "door"}, spec={"ports": [{"name": "in", "port": 80}]})
+        k8s.core.v1.Service(
+            "door",
+            metadata={"name": "door", "annotations": {"pulumi.com/patchForce": "true"}},
+            spec={"ports": [{"port": 80}], "sessionAffinity": "ClientIP"},
+        )
         k8s.core.v1.ConfigMap("gone", metadata={"name": "gone"}, data={"a": "1"})
     """)
     kube_project.up()
-    plane.kubectl.run("patch", "service", "door", "-n", namespace, "--type=json", "-p",
-                      '[{"op": "replace", "path": "/spec/ports/0/port", "value": 81}]')  # fmt: skip
+    plane.kubectl.run("patch", "service", "door", "-n", namespace, "--type=merge", "-p",
+                      '{"spec": {"sessionAffinity": "None"}}')  # fmt: skip
     plane.kubectl.run("delete", "configmap", "gone", "-n", namespace)
 
     refreshed = kube_project.refresh()
     assert refreshed.counts() == {"updated": 1, "deleted": 1, "unchanged": 1}
     (door,) = kube_project.resources("Service")
-    assert door["outputs"]["spec"]["ports"][0]["port"] == 81
+    assert door["outputs"]["spec"]["sessionAffinity"] == "None"
     assert kube_project.resources("ConfigMap") == []
 
     plan = kube_project.preview("--diff")
-    assert "~ port: 81 => 80" in plan.output
+    assert '~ sessionAffinity: "None" => "ClientIP"' in plan.output
     assert plan.counts() == {"create": 1, "update": 1, "unchanged": 1}
+    assert kube_project.up().counts() == {"created": 1, "updated": 1, "unchanged": 1}
+    assert plane.get(namespace, "service", "door")["spec"]["sessionAffinity"] == "ClientIP"
+    assert names(plane, namespace, "configmaps") == {"gone"}
 
 
 def test_a_field_that_another_manager_owns_is_not_taken_silently(
@@ -124,10 +131,10 @@ def test_a_field_that_another_manager_owns_is_not_taken_silently(
         config = pulumi.Config()
         k8s.core.v1.ServiceAccount(
             "worker",
-            metadata={{"name": "worker", "labels": {{"tier": config.get("tier") or "a"}}, "annotations": {annotations}}},
+            metadata={{"name": "worker", "labels": {{"tier": config.get("tier") or "a"}}, {more}}},
         )
     """
-    kube_project.write(program.format(annotations="{}"))
+    kube_project.write(program.format(more=""))
     kube_project.up()
     plane.kubectl.run("label", "serviceaccount", "worker", "tier=theirs", "--overwrite", "-n", namespace)
     kube_project.set("tier", "b")
@@ -136,7 +143,7 @@ def test_a_field_that_another_manager_owns_is_not_taken_silently(
     assert "pulumi.com/patchForce" in refused.output
     assert plane.get(namespace, "serviceaccount", "worker")["metadata"]["labels"] == {"tier": "theirs"}
 
-    kube_project.write(program.format(annotations='{"pulumi.com/patchForce": "true"}'))
+    kube_project.write(program.format(more='"annotations": {"pulumi.com/patchForce": "true"}'))
     assert kube_project.up().counts() == {"updated": 1, "unchanged": 1}
     assert plane.get(namespace, "serviceaccount", "worker")["metadata"]["labels"] == {"tier": "b"}
 

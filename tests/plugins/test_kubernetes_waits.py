@@ -45,8 +45,8 @@ DEPLOYMENT = (
         metadata={"name": "server"},
         spec={"replicas": 2, "selector": {"matchLabels": labels}, "template": template},
     )
-    door = {"selector": labels, "ports": [{"port": 80}]}
-    k8s.core.v1.Service("door", metadata={"name": "door"}, spec=door, opts=pulumi.ResourceOptions(depends_on=[made]))
+    later = pulumi.ResourceOptions(depends_on=[made])
+    k8s.core.v1.ConfigMap("later", metadata={"name": "later"}, data={"a": "1"}, opts=later)
 """
 )
 STATEFUL_SET = (
@@ -140,7 +140,7 @@ def test_a_deployment_rolls_before_what_depends_on_it_is_made(kube_project: Proj
     kube_project.write(DEPLOYMENT)
     running = kube_project.begin_up()
     for pod in pods(running, kubelet, 2):
-        assert "Service door" not in running.output()
+        assert "ConfigMap later" not in running.output()
         kubelet.ready(pod)
     assert running.end().counts() == {"created": 3}
 
@@ -167,7 +167,7 @@ def test_a_deployment_whose_pods_are_broken_fails_without_waiting_for_its_time(
     assert result.status != 0
     assert "[ErrImageNeverPull] the image is not present" in result.output
     assert len(kube_project.resources("Deployment")) == 1
-    assert kube_project.resources("Service") == []
+    assert kube_project.resources("ConfigMap") == []
 
 
 def test_a_stateful_set_is_waited_for_pod_by_pod(kube_project: Project, kubelet: Kubelet) -> None:
@@ -183,9 +183,12 @@ def test_a_claim_is_waited_for_until_it_is_bound(kube_project: Project, plane: C
     kube_project.write("""
         import pulumi_kubernetes as k8s
 
-        spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": "%s", "resources": {"requests": {"storage": "1Mi"}}}
+        import pulumi
+        size = {"requests": {"storage": "1Mi"}}
+        storage = pulumi.Config("kubernetes").require("namespace")
+        spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": storage, "resources": size}
         k8s.core.v1.PersistentVolumeClaim("data", metadata={"name": "data"}, spec=spec)
-    """ % namespace)  # fmt: skip
+    """)
     running = kube_project.begin_up()
     running.wait_for(lambda: "PersistentVolumeClaim data is pending" in running.output())
     volume = {
