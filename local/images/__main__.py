@@ -31,7 +31,9 @@ class Lock(StrEnum):
 def build_command(wanted: Names = None) -> None:
     """Build OCI archives and print the path of each."""
     built = build(wanted or ())
-    Console(stderr=True).print(report(built))
+    console = Console(stderr=True)
+    console.width = max(console.width, 120)  # a log has no width of its own, and paths want to be whole
+    console.print(report(built))
     for image in built:
         print(image.path)
 
@@ -68,11 +70,11 @@ def dockerfile_command(wanted: Names = None) -> None:
 
 def report(built: list[BuiltImage]) -> Table:
     """What each image weighs, and what of it weighs most."""
-    table = Table("image", "reference", "size", "layers (MB)", box=None, header_style="bold")
-    table.columns[2].justify = "right"
+    table = Table("image", "size", "layers (MB)", box=None, header_style="bold")
+    table.columns[1].justify = "right"
     for image in built:
         layers = ", ".join(f"{kind} {size / 1e6:.1f}" for kind, size in image.layers if size > 100_000)
-        table.add_row(image.name, image.ref, f"{image.size / 1e6:.1f} MB", layers)
+        table.add_row(image.ref, f"{image.size / 1e6:.1f} MB", layers)
     return table
 
 

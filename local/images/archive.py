@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,24 +64,46 @@ def describe(definition: Definition, config: Config, layers: list[Layer]) -> Ima
 
 
 def write(image: Image, destination: Path) -> None:
-    """Write the archive, whole or not at all."""
+    """Write the archive, whole or not at all: an older one is taken out of its name while it is changed."""
     # Two readers of one name: containerd takes the whole reference, the OCI layout's own key is the tag alone.
     names = {
         "io.containerd.image.name": image.reference,
         "org.opencontainers.image.ref.name": image.reference.rpartition(":")[2],
     }
     index = {"schemaVersion": 2, "mediaType": _INDEX, "manifests": [image.manifest.descriptor | {"annotations": names}]}
+    # What changes least comes first: a new image of old layers writes the end of the file only.
+    layers = list({one.diff_id: one for one in image.layers}.values())
     partial = destination.with_suffix(".partial")
-    with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as tar:
-        _add(tar, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
-        # Early in the file, so that readers of the name need not go through the layers.
-        _add(tar, "index.json", _document(_INDEX, index).content)
-        for document in (image.manifest, image.config):
-            _add(tar, _blob(document.digest), document.content)
-        for layer in {one.diff_id: one for one in image.layers}.values():
-            with layer.path.open("rb") as content:
-                tar.addfile(_info(_blob(layer.diff_id), layer.size), content)
-    os.replace(partial, destination)
+    partial.unlink(missing_ok=True)
+    if destination.is_file():
+        destination.rename(partial)
+    kept, end = _same_beginning(partial, [_blob(one.diff_id) for one in layers])
+    with partial.open("r+b" if end else "wb") as file:
+        file.truncate(end)
+        file.seek(end)
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for layer in layers[kept:]:
+                with layer.path.open("rb") as content:
+                    tar.addfile(_info(_blob(layer.diff_id), layer.size), content)
+            for document in (image.config, image.manifest):
+                _add(tar, _blob(document.digest), document.content)
+            _add(tar, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
+            _add(tar, "index.json", _document(_INDEX, index).content)
+    partial.replace(destination)
+
+
+def _same_beginning(archive: Path, wanted: list[str]) -> tuple[int, int]:
+    """How many of the wanted blobs an archive begins with, in that order, and where the last of them ends."""
+    count = end = 0
+    try:
+        with tarfile.open(archive) as tar:
+            for member, name in zip(tar, wanted, strict=False):
+                if member.name != name:
+                    break
+                count, end = count + 1, member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    except (OSError, tarfile.TarError):
+        return 0, 0
+    return count, end
 
 
 def holds(archive: Path, image: Image) -> bool:

@@ -64,7 +64,7 @@ def _build_one(definition: Definition, cache: Cache) -> BuiltImage:
 
 
 Recipe = Callable[[Cache, list[Layer]], Layer]
-"""Makes a layer or finds it in the cache; the second argument is the Debian layers below, where an interpreter may be."""
+"""Makes a layer or finds it in the cache. The second argument: the Debian layers below, where an interpreter may be."""
 
 
 def _recipes(one: Definition, chain: list[Definition]) -> list[tuple[str, Recipe]]:

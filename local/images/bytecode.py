@@ -60,7 +60,7 @@ def _run(places: list[Path], root: Path, prefixes: list[str]) -> None:
 
 def _compile(command: list[str], environment: dict[str, str]) -> None:
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    # 1 means that some file has no valid syntax: packages ship templates and tests of that kind, and nobody imports them.
+    # 1: some file has no valid syntax. Packages ship templates and tests of that kind, and nobody imports them.
     if result.returncode not in (0, 1) or "Error" in result.stderr:
         raise ImageError(f"The image's interpreter cannot compile: {result.stdout[-400:]}{result.stderr[-800:]}")
 

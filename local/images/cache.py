@@ -95,8 +95,8 @@ class Cache:
             made = builder.write(work / "layer.tar")
             (work / "layer.json").write_text(json.dumps({"diff_id": made.diff_id, "size": made.size, "inputs": inputs}))
             folder.mkdir(exist_ok=True)
-            os.replace(work / "layer.tar", folder / "layer.tar")
-            os.replace(work / "layer.json", record)
+            (work / "layer.tar").replace(folder / "layer.tar")
+            (work / "layer.json").replace(record)
         return Layer(folder / "layer.tar", made.diff_id, made.size)
 
     def fetch(self, wanted: Iterable[Download], what: str) -> dict[str, Path]:
@@ -105,9 +105,9 @@ class Cache:
         missing = [one for one in downloads if not (self.downloads / one.sha256).is_file()]
         if missing:
             total = sum(one.size for one in missing)
-            with self.progress.task(f"{what}: downloading {len(missing)} files", total) as advance:
-                with ThreadPoolExecutor(PARALLEL) as pool:
-                    list(pool.map(lambda one: self._download(one, advance), missing))
+            title = f"{what}: downloading {len(missing)} files"
+            with self.progress.task(title, total) as advance, ThreadPoolExecutor(PARALLEL) as pool:
+                list(pool.map(lambda one: self._download(one, advance), missing))
         return {one.sha256: self.downloads / one.sha256 for one in downloads}
 
     def _download(self, download: Download, advance: Callable[[int], None]) -> None:
@@ -142,10 +142,10 @@ class Cache:
                     raise EOFError(f"{out.tell()} of {expected} bytes came")
             if digest.hexdigest() != download.sha256:
                 raise ImageError(
-                    f"{download.url} has sha256 {digest.hexdigest()}, the lock says {download.sha256}. It was not used. "
-                    "A proxy may have answered instead of the server; if the file was changed, renew the lock."
+                    f"{download.url} has sha256 {digest.hexdigest()}, the lock says {download.sha256}. It was not "
+                    "used. A proxy may have answered instead of the server; if the file was changed, renew the lock."
                 )
-            os.replace(partial, self.downloads / download.sha256)
+            partial.replace(self.downloads / download.sha256)
         finally:
             partial.unlink(missing_ok=True)
 

@@ -111,7 +111,7 @@ def _verified_index(archive: str, suite: str) -> str:
     found = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ {re.escape(name)}$", release, re.MULTILINE)
     if found is None:
         raise ImageError(
-            f"{base}/InRelease names no {name}; {archive} may be no Debian archive. Check {sources.DEBIAN_VARIABLES[archive]}."
+            f"{base}/InRelease names no {name}; the mirror is incomplete; set {sources.DEBIAN_VARIABLES[archive]}."
         )
     packed = _get(f"{base}/{name}")
     if hashlib.sha256(packed).hexdigest() != found[1]:

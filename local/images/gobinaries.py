@@ -10,7 +10,9 @@ from local.images.cache import Cache, digest_of, file_digest
 from local.images.definition import REPOSITORY, Go
 from local.images.errors import ImageError
 from local.setup import versions
-from local.setup.toolchain import ToolchainError, ensure, find_go
+from local.setup.errors import SetupError
+from local.setup.golang import find_go
+from local.setup.toolchain import ensure
 
 FLAGS = ("-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=")
 ENVIRONMENT = {"CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off", "GOOS": "linux", "GOARCH": "amd64"}
@@ -20,7 +22,7 @@ def binary(recipe: Go, cache: Cache) -> Path:
     """The program of a recipe, built where the cache lacks it. Raises ImageError with Go's own words."""
     try:
         return _of_setup(recipe) if recipe.toolchain else _built(recipe, cache)
-    except ToolchainError as error:
+    except SetupError as error:
         raise ImageError(str(error)) from error
 
 

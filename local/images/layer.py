@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 from local.images.errors import ImageError
 
@@ -57,7 +57,7 @@ class LayerBuilder:
 
     def __init__(self, scratch: Path) -> None:
         scratch.mkdir(parents=True, exist_ok=True)
-        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=scratch)
+        self._spool: IO[bytes] = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - closed by __exit__
         self._end = 0
         self._entries: dict[str, Entry] = {}
 
@@ -124,7 +124,7 @@ class LayerBuilder:
         time = epoch()
         with destination.open("wb") as raw:
             sink = _Hashing(raw)
-            with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            with tarfile.open(fileobj=cast(IO[bytes], sink), mode="w|", format=tarfile.PAX_FORMAT) as tar:
                 for path in sorted(self._entries):
                     self._write_entry(tar, path, self._entries[path], time)
         return Layer(destination, f"sha256:{sink.digest.hexdigest()}", sink.size)

@@ -5,11 +5,12 @@ Packages are unpacked, not installed, so nobody resolves what they depend on: th
 
 from __future__ import annotations
 
+import json
 import struct
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO
 
 from local.images.errors import ImageError
 from local.images.layer import Layer
@@ -48,24 +49,46 @@ def needed(content: bytes) -> tuple[list[str], str | None]:
     return [text(value) for tag, value in entries if tag == _NEEDED], names[0] if names else None
 
 
-def missing(layers: Iterable[Layer]) -> dict[str, list[str]]:
-    """Library -> the files that need it, of those that no layer holds under any path."""
+@dataclass(frozen=True)
+class Facts:
+    """What a layer holds, by file and library name, and which files need which library."""
+
+    held: frozenset[str]
+    needed: dict[str, list[str]]
+
+
+def facts(layer: Layer) -> Facts:
+    """The facts of a layer; kept beside it, since reading a large one takes seconds."""
+    record = layer.path.with_name("libraries.json")
+    if record.is_file():
+        stored = json.loads(record.read_text())
+        return Facts(frozenset(stored["held"]), stored["needed"])
     held, wanted = set[str](), dict[str, list[str]]()
-    for path, content in _files(layers):
-        held.add(PurePosixPath(path).name)
-        if content is not None:
-            needs, name = needed(content.read())
+    with tarfile.open(layer.path) as tar:
+        for member in tar:
+            held.add(PurePosixPath(member.name).name)
+            content = tar.extractfile(member) if _may_need(member) else None
+            needs, name = needed(content.read()) if content is not None else ([], None)
             held |= {name} if name else set()
             for need in needs:
-                wanted.setdefault(need, []).append(path)
-    return {name: users for name, users in sorted(wanted.items()) if name not in held}
+                wanted.setdefault(need, []).append(member.name)
+    libraries = {name for name in held if ".so" in name}
+    partial = record.with_suffix(".partial")
+    partial.write_text(json.dumps({"held": sorted(libraries), "needed": wanted}))
+    partial.replace(record)
+    return Facts(frozenset(libraries), wanted)
 
 
-def _files(layers: Iterable[Layer]) -> Iterator[tuple[str, IO[bytes] | None]]:
-    for layer in layers:
-        with tarfile.open(layer.path) as tar:
-            for member in tar:
-                yield member.name, tar.extractfile(member) if _may_need(member) else None
+def missing(layers: Iterable[Layer]) -> dict[str, list[str]]:
+    """Library -> the files that need it, of those that no layer holds under any path."""
+    known = [facts(layer) for layer in layers]
+    held = {name for one in known for name in one.held}
+    lacking: dict[str, list[str]] = {}
+    for one in known:
+        for name, users in one.needed.items():
+            if name not in held:
+                lacking.setdefault(name, []).extend(users)
+    return lacking
 
 
 def _may_need(member: tarfile.TarInfo) -> bool:

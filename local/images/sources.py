@@ -45,7 +45,7 @@ def open_url(url: str, headers: dict[str, str] | None = None) -> HTTPResponse:
 
 @cache
 def debian(archive: str) -> str:
-    """The base address of `debian` or `debian-security`: the variable, this machine's apt sources, or the public one."""
+    """The address of `debian` or `debian-security`: the variable, this machine's apt sources, or the public one."""
     named = os.environ.get(DEBIAN_VARIABLES[archive])
     return (named or _from_apt(archive, apt_sources()) or PUBLIC_DEBIAN[archive]).rstrip("/")
 

@@ -123,7 +123,7 @@ def choose(name: str, version: str, hashes: set[str]) -> Wheel:
         if digest not in hashes:
             continue
         try:
-            _, _, build, tags = parse_wheel_filename(file)
+            _, _, _, tags = parse_wheel_filename(file)
         except InvalidWheelFilename:
             continue
         places = [rank[tag] for tag in tags if tag in rank]

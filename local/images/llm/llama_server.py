@@ -30,7 +30,7 @@ def options(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> None:
     """Serve until told to end."""
-    import xllamacpp
+    import xllamacpp  # type: ignore[import-not-found]  # only the image holds it
 
     given = options(arguments)
     parameters = xllamacpp.CommonParams()
