@@ -47,11 +47,16 @@ def _build_stages(chain: list[Definition]) -> Iterator[str]:
             yield _go_stage(one.go)
         if one.wheels is not None:
             lock, target = wheels.lock_file(one).relative_to(REPOSITORY), one.wheels.target
+            elsewhere = [
+                f"RUN install -D -m 0644 {target}/{file} /files{place} && rm -r {target}/{file.partition('/')[0]}"
+                for file, place in one.wheels.files.items()
+            ]
             yield "\n".join([
                 f"FROM {PYTHON} AS {one.name}-wheels",
                 f"COPY {lock} /tmp/wheels.lock",
                 f"RUN pip install --no-cache-dir --no-deps --require-hashes --only-binary :all: --target {target} \\",
                 "    --requirement /tmp/wheels.lock",
+                *elsewhere,
             ])  # fmt: skip
 
 
@@ -76,6 +81,7 @@ def _final_stage(definition: Definition, chain: list[Definition]) -> Iterator[st
     for one in chain:
         if one.code is not None:
             yield from (f"COPY {package} {one.code.target}/{package}" for package in one.code.packages)
+            yield f"RUN python3.13 -m compileall -q {one.code.target}"
     yield from _process(merged_config(chain))
 
 
@@ -83,7 +89,7 @@ def _own_files(one: Definition) -> Iterator[str]:
     if one.wheels is not None:
         stage, target = f"{one.name}-wheels", one.wheels.target
         yield f"COPY --from={stage} {target} {target}"
-        yield from (f"COPY --from={stage} {target}/{file} {place}" for file, place in one.wheels.files.items())
+        yield from (f"COPY --from={stage} /files{place} {place}" for place in one.wheels.files.values())
     if one.jars is not None:
         for jar in maven.read_lock(maven.lock_file(one)):
             yield f"ADD --chmod=0644 --checksum=sha256:{jar.sha256} \\"
