@@ -27,16 +27,17 @@ PROGRAM = """
     import pulumi
     import pulumi_kubernetes as k8s
 
-    script = '''
-import os, sys, time
-print("checking the", os.environ["WHAT"], flush=True)
-if os.environ["WHAT"] == "wait":
-    time.sleep(600)
-print("lost 3 of 10 events" if os.environ["WHAT"] == "bad" else "lost 0 of 10 events", flush=True)
-sys.exit(1 if os.environ["WHAT"] == "bad" else 0)
-'''
+    script = [
+        'import os, sys, time',
+        'what = os.environ["WHAT"]',
+        'print("checking the", what, flush=True)',
+        'time.sleep(600 if what == "wait" else 0)',
+        'print("lost 3 of 10 events" if what == "bad" else "lost 0 of 10 events", flush=True)',
+        'sys.exit(1 if what == "bad" else 0)',
+    ]
     what = {"name": "WHAT", "valueFrom": {"configMapKeyRef": {"name": "what", "key": "what"}}}
-    main = {"name": "main", "image": "%s", "command": ["python", "-c", script], "env": [what]}
+    main = {"name": "main", "image": "%s", "command": ["python", "-c", "\\n".join(script)], "env": [what]}
+    pod = {"containers": [main], "terminationGracePeriodSeconds": 1}
 """.replace("%s", IMAGE)
 JOB = (
     PROGRAM
@@ -44,7 +45,7 @@ JOB = (
     k8s.batch.v1.Job(
         "verdict",
         metadata={"name": "verdict", "annotations": {"pulumi.com/replaceUnready": "true"}},
-        spec={"backoffLimit": 0, "template": {"spec": {"containers": [main], "restartPolicy": "Never"}}},
+        spec={"backoffLimit": 0, "template": {"spec": {**pod, "restartPolicy": "Never"}}},
     )
 """
 )
@@ -55,8 +56,12 @@ DEPLOYMENT = (
     k8s.apps.v1.Deployment(
         "crashing",
         metadata={"name": "crashing"},
-        spec={"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
-                                                                "spec": {"containers": [main]}}},
+        # Without a probe a pod is ready as soon as it runs: it counts once it has stayed so.
+        spec={
+            "minReadySeconds": 5,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
     )
 """
 )

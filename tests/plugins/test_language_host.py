@@ -45,6 +45,14 @@ def test_an_exception_fails_the_update_with_the_traceback_of_the_users_code(proj
     assert result.counts()["errored"] == 1
 
 
+def test_a_syntax_error_is_shown_where_it_stands(project: Project) -> None:
+    project.write("stage = = 'mvp'")
+    result = project.up(status=1)
+    assert "SyntaxError: invalid syntax" in result.output
+    assert f'File "{project.folder / "__main__.py"}", line 1' in result.output
+    assert "frozen" not in result.output
+
+
 @pytest.mark.parametrize(
     ("statement", "told"),
     [

@@ -26,10 +26,11 @@ MONITOR_GONE = "Resource monitor has terminated"
 
 def user_traceback(error: BaseException) -> str:
     """The traceback of `error` without the frames that run the program: it starts in the user's code."""
-    runners = ("<frozen runpy>", __file__, str(Path("pulumi", "runtime", "stack.py")))
+    runners = (__file__, str(Path("pulumi", "runtime", "stack.py")))
     formatted = traceback.TracebackException.from_exception(error)
     kept = [frame for frame in formatted.stack if not frame.filename.endswith(runners)]
-    while kept and kept[0].filename.startswith(str(Path(asyncio.__file__).parent)):
+    loaders = (str(Path(asyncio.__file__).parent), "<frozen ")  # the loop, runpy and the import of __main__ itself
+    while kept and kept[0].filename.startswith(loaders):
         kept.pop(0)
     formatted.stack = traceback.StackSummary.from_list(kept)
     return "".join(formatted.format()).rstrip()
