@@ -29,13 +29,14 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("status", help="what runs, since when, at which version; exit status 3 where nothing does")
     loading = commands.add_parser("load", help="import images into the running cluster; pods of changed ones restart")
     loading.add_argument("archives", nargs="+", type=Path, help="OCI archives")
-    calling = commands.add_parser("kubectl", help="kubectl against the cluster")
-    calling.add_argument("rest", nargs=argparse.REMAINDER)
+    commands.add_parser("kubectl", help="kubectl against the cluster; every word after it is kubectl's")
     forwarding = commands.add_parser("forward", help="a loopback port for a Service, until interrupted")
     forwarding.add_argument("service", help="NAME or NAMESPACE/NAME")
     forwarding.add_argument("port", type=int)
     forwarding.add_argument("--local-port", type=int, default=0, help="0: any free one")
-    options = parser.parse_args(arguments)
+    # argparse would take kubectl's first option for its own.
+    options = parser.parse_args(arguments[:1] if arguments[:1] == ["kubectl"] else arguments)
+    options.rest = arguments[1:]
     try:
         return run(options, this_clone())
     except KeyboardInterrupt:
