@@ -28,5 +28,7 @@ class TestKubernetesRoutes(RoutesContract):
         namespace = f"routes-{uuid.uuid4().hex[:8]}"
         core.create_namespace({"metadata": {"name": namespace}})
         core.create_namespaced_config_map(namespace, {"metadata": {"name": route_name(Component.EVENT_BUS)}})
-        yield Routes(KubernetesRouteStore(namespace, api), KubernetesRegistry(namespace, api), KubernetesLock(namespace, api))
+        yield Routes(
+            KubernetesRouteStore(namespace, api), KubernetesRegistry(namespace, api), KubernetesLock(namespace, api)
+        )
         core.delete_namespace(namespace)

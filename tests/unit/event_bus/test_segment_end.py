@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import pytest
 
 from adapters.event_bus.base import Stored
-from adapters.event_bus.memory import MemoryLog, MemoryServer
+from adapters.event_bus.factory import fixed_route
+from adapters.event_bus.memory import MemoryLog
 from adapters.event_bus.memory_reader import MemoryReader
+from adapters.event_bus.memory_server import MemoryServer
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
 from contracts.envelope import Event
 from contracts.routes import Segment
 from contracts.stages import Component
-from tests.unit.event_bus.test_routed import SETTINGS, eventually, fixed_route
+from tests.unit.event_bus.test_routed import SETTINGS, eventually
 
 
 def test_what_a_mirror_copied_behind_the_end_is_not_taken_for_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +57,7 @@ def _switch(store: MemoryRouteStore, logs: dict[str, MemoryLog], later: Event) -
     chain = seen.route.chain("t")
     end, start = logs["kafka"].end("t"), logs["redis"].end("t")
     sealed = chain[-1].model_copy(update={"end": end, "copies": True})
-    chains = {**seen.route.chains, "t": (sealed, Segment(backend="redis", epoch=2, start=start))}
+    chains = {**seen.route.chains, "t": (sealed, Segment(backend="redis", epoch=2, start=dict(start)))}
     store.write(seen.route.model_copy(update={"epoch": 2, "active": "redis", "chains": chains}), seen.version)
     logs["redis"].writer("w").submit(later).result(1)
     entry = next(iter(logs["redis"].scan("t", start, logs["redis"].end("t"))))
