@@ -84,11 +84,11 @@ class EventBus(pulumi.ComponentResource):
             "redis": lambda: redis.manifests(settings, redis_hash),
             "kafka": lambda: kafka.manifests(settings, pulumi.get_stack(), kafka_hash),
         }
-        wanted = [manifest for kind in sorted(deployed_backends(COMPONENT, stage)) for manifest in backends[kind]()]
+        wanted = [backends[kind]() for kind in sorted(deployed_backends(COMPONENT, stage))]
         if STAGE_TABLE[stage].follows is not None:
-            wanted += mirror(settings, self.client_hash)
+            wanted.append(mirror(settings, self.client_hash))
         after_base = pulumi.ResourceOptions(parent=self, depends_on=[*foundation.ready, *base, *self._kept])
-        deployed = create_all(wanted, after_base)
+        deployed = [made for group in wanted for made in create_all(group, after_base)]
         self.transition = Transition(
             name,
             settings,

@@ -54,22 +54,29 @@ def create(manifest: Manifest, opts: pulumi.ResourceOptions, name: str | None = 
 
 
 _NEEDED_BY_PODS = {"ServiceAccount", "NetworkPolicy", "Secret", "ConfigMap"}
-"""What must be there before pods start. Not Services and claims: Pulumi waits for endpoints of the one
-and, on many storage classes, for a first pod of the other."""
+"""What must be there before pods start. Not claims: on many storage classes they wait for a first pod."""
 _MAKE_PODS = {"Deployment", "StatefulSet"}
 
 
+def _rank(manifest: Manifest) -> int:
+    """0: what pods need, and the rest; 1: what makes pods; 2: Services, for Pulumi waits for their endpoints, and
+    where pods fail that would hide the failure for minutes. A headless Service is not waited for, and its
+    names must be there from the start."""
+    if manifest["kind"] in _MAKE_PODS:
+        return 1
+    return 2 if manifest["kind"] == "Service" and manifest["spec"].get("clusterIP") != "None" else 0
+
+
 def create_all(manifests: Sequence[Manifest], opts: pulumi.ResourceOptions) -> list[pulumi.CustomResource]:
-    """The resources of several manifests, under the same options; pods come after what they need of the rest."""
+    """The resources of several manifests, under the same options, each kind after what it needs of the rest."""
     made: list[pulumi.CustomResource] = []
-    needed: list[pulumi.Resource] = []
-    for manifest in sorted(manifests, key=lambda each: each["kind"] in _MAKE_PODS):
-        wanted = opts
-        if manifest["kind"] in _MAKE_PODS:
-            wanted = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=needed))
-        made.append(create(manifest, wanted))
-        if manifest["kind"] in _NEEDED_BY_PODS:
-            needed.append(made[-1])
+    needed: dict[int, list[pulumi.Resource]] = {0: [], 1: [], 2: []}
+    for manifest in sorted(manifests, key=_rank):
+        rank = _rank(manifest)
+        before = pulumi.ResourceOptions(depends_on=needed[rank - 1] if rank else [])
+        made.append(create(manifest, pulumi.ResourceOptions.merge(opts, before)))
+        if rank or manifest["kind"] in _NEEDED_BY_PODS:
+            needed[rank].append(made[-1])
     return made
 
 
