@@ -21,7 +21,7 @@ def container(
     image: str,
     *,
     command: Sequence[str] | None = None,
-    args: Sequence[str] | None = None,
+    args: Sequence[object] | None = None,
     env: Sequence[Manifest] = (),
     env_from: Sequence[Manifest] = (),
     ports: Mapping[str, int] | None = None,

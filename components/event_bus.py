@@ -94,6 +94,7 @@ class EventBus(pulumi.ComponentResource):
             settings,
             COMPONENT,
             stage,
+            owner=foundation.owner,
             watch_seconds=settings.event_bus.watch_seconds,
             deadline=settings.event_bus.deadline_seconds,
             ready=[route, *base, *self._kept, *deployed],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from components import networking
-from components.kube import create, password
+from components.kube import content_hash, create, password
 from components.pods import PART_OF, Manifest
 from components.settings import Settings
 
@@ -20,7 +20,7 @@ def namespace(name: str) -> Manifest:
 
 
 class Foundation(pulumi.ComponentResource):
-    """Namespaces, default-deny network policies, and the salt of configuration hashes.
+    """Namespaces, default-deny network policies, the salt of configuration hashes, and the stack's name for itself.
 
     `ready` is what every other component depends on. With `protect_data`, the namespaces cannot be
     destroyed: every volume would go with them.
@@ -28,6 +28,8 @@ class Foundation(pulumi.ComponentResource):
 
     ready: list[pulumi.Resource]
     salt: pulumi.Output[str]
+    owner: pulumi.Output[str]
+    """Tells this stack's state from any other, also from one of the same name on another laptop."""
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("crossover:foundation:Foundation", name, {}, opts)
@@ -39,4 +41,5 @@ class Foundation(pulumi.ComponentResource):
                 opts_inside = pulumi.ResourceOptions(parent=self, depends_on=[made])
                 self.ready.append(create(manifest, opts_inside, f"{title}-{manifest['metadata']['name']}"))
         self.salt = password("configuration-salt", self)
+        self.owner = content_hash({"stack": pulumi.get_stack()}, self.salt)
         self.register_outputs({"namespaces": [settings.namespaces.backend, settings.namespaces.hosted]})

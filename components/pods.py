@@ -91,7 +91,7 @@ class Container:
     pull_policy: str
     resources: Resources
     command: Sequence[str] | None = None
-    args: Sequence[str] | None = None
+    args: Sequence[object] | None = None
     env: Sequence[Manifest] = ()
     env_from: Sequence[Manifest] = ()
     ports: Mapping[str, int] = field(default_factory=dict)

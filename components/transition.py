@@ -33,14 +33,26 @@ _GRACE_SECONDS = 60
 """A Job that is stopped undoes its fence first."""
 
 
-def job(settings: Settings, component: Component, stage: Stage, *, watch_seconds: float, deadline: int) -> Manifest:
-    """The Job, without a name."""
+def job(
+    settings: Settings,
+    component: Component,
+    stage: Stage,
+    *,
+    owner: pulumi.Input[str],
+    watch_seconds: float,
+    deadline: int,
+) -> Manifest:
+    """The Job, without a name. `owner` is the same for all runs of one stack's state: where an update was cut
+    off its Job may still run, and gives way to the Job of the next one."""
     made = container(
         settings,
         TRANSITION,
         WORKLOAD_IMAGE,
         command=["python", "-m", "cutover"],
-        args=["--component", component.value, "--stage", stage.value, "--watch-seconds", f"{watch_seconds:g}"],
+        args=[
+            *("--component", component.value, "--stage", stage.value, "--watch-seconds", f"{watch_seconds:g}"),
+            *("--owner", owner),
+        ],
         env=identity_env(),
         env_from=env_from(CUTOVER),
     )
@@ -77,6 +89,7 @@ class Transition(pulumi.ComponentResource):
         component: Component,
         stage: Stage,
         *,
+        owner: pulumi.Input[str],
         watch_seconds: float,
         deadline: int,
         ready: Sequence[pulumi.Resource],
@@ -88,7 +101,7 @@ class Transition(pulumi.ComponentResource):
         hook = verdict.hook(component, settings)
         wait = f"{deadline + _SLACK_SECONDS}s"
         self.job = create(
-            job(settings, component, stage, watch_seconds=watch_seconds, deadline=deadline),
+            job(settings, component, stage, owner=owner, watch_seconds=watch_seconds, deadline=deadline),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(ready),

@@ -38,6 +38,7 @@ def main(
     stage: Annotated[Stage | None, typer.Option(help="The stage to bring it to.")] = None,
     check: Annotated[bool, typer.Option(help="Check the component as it stands; change nothing.")] = False,
     preview: Annotated[bool, typer.Option(help="List the steps from the live route; change nothing.")] = False,
+    owner: Annotated[str, typer.Option(help="Whose run it is: an older one of the same owner gives way.")] = "",
     watch_seconds: Annotated[float, typer.Option(help="How long post-checks run after a switch.", min=0)] = 10.0,
 ) -> None:
     """Bring COMPONENT to STAGE, or leave traffic where it is and say why."""
@@ -62,6 +63,7 @@ def main(
         timing=Timing(watch=watch_seconds),
         holder=os.environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
         say=say,
+        owner=owner,
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())

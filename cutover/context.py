@@ -24,7 +24,8 @@ def utc_now() -> str:
 
 @dataclass(slots=True)
 class Context:
-    """One run of a cutover, and its only clock. `say` takes a line for people; `holder` names this run in locks."""
+    """One run of a cutover, and its only clock. `say` takes a line for people; `holder` names this run in
+    locks, `owner` whose run it is: a newer run of the same owner takes its place."""
 
     component: Component
     store: RouteStore
@@ -33,6 +34,7 @@ class Context:
     timing: Timing
     holder: str
     say: Callable[[str], None]
+    owner: str = ""
     stopped: threading.Event = field(default_factory=threading.Event)
     lost_lock: threading.Event = field(default_factory=threading.Event)
     seen: Versioned = field(default_factory=lambda: Versioned(None, ""))
@@ -81,7 +83,10 @@ class Context:
     def _keep_lock(self, ended: threading.Event) -> None:
         while not ended.wait(RENEW_SECONDS):
             try:
-                self.lock.renew(self.component, self.holder)
+                newer = self.lock.renew(self.component, self.holder)
+                if newer is not None and not self.stopped.is_set():
+                    self.say(f"  {newer} was started after this run: giving way to it")
+                    self.stopped.set()
             except LockHeld:
                 self.lost_lock.set()
                 return

@@ -72,7 +72,7 @@ class Runner:
         """
         outcome = self._outcome
         try:
-            self._c.lock.acquire(self._c.component, self._c.holder, self._c.timing.lock_wait)
+            self._c.lock.acquire(self._c.component, self._c.holder, self._c.timing.lock_wait, self._c.owner)
         except (LockHeld, RouteError) as error:
             outcome.verdict, outcome.message = CouldNotCheck.verdict, str(error)
             return outcome

@@ -20,7 +20,7 @@ class Timing:
     watch_pace: float = 0.5
     answer: float = 60.0
     finish_groups: float = 300.0
-    lock_wait: float = 25.0
+    lock_wait: float = 45.0
     mirror_lag: float = 10.0
 
     def __post_init__(self) -> None:

@@ -98,18 +98,26 @@ class AdapterRegistry(ABC):
 
 
 class SwitchLock(ABC):
-    """One switch a component at a time."""
+    """One switch a component at a time.
+
+    `owner` is whose run it is, the same for all runs of one stack's state. Pulumi lets a stack do one update
+    at a time, so a run that finds another of its own owner has come after an update that was cut off: it asks
+    the older one to give way, and waits. Without an owner, and between owners, the first one keeps the lock.
+    """
 
     @abstractmethod
-    def acquire(self, component: Component, holder: str, wait: float) -> None:
-        """Take the lock, waiting up to `wait` s for a holder that no longer renews.
+    def acquire(self, component: Component, holder: str, wait: float, owner: str = "") -> None:
+        """Take the lock, waiting up to `wait` s for a holder that no longer renews or was asked to give way.
 
         Raises LockHeld, RouteUnavailable.
         """
 
     @abstractmethod
-    def renew(self, component: Component, holder: str) -> None:
-        """Raises LockHeld where it was lost to another holder, RouteUnavailable."""
+    def renew(self, component: Component, holder: str) -> str | None:
+        """Say that `holder` goes on; the newer run that asked it to give way, if one did.
+
+        Raises LockHeld where the lock was lost to another holder, RouteUnavailable.
+        """
 
     @abstractmethod
     def release(self, component: Component, holder: str) -> None:

@@ -49,6 +49,10 @@ _load_kubeconfig: Any = config.load_kube_config
 _Watch: Any = watch.Watch
 _REQUEST_SECONDS = 5.0
 _WATCH_SECONDS = 60
+_OWNER = "crossover.dev/owner"
+_WANTED_BY = "crossover.dev/wanted-by"
+"""On the Lease of a switch: whose run holds it, and the newer run of the same owner that asks for it."""
+_RELEASE_ATTEMPTS = 5
 
 
 def connect(context: str | None = None) -> client.ApiClient:
@@ -294,7 +298,7 @@ class KubernetesLock(SwitchLock):
         self._namespace = namespace
         self._leases: Any = client.CoordinationV1Api(api or connect())
 
-    def acquire(self, component: Component, holder: str, wait: float) -> None:
+    def acquire(self, component: Component, holder: str, wait: float, owner: str = "") -> None:
         clock = _Stillness()
         tick = threading.Event()
         waited = 0.0
@@ -303,33 +307,51 @@ class KubernetesLock(SwitchLock):
             current = lease.spec.holder_identity if lease is not None else None
             if lease is not None and current and current != holder and not clock.still(lease, LEASE_SECONDS):
                 if waited >= wait:
-                    raise LockHeld(component, current, str(lease.spec.acquire_time))
+                    raise LockHeld(component, current, _told(lease.spec.acquire_time))
+                with contextlib.suppress(RouteConflict):
+                    self._ask_to_give_way(lease, holder, owner)
                 tick.wait(0.5)  # a holder renews at least every RENEW_SECONDS; nothing announces its death
                 waited += 0.5
                 continue
             with contextlib.suppress(RouteConflict):
-                self._take(component, holder, lease)
+                self._take(component, holder, lease, {_OWNER: owner, _WANTED_BY: None})
                 return
 
-    def renew(self, component: Component, holder: str) -> None:
+    def renew(self, component: Component, holder: str) -> str | None:
         lease = self._read(component)
         if lease is None or lease.spec.holder_identity != holder:
             raise LockHeld(component, lease.spec.holder_identity if lease else "nobody", "an unknown time")
-        self._take(component, holder, lease)
+        self._take(component, holder, lease, {})
+        wanted_by: str | None = _notes(lease).get(_WANTED_BY)
+        return wanted_by
+
+    def _ask_to_give_way(self, lease: Any, holder: str, owner: str) -> None:
+        notes = _notes(lease)
+        if owner and owner == notes.get(_OWNER) and notes.get(_WANTED_BY) != holder:
+            self._patch(lease, {"metadata": {"annotations": {_WANTED_BY: holder}}})
 
     def release(self, component: Component, holder: str) -> None:
-        with contextlib.suppress(RouteError):
-            lease = self._read(component)
-            if lease is not None and lease.spec.holder_identity == holder:
-                with translated("switch lock"):
-                    self._leases.delete_namespaced_lease(
-                        lease.metadata.name,
-                        self._namespace,
-                        body=client.V1DeleteOptions(
-                            preconditions=client.V1Preconditions(resource_version=lease.metadata.resource_version)
-                        ),
-                        _request_timeout=_REQUEST_SECONDS,
-                    )
+        for _ in range(_RELEASE_ATTEMPTS):
+            try:
+                self._delete(component, holder)
+            except RouteConflict:
+                continue  # somebody asked for it in this very moment
+            except RouteError as error:
+                _log.warning("the switch lock was not given back, it runs out by itself: %s", error)
+            return
+
+    def _delete(self, component: Component, holder: str) -> None:
+        lease = self._read(component)
+        if lease is None or lease.spec.holder_identity != holder:
+            return
+        condition = client.V1Preconditions(resource_version=lease.metadata.resource_version)
+        with translated("switch lock"):
+            self._leases.delete_namespaced_lease(
+                lease.metadata.name,
+                self._namespace,
+                body=client.V1DeleteOptions(preconditions=condition),
+                _request_timeout=_REQUEST_SECONDS,
+            )
 
     def _read(self, component: Component) -> Any:
         try:
@@ -340,7 +362,7 @@ class KubernetesLock(SwitchLock):
         except RouteMissing:
             return None
 
-    def _take(self, component: Component, holder: str, lease: Any) -> None:
+    def _take(self, component: Component, holder: str, lease: Any, notes: Mapping[str, str | None]) -> None:
         now = _micro(_now())
         same = lease is not None and lease.spec.holder_identity == holder and lease.spec.acquire_time is not None
         spec = {
@@ -349,15 +371,32 @@ class KubernetesLock(SwitchLock):
             "renewTime": now,
             "leaseDurationSeconds": LEASE_SECONDS,
         }
-        name = f"crossover-switch-{component.slug}"
+        if lease is not None:
+            self._patch(lease, {"metadata": {"annotations": dict(notes)}, "spec": spec})
+            return
+        made = {key: value for key, value in notes.items() if value is not None}
+        metadata = {"name": f"crossover-switch-{component.slug}", "annotations": made}
         with translated("switch lock"):
-            if lease is None:
-                self._leases.create_namespaced_lease(
-                    self._namespace, {"metadata": {"name": name}, "spec": spec}, _request_timeout=_REQUEST_SECONDS
-                )
-            else:
-                body = {"metadata": {"resourceVersion": lease.metadata.resource_version}, "spec": spec}
-                self._leases.patch_namespaced_lease(name, self._namespace, body, _request_timeout=_REQUEST_SECONDS)
+            self._leases.create_namespaced_lease(
+                self._namespace, {"metadata": metadata, "spec": spec}, _request_timeout=_REQUEST_SECONDS
+            )
+
+    def _patch(self, lease: Any, body: dict[str, Any]) -> None:
+        """Compare-and-set against the version that `lease` was read at. Raises RouteConflict."""
+        body["metadata"]["resourceVersion"] = lease.metadata.resource_version
+        with translated("switch lock"):
+            self._leases.patch_namespaced_lease(
+                lease.metadata.name, self._namespace, body, _request_timeout=_REQUEST_SECONDS
+            )
+
+
+def _notes(lease: Any) -> dict[str, str]:
+    return lease.metadata.annotations or {}
+
+
+def _told(moment: datetime | None) -> str:
+    """A time for people, RFC 3339 UTC to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment is not None else "an unknown time"
 
 
 class _Stillness:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from adapters.routes.base import (
     AdapterRegistry,
@@ -96,35 +97,47 @@ class MemoryRegistry(AdapterRegistry):
         return frozenset(self.pods)
 
 
+@dataclass(slots=True)
+class _Held:
+    holder: str
+    owner: str
+    since: float
+    renewed: float
+    wanted_by: str | None = None
+
+
 class MemoryLock(SwitchLock):
     """A lock in memory with the rules of a Lease. `clock` gives seconds, monotonic."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._held: dict[Component, tuple[str, float, float]] = {}
+        self._held: dict[Component, _Held] = {}
 
-    def acquire(self, component: Component, holder: str, wait: float) -> None:
+    def acquire(self, component: Component, holder: str, wait: float, owner: str = "") -> None:
         deadline = self._clock() + wait
         with self._changed:
-            while (held := self._held.get(component)) and held[0] != holder:
+            while (held := self._held.get(component)) and held.holder != holder:
                 now = self._clock()
-                if now - held[2] > LEASE_SECONDS:
+                if now - held.renewed > LEASE_SECONDS:
                     break
+                if owner and owner == held.owner:
+                    held.wanted_by = holder
                 if now >= deadline:
-                    raise LockHeld(component, held[0], f"{now - held[1]:.1f} s ago")
+                    raise LockHeld(component, held.holder, f"{now - held.since:.1f} s ago")
                 self._changed.wait(0.05)
-            self._held[component] = (holder, self._clock(), self._clock())
+            self._held[component] = _Held(holder, owner, self._clock(), self._clock())
 
-    def renew(self, component: Component, holder: str) -> None:
+    def renew(self, component: Component, holder: str) -> str | None:
         with self._changed:
             held = self._held.get(component)
-            if held is None or held[0] != holder:
-                raise LockHeld(component, held[0] if held else "nobody", "an unknown time")
-            self._held[component] = (holder, held[1], self._clock())
+            if held is None or held.holder != holder:
+                raise LockHeld(component, held.holder if held else "nobody", "an unknown time")
+            held.renewed = self._clock()
+            return held.wanted_by
 
     def release(self, component: Component, holder: str) -> None:
         with self._changed:
-            if component in self._held and self._held[component][0] == holder:
+            if component in self._held and self._held[component].holder == holder:
                 del self._held[component]
                 self._changed.notify_all()

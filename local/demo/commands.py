@@ -75,6 +75,9 @@ def stream(
     except BaseException:
         _let_end(process)
         raise
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
     output = "".join(lines)
     if status:
         raise CommandFailed(command, status, output)

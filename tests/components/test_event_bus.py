@@ -52,7 +52,9 @@ def test_the_wanted_stage_shows_on_the_transition(stage: Stage) -> None:
     assert stated == {"component": "event_bus", "stage": stage.value}
     container = template(_job(at(stage)))["spec"]["containers"][0]
     assert container["command"] == ["python", "-m", "cutover"]
-    assert container["args"] == ["--component", "event_bus", "--stage", stage.value, "--watch-seconds", "10"]
+    *told, named, owner = container["args"]
+    assert told == ["--component", "event_bus", "--stage", stage.value, "--watch-seconds", "10"]
+    assert named == "--owner" and len(owner) == 32
     assert at(stage).outputs["stages"]["event_bus"] == stage.value
 
 

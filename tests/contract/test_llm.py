@@ -50,10 +50,10 @@ def orchestrated() -> Iterator[tuple[str, MemoryChat]]:
 
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    found = llama_server.find_llama()
-    if found is None:
-        pytest.skip("no llama-server and model here: build the images, or set CROSSOVER_LLAMA_SERVER and _MODEL")
-    with llama_server.llama(*found, tmp_path_factory.mktemp("llama")) as url:
+    parts = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
+    if isinstance(parts, str):
+        pytest.skip(f"the model's wheels cannot be had: {parts}")
+    with llama_server.llama(parts, tmp_path_factory.mktemp("llama")) as url:
         yield url
 
 

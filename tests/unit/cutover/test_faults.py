@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+
 import pytest
 
 from adapters.event_bus.errors import BackendUnavailable
@@ -9,9 +12,10 @@ from contracts.stages import Component, Stage
 from cutover.errors import StepFailed
 from cutover.event_bus import StepMethod
 from cutover.plan import TRANSITIONS, Step, Transition
-from cutover.run import Runner
+from cutover.run import Outcome, Runner
 from cutover.timing import Timing
 from tests.unit.cutover.world import QUICK, World
+from tests.unit.event_bus.test_routed import eventually
 
 
 class Killed(BaseException):
@@ -135,6 +139,30 @@ def test_a_second_run_is_refused_and_told_who_holds_the_lock() -> None:
         world.lock.acquire(Component.EVENT_BUS, "somebody", 0)
         outcome = world.migrate(Stage.MVP)
         assert not outcome.reached and "somebody" in outcome.message
+
+
+def test_a_run_that_an_interrupted_update_left_gives_way_to_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutover.context.RENEW_SECONDS", 0.05)
+    with World(groups=("a",)) as world:
+        assert world.migrate(Stage.SHADOW).reached
+        world.subscribe()
+        world.publish(8)
+        older = world.context(replace(QUICK, watch=30.0))
+        older.owner = "stack"
+        steps = world.steps(older)
+        ended: list[Outcome] = []
+        run = threading.Thread(target=lambda: ended.append(Runner(older, steps, Stage.SCALE).run()))
+        run.start()
+        eventually(lambda: world.route().active == "kafka")
+        newer = world.context(replace(QUICK, lock_wait=10.0))
+        newer.owner = "stack"
+        outcome = Runner(newer, world.steps(newer), Stage.SHADOW).run()
+        run.join(10)
+        steps.close()
+        assert [one.verdict for one in ended] == ["interrupted"]
+        assert outcome.reached and world.route().active == "redis"
+        world.publish(8)
+        world.assert_ledger()
 
 
 def test_a_forged_copy_fails_the_gate() -> None:
