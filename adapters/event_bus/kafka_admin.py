@@ -69,7 +69,8 @@ class Right:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where topics lie: for each partition of a topic, how many replicas it has and how many are in sync."""
+    """Where topics lie: for each partition of a topic, how many replicas it has and how many are in sync (none,
+    where it has no leader)."""
 
     cluster: str
     brokers: tuple[int, ...]
@@ -292,10 +293,16 @@ class KafkaAdmin(Handle):
             found = self._admin.list_topics(timeout=ANSWER_SECONDS)
         except KafkaException as error:
             raise self.trouble(error) from error
+        for topic in found.topics.values():
+            if topic.error is not None:
+                raise self.trouble(topic.error)
+        if not found.brokers:
+            raise BackendUnavailable(f"Kafka at {self.where} knows of no live broker yet")
         topics = {
-            name: tuple((len(p.replicas), len(p.isrs)) for _, p in sorted(topic.partitions.items()))
+            name: tuple(
+                (len(p.replicas), len(p.isrs) if p.leader >= 0 else 0) for _, p in sorted(topic.partitions.items())
+            )
             for name, topic in found.topics.items()
-            if topic.error is None
         }
         return Layout(cluster=str(found.cluster_id), brokers=tuple(sorted(found.brokers)), topics=topics)
 

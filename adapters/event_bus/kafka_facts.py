@@ -1,7 +1,8 @@
 """What Kafka tells of itself to who administers it: asked, changing nothing.
 
 Its disks are not told: `DescribeLogDirs` is not in confluent-kafka 2.16, nor in the librdkafka beneath it
-(librdkafka#5333 is open). Nor is the time: no answer of its protocol holds one.
+(librdkafka#5333 is open). Nor is the time: no answer of its protocol holds one. Nor are its super users:
+`super.users` is the authorizer's setting, which DescribeConfigs leaves out; config must name none but administrators.
 """
 
 from __future__ import annotations
@@ -133,14 +134,13 @@ def _rights(
         raise
     except EventBusError as error:
         return Unknown(str(error))
-    powerful = {name.removeprefix("User:") for name in broker.get("super.users", "").split(";")}
     lacks = [f"{operation} on the cluster" for operation in sorted(_OWN_CLUSTER - own[CLUSTER])]
     lacks += [f"{operation} on {topic}" for topic in topics for operation in sorted(_OWN_TOPIC - own[topic])]
     return Rights(
         user=client.user,
         lacks=tuple(lacks),
-        others_lack=_missing(wanted, allowed, denied, powerful, writers),
-        excess=_excess(allowed, powerful, writers),
+        others_lack=_missing(wanted, allowed, denied, writers),
+        excess=_excess(allowed, writers),
     )
 
 
@@ -148,26 +148,20 @@ def _missing(
     wanted: Collection[Right],
     allowed: Collection[Right],
     denied: Collection[Right],
-    powerful: Collection[str],
     writers: Sequence[str],
 ) -> tuple[str, ...]:
     """Of `wanted`, what is not allowed, or denied to others than services: theirs is the seal."""
     return tuple(
         f"{right.user}: {right.operation} on {right.kind.lower()} {right.name}"
         for right in sorted(wanted, key=lambda r: (r.user, r.kind, r.name, r.operation))
-        if right.user not in powerful
-        and (
-            not any(given.covers(right) for given in allowed)
-            or (right.user not in writers and any(refusal.covers(right) for refusal in denied))
-        )
+        if not any(given.covers(right) for given in allowed)
+        or (right.user not in writers and any(refusal.covers(right) for refusal in denied))
     )
 
 
-def _excess(allowed: Collection[Right], powerful: Collection[str], writers: Sequence[str]) -> tuple[str, ...]:
-    found = [f"{user}: is a super user" for user in writers if user in powerful]
-    found += [
+def _excess(allowed: Collection[Right], writers: Sequence[str]) -> tuple[str, ...]:
+    return tuple(
         f"{right.user}: {right.operation} on {right.kind.lower()} {right.name}"
         for right in sorted(allowed, key=lambda r: (r.user, r.kind, r.name, r.operation))
         if right.user in ("*", *writers) and right.operation in _EXCESS
-    ]
-    return tuple(found)
+    )

@@ -26,9 +26,9 @@ def reachable(at: Situation) -> Iterator[Check]:
                 name,
                 False,
                 expected=_ANSWERS,
-                found=f"it refuses these credentials: {facts.why}",
-                fix="See that the Secret crossover-cutover holds what the backend's own Secret does, and restart "
-                "neither by hand: pulumi up sets both",
+                found=f"it refuses this user: {facts.why}",
+                fix="See that the Secret crossover-cutover holds the user and password that the backend's own Secret "
+                "does (pulumi up sets both), and that this user administers the backend",
             )
         elif isinstance(facts, Unknown):
             yield Check.unknown(
@@ -124,24 +124,23 @@ def disk(at: Situation) -> Iterator[Check]:
         facts = at.known(backend)
         if facts is None:
             continue
-        name, volume = f"{backend}: disk", at.volumes.get(backend)
-        used = facts.disk_used
-        if volume is None or (isinstance(used, Unknown) and backend != at.following):
-            why = used.why if isinstance(used, Unknown) else f"{used} bytes used, its volume's size was not given"
-            yield Check.that(name, True, expected="told where it can be known", found=f"could not be known: {why}")
-            continue
-        wanted = _copied_bytes(at) if isinstance(used, Unknown) else used * REWRITE_ROOM
-        what = "to be copied into it" if isinstance(used, Unknown) else "used, twice over for a rewrite"
-        if isinstance(wanted, Unknown):
+        volume, used = at.volumes.get(backend), facts.disk_used
+        what = "used, twice over for a rewrite"
+        wanted = used if isinstance(used, Unknown) else used * REWRITE_ROOM
+        if isinstance(used, Unknown) and backend == at.following:
+            wanted, what = _copied_bytes(at), "to be copied into it; what it uses now could not be known"
+        if volume is None or isinstance(wanted, Unknown):
+            why = wanted.why if isinstance(wanted, Unknown) else f"the size of its volume; {wanted} bytes are {what}"
+            expected = "told where it can be known, never refused where not"
             yield Check.that(
-                name, True, expected="told where it can be known", found=f"could not be known: {wanted.why}"
+                f"{backend}: disk (told only)", True, expected=expected, found=f"could not be known: {why}"
             )
             continue
         yield Check.that(
-            name,
+            f"{backend}: disk",
             wanted <= volume,
             expected=f"at most {volume} bytes, the volume's size",
-            found=f"{wanted} bytes {what}",
+            found=f"{wanted} bytes are {what}",
             fix=f"Raise crossover:event_bus.{backend}.storage, and the claim where the StorageClass can expand it",
         )
 

@@ -98,7 +98,7 @@ def clocks(at: Situation) -> Iterator[Check]:
         not off,
         expected=expected,
         found=", ".join(off)
-        or f"{len(told)} are" + (f"; of {mute} the API server does not say when they renewed" if mute else ""),
+        or f"{len(told)} compared" + (f"; of {mute} the API server does not say when they renewed" if mute else ""),
         fix="Set the clocks of those nodes (chrony, systemd-timesyncd): their leases are misjudged",
     )
 

@@ -98,13 +98,13 @@ def retention(at: Situation) -> Iterator[Check]:
         wrong = _too_short(limits, held)
         if limits.cleanup != "delete":
             wrong.append(f"cleanup.policy {limits.cleanup}: events of a key would be taken for versions of one")
-        oldest = f"{held.oldest_seconds / 3600:.1f} h" if held.oldest_seconds is not None else "no"
+        oldest = "nothing" if held.oldest_seconds is None else f"up to {held.oldest_seconds / 3600:.1f} h"
         kept = "for ever" if limits.retention_seconds is None else f"{limits.retention_seconds / 3600:.1f} h"
         yield Check.that(
             name,
             not wrong,
             expected=expected,
-            found="; ".join(wrong) or f"{oldest} old, {held.bytes} bytes; kept {kept}",
+            found="; ".join(wrong) or f"{oldest} and {held.bytes} bytes are held; it is kept {kept}",
             fix="Raise crossover:event_bus.kafka.retention_hours, or retention.ms and retention.bytes of the topic; or "
             "XTRIM from Redis what every group has read",
         )
@@ -152,7 +152,7 @@ def message_size(at: Situation) -> Iterator[Check]:
         wrong = []
         if takes < limits.largest_batch:
             wrong.append(f"max.message.bytes is {takes}, batches have up to {limits.largest_batch}")
-        if largest + BATCH_BYTES > min(takes, limits.largest_batch):
+        if largest and largest + BATCH_BYTES > min(takes, limits.largest_batch):
             wrong.append(f"an event of {largest} bytes is to be copied, at most {takes - BATCH_BYTES} are taken")
         yield Check.that(
             name,
@@ -186,6 +186,7 @@ def trimmed(at: Situation) -> Iterator[Check]:
             not certain,
             expected=expected,
             found=f"{len(certain)} gaps: {shown}" if certain else "nothing",
-            fix="These events are lost to that group. Restore them from a backup, or, where they are not needed, place "
-            "the group at what is retained (XGROUP SETID, kafka-consumer-groups --reset-offsets)",
+            fix="These events are lost to that group. Restore them from a backup; or, where they are not needed, place "
+            "the group at what is retained (XGROUP SETID, kafka-consumer-groups --reset-offsets), or delete a group "
+            "that nobody uses",
         )

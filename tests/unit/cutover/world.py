@@ -53,6 +53,7 @@ class World:
         self.registry = MemoryRegistry()
         self.lock = MemoryLock()
         self.cluster = MemoryAccess(NEEDED)
+        self.volumes: dict[str, int] = {}
         self.lines: list[str] = []
         self.sent: dict[str, list[str]] = defaultdict(list)
         self.effects: dict[str, dict[str, list[str]]] = {g: defaultdict(list) for g in groups}
@@ -122,7 +123,8 @@ class World:
 
     def steps(self, context: Context) -> EventBusSteps:
         """The steps of a run over logs of its own."""
-        return EventBusSteps(context, {name: self.cutover_log(name) for name in self.servers}, self.topics)
+        logs = {name: self.cutover_log(name) for name in self.servers}
+        return EventBusSteps(context, logs, self.topics, self.volumes)
 
     def migrate(self, stage: Stage, timing: Timing = QUICK) -> Outcome:
         """Run a Transition Job in this thread."""
