@@ -22,6 +22,9 @@ def volume_bytes(told: str) -> dict[str, int]:
         backend, _, size = part.partition("=")
         number, unit = size[:-2], size[-2:]
         if not (number.isdigit() and unit in _UNITS):
-            raise ValueError(f"the volume of {backend!r} is {size!r}: write a number and Mi, Gi or Ti")
+            raise ValueError(
+                f"the volume of {backend!r} is {size!r}: whether it has room could not be checked, so nothing was "
+                "started. Write a number and Mi, Gi or Ti"
+            )
         sizes[backend] = int(number) * _UNITS[unit]
     return sizes

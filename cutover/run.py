@@ -179,8 +179,10 @@ class Runner:
         name = f"{transition.goal.value} -> {transition.origin.value} (back)"
         began = time.monotonic()
         try:
+            # Without preflight: it held on the way here, and what it may find now is no reason to stay.
             for step in back.steps:
-                self._step(name, back, step)
+                if step is not Step.PREFLIGHT:
+                    self._step(name, back, step)
         except Exception as error:
             route = self._c.read()
             if route is not None and route.fence is not None:

@@ -59,7 +59,8 @@ class Situation:
 
     @property
     def going_back(self) -> bool:
-        """Whether traffic returns to the old backend: nothing but danger to data may stand in the way of that."""
+        """Whether traffic returns to the old backend. What is wrong with the one that it leaves, and what is no
+        danger to data, must not stand in the way of that."""
         origin, goal = self.transition.origin, self.transition.goal
         if origin is None:
             return False

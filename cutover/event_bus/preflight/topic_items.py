@@ -10,7 +10,7 @@ from cutover.event_bus.preflight.backend_items import RECORD_BYTES
 from cutover.event_bus.preflight.situation import Situation
 from validation.result import Check
 
-BATCH_BYTES = 1024
+ENVELOPE_BYTES = 1024
 """What a batch of one event has beyond the event: its own header, lengths, and the header of a copy's origin."""
 _SHOWN = 5
 
@@ -152,8 +152,8 @@ def message_size(at: Situation) -> Iterator[Check]:
         wrong = []
         if takes < limits.largest_batch:
             wrong.append(f"max.message.bytes is {takes}, batches have up to {limits.largest_batch}")
-        if largest and largest + BATCH_BYTES > min(takes, limits.largest_batch):
-            wrong.append(f"an event of {largest} bytes is to be copied, at most {takes - BATCH_BYTES} are taken")
+        if largest and largest + ENVELOPE_BYTES > min(takes, limits.largest_batch):
+            wrong.append(f"an event of {largest} bytes is to be copied, at most {takes - ENVELOPE_BYTES} are taken")
         yield Check.that(
             name,
             not wrong,

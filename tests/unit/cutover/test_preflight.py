@@ -12,7 +12,7 @@ from adapters.event_bus.errors import AccessDenied, BackendUnavailable
 from adapters.event_bus.facts import Clock, Copies, Gap, Memory, Retained, Unknown
 from adapters.routes.base import RouteUnavailable
 from contracts.stages import Component, Stage
-from cutover.errors import CouldNotCheck, CutoverError
+from cutover.errors import CouldNotCheck, CutoverError, StepFailed
 from cutover.event_bus.preflight import refuse
 from cutover.event_bus.preflight.cluster_items import CLOCK_LIMIT, NEEDED, TOO_MUCH
 from cutover.event_bus.preflight.gathering import gather
@@ -20,7 +20,7 @@ from cutover.event_bus.preflight.situation import Situation
 from cutover.event_bus.preflight.topic_items import partitions, trimmed
 from cutover.plan import Step, Transition, path
 from cutover.reporting import as_json
-from cutover.run import Outcome, validate
+from cutover.run import Outcome, Runner, validate
 from tests.unit.cutover.spoiling import (
     LIMITS,
     MEMORY,
@@ -302,10 +302,16 @@ def test_validate_runs_the_same_items(world: World) -> None:
 
 @pytest.mark.parametrize(
     "spoil",
-    [adapters_tell(age_seconds=100.0), set_access(granted={*NEEDED, *TOO_MUCH})],
-    ids=["no_adapter", "too_many_rights"],
+    [
+        adapters_tell(age_seconds=100.0),
+        set_access(granted={*NEEDED, *TOO_MUCH}),
+        tells("kafka", brokers=1),
+        tells_of_topics("kafka", copies=Copies(replicas=3, in_sync=0)),
+        tells_of_topics("kafka", partitions=5),
+    ],
+    ids=["no_adapter", "too_many_rights", "brokers_lost", "none_in_sync", "partitions"],
 )
-def test_what_is_no_danger_to_data_does_not_hold_up_going_back(world: World, spoil: Spoil) -> None:
+def test_going_back_is_not_held_up_by_what_is_left_or_no_danger_to_data(world: World, spoil: Spoil) -> None:
     with world:
         in_shadow(world)
         assert world.migrate(Stage.SCALE).reached, "\n".join(world.lines)
@@ -314,9 +320,49 @@ def test_what_is_no_danger_to_data_does_not_hold_up_going_back(world: World, spo
         steps = world.steps(context)
         context.read()
         steps.steps[Step.PREFLIGHT](path(Stage.SCALE, Stage.SHADOW)[0])
-        with pytest.raises(CutoverError, match=r"adapters: alive|kubernetes: rights"):
+        with pytest.raises(CutoverError, match="preflight: 1"):
             steps.steps[Step.PREFLIGHT](path(Stage.SCALE, Stage.COMPLETE)[0])
         steps.close()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        tells("redis", memory=replace(MEMORY, policy="allkeys-lru")),
+        tells("redis", persistence=replace(PERSISTENCE, append_only=False)),
+        tells("kafka", rights=replace(RIGHTS, seal_holds=False)),
+    ],
+    ids=["old_side_evicts", "old_side_forgets", "no_seal"],
+)
+def test_going_back_is_held_up_by_danger_to_data(world: World, spoil: Spoil) -> None:
+    with world:
+        in_shadow(world)
+        assert world.migrate(Stage.SCALE).reached, "\n".join(world.lines)
+        spoil(world)
+        outcome = world.migrate(Stage.SHADOW)
+        assert (outcome.verdict, world.route().active) == (WRONG, "kafka")
+
+
+def test_a_switch_back_after_a_failed_watch_does_not_wait_for_preflight(world: World) -> None:
+    with world:
+        in_shadow(world)
+        context = world.context(QUICK)
+        steps = world.steps(context)
+        real = steps.steps[Step.WATCH]
+        watched: list[str] = []
+
+        def fails_first(transition: Transition) -> str:
+            watched.append(transition.goal.value)
+            if len(watched) == 1:
+                tells("redis", memory=replace(MEMORY, used=99))(world)
+                raise StepFailed("made to fail", "none")
+            return real(transition)
+
+        steps.steps[Step.WATCH] = fails_first
+        outcome = Runner(context, steps, Stage.SCALE).run()
+        steps.close()
+        assert (outcome.verdict, outcome.stage, world.route().active) == (WRONG, Stage.SHADOW, "redis")
+        assert watched == ["scale", "shadow"]
 
 
 def test_what_is_made_by_the_transition_is_not_asked_for_before(world: World) -> None:

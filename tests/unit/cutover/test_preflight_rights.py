@@ -46,5 +46,5 @@ def test_a_transition_knows_the_volumes() -> None:
 
 def test_no_volumes_are_none_and_nonsense_is_refused() -> None:
     assert volume_bytes("") == {}
-    with pytest.raises(ValueError, match="write a number and Mi, Gi or Ti"):
+    with pytest.raises(ValueError, match="Write a number and Mi, Gi or Ti"):
         volume_bytes("redis=10GB")
