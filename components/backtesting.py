@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pulumi
 
-from components.containers import python_service
+from components.containers import BACKTESTING_IMAGE, python_service
 from components.foundation import Foundation
 from components.kube import create_all
 from components.llm_service import HTTP_CLIENT
@@ -39,6 +39,7 @@ def manifests(settings: Settings) -> list[Manifest]:
             }
         ),
         mounts={RESULTS: ("results", False)},
+        image=BACKTESTING_IMAGE,
     )
     pod = Pod(
         app=NAME,

@@ -11,6 +11,8 @@ from contracts import names
 
 WORKLOAD_IMAGE = "workload"
 """All Python code of the repository."""
+BACKTESTING_IMAGE = "backtesting"
+"""The same with the engines for backtests, which weigh three times as much."""
 
 
 def container(
@@ -59,12 +61,13 @@ def python_service(
     env: Sequence[Manifest],
     env_from: Sequence[Manifest] = (),
     mounts: Mapping[str, tuple[str, bool]] | None = None,
+    image: str = WORKLOAD_IMAGE,
 ) -> Container:
     """A service of ours: `python -m module`, HTTP on HTTP_PORT."""
     return container(
         settings,
         name,
-        WORKLOAD_IMAGE,
+        image,
         command=["python", "-m", module],
         env=env,
         env_from=env_from,

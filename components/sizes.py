@@ -1,7 +1,8 @@
 """What each workload asks of the cluster, by size. CPU in cores, memory in MiB.
 
 There are no CPU limits on purpose: throttling would stall publishers and consumers at the worst
-moment; requests share the CPU out fairly. Memory has a limit, for memory cannot be taken back.
+moment; requests share the CPU out fairly, and copying and comparing get the least of it, so that a
+migration yields to trading. Memory has a limit, for memory cannot be taken back.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ SIZES: dict[str, dict[str, Resources]] = {
         names.LLM_ORCHESTRATOR_NAME: Resources(0.05, 96, 384),
         names.BACKTESTING_NAME: Resources(0.05, 256, 1536),
         names.MARKET_FEED_NAME: Resources(0.05, 128, 512),
-        TRANSITION: Resources(0.1, 128, 1024),
+        TRANSITION: Resources(0.05, 128, 1024),
     },
     "standard": {
         names.REDIS_NAME: Resources(1, 4096, 8192),
         names.KAFKA_NAME: Resources(1, 4096, 6144),
-        names.MIRROR_NAME: Resources(0.5, 256, 1024),
+        names.MIRROR_NAME: Resources(0.25, 256, 1024),
         names.HOSTED_POSTGRES_NAME: Resources(1, 1024, 2048),
         names.POOLER_NAME: Resources(0.25, 64, 256),
         names.HOSTED_LLM_NAME: Resources(1, 512, 2048),
@@ -56,7 +57,7 @@ SIZES: dict[str, dict[str, Resources]] = {
         names.LLM_ORCHESTRATOR_NAME: Resources(0.25, 128, 512),
         names.BACKTESTING_NAME: Resources(1, 1024, 4096),
         names.MARKET_FEED_NAME: Resources(0.25, 128, 512),
-        TRANSITION: Resources(0.5, 256, 2048),
+        TRANSITION: Resources(0.25, 256, 2048),
     },
 }
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from adapters.routes.base import AdapterRegistry, ClusterAccess, RouteStore, SwitchLock, Versioned
+from adapters.routes.base import (
+    AdapterRegistry,
+    ClusterAccess,
+    LockHeld,
+    RouteError,
+    RouteStore,
+    SwitchLock,
+    Versioned,
+)
+from contracts.registry import RENEW_SECONDS
 from contracts.routes import Route
 from contracts.stages import Component
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
@@ -23,8 +33,8 @@ def utc_now() -> str:
 
 @dataclass(slots=True)
 class Context:
-    """One run of a cutover. `say` takes a line for people; `holder` names this run in locks; `checks` gathers what
-    the step under way has checked, item by item."""
+    """One run of a cutover, and its only clock. `say` takes a line for people; `holder` names this run in locks;
+    `checks` gathers what the step under way has checked, item by item."""
 
     component: Component
     store: RouteStore
@@ -65,6 +75,36 @@ class Context:
         taken, self.checks = tuple(self.checks), []
         return taken
 
+    def now(self) -> float:
+        """Seconds, monotonic."""
+        return time.monotonic()
+
+    def rest(self, seconds: float) -> None:
+        """Let `seconds` pass, or less where this run is asked to stop."""
+        self.stopped.wait(seconds)
+
+    @contextlib.contextmanager
+    def lock_kept(self) -> Iterator[None]:
+        """Renew the switch lock meanwhile."""
+        ended = threading.Event()
+        keeper = threading.Thread(target=self._keep_lock, args=(ended,), name="switch-lock", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            keeper.join()
+
+    def _keep_lock(self, ended: threading.Event) -> None:
+        while not ended.wait(RENEW_SECONDS):
+            try:
+                self.lock.renew(self.component, self.holder)
+            except LockHeld:
+                self.lost_lock.set()
+                return
+            except RouteError as error:
+                self.say(f"  could not renew the switch lock: {error}")
+
     def check_stop(self) -> None:
         """Raise Interrupted where this run was asked to stop or lost its lock."""
         if self.stopped.is_set():
@@ -85,17 +125,17 @@ class Context:
 
         `note` gives a line of progress, said every 5 s.
         """
-        deadline = time.monotonic() + seconds
-        next_note = time.monotonic() + 5
+        deadline = self.now() + seconds
+        next_note = self.now() + 5
         while not reached():
             self.check_stop()
-            now = time.monotonic()
+            now = self.now()
             if now > deadline:
                 raise failure()
             if note is not None and now > next_note:
                 self.say("  " + note())
                 next_note = now + 5
-            self.stopped.wait(every)
+            self.rest(every)
 
 
 __all__ = ["Context", "CouldNotCheck", "CutoverError", "Interrupted", "StepFailed", "utc_now"]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from adapters.event_bus.errors import EventBusError
 from adapters.routes.base import LockHeld, RouteError
-from contracts.registry import RENEW_SECONDS
 from contracts.routes import HistoryEntry, Progress, Route
 from contracts.stages import Stage
 from cutover.context import Context, utc_now
@@ -82,30 +79,16 @@ class Runner:
         except (LockHeld, RouteError) as error:
             outcome.verdict, outcome.message = CouldNotCheck.verdict, str(error)
             return outcome
-        ended = threading.Event()
-        keeper = threading.Thread(target=self._keep_lock, args=(ended,), name="switch-lock", daemon=True)
-        keeper.start()
         try:
-            self._follow(plan(self._c.read(), outcome.wanted))
+            with self._c.lock_kept():
+                self._follow(plan(self._c.read(), outcome.wanted))
         except (CutoverError, RouteError, EventBusError, ComparisonStopped) as error:
             outcome.verdict = error.verdict if isinstance(error, CutoverError) else CouldNotCheck.verdict
             outcome.message = str(error)
         finally:
-            ended.set()
-            keeper.join()
             self._c.lock.release(self._c.component, self._c.holder)
         outcome.stage = self._c.seen.route.stage if self._c.seen.route else None
         return outcome
-
-    def _keep_lock(self, ended: threading.Event) -> None:
-        while not ended.wait(RENEW_SECONDS):
-            try:
-                self._c.lock.renew(self._c.component, self._c.holder)
-            except LockHeld:
-                self._c.lost_lock.set()
-                return
-            except RouteError as error:
-                self._c.say(f"  could not renew the switch lock: {error}")
 
     def _follow(self, todo: Plan) -> None:
         if todo.empty:
@@ -128,20 +111,20 @@ class Runner:
     def _transition(self, transition: Transition) -> None:
         name = f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}"
         self._c.say(f"{self._c.component.value}: {name}")
-        began = time.monotonic()
+        began = self._c.now()
         opened = Step.OPEN not in transition.steps
         try:
             for step in transition.steps:
                 self._step(name, transition, step)
                 opened = opened or step is Step.OPEN
         except Exception as error:
-            self._recover(transition, error, opened and Step.WATCH in transition.steps, time.monotonic() - began)
+            self._recover(transition, error, opened and Step.WATCH in transition.steps, self._c.now() - began)
             raise
-        self._remember(transition, HOLDS, "", time.monotonic() - began)
+        self._remember(transition, HOLDS, "", self._c.now() - began)
 
     def _step(self, name: str, transition: Transition, step: Step) -> None:
         self._c.check_stop()
-        began = time.monotonic()
+        began = self._c.now()
         outcome, detail = "error", ""
         try:
             detail = self._steps.steps[step](transition)
@@ -153,7 +136,7 @@ class Runner:
             outcome, detail = CouldNotCheck.verdict, str(error)
             raise
         finally:
-            seconds = time.monotonic() - began
+            seconds = self._c.now() - began
             self._outcome.records.append(StepRecord(name, step.value, outcome, detail, seconds, self._c.take_checks()))
             self._c.say(_told(step, outcome, seconds, detail))
 
@@ -177,7 +160,7 @@ class Runner:
         self._c.write(self._c.route.model_copy(update={"progress": None}))
         back = path(transition.goal, transition.origin)[0]
         name = f"{transition.goal.value} -> {transition.origin.value} (back)"
-        began = time.monotonic()
+        began = self._c.now()
         try:
             # Without preflight: it held on the way here, and what it may find now is no reason to stay.
             for step in back.steps:
@@ -187,9 +170,9 @@ class Runner:
             route = self._c.read()
             if route is not None and route.fence is not None:
                 self._c.say(f"  undone: {self._steps.undo()}")
-            self._remember(back, "failed", str(error), time.monotonic() - began)
+            self._remember(back, "failed", str(error), self._c.now() - began)
             raise
-        self._remember(back, "switched back", "post-checks failed", time.monotonic() - began)
+        self._remember(back, "switched back", "post-checks failed", self._c.now() - began)
 
     def _remember(self, transition: Transition, outcome: str, detail: str, seconds: float) -> None:
         route = self._c.seen.route
@@ -217,7 +200,7 @@ def validate(context: Context, steps: Steps) -> Outcome:
     here = Transition(route.stage, route.stage, ())
     checks = [Step.PREFLIGHT] + ([Step.COMPARE] if route.mirror is not None else [])
     for step in checks:
-        began = time.monotonic()
+        began = context.now()
         verdict, detail = HOLDS, ""
         try:
             detail = steps.steps[step](here)
@@ -227,7 +210,7 @@ def validate(context: Context, steps: Steps) -> Outcome:
             if outcome.verdict != StepFailed.verdict:  # what does not hold outweighs what could not be checked
                 outcome.verdict = verdict
             outcome.message = f"{outcome.message}\n{detail}" if outcome.message else detail
-        seconds = time.monotonic() - began
+        seconds = context.now() - began
         outcome.records.append(
             StepRecord(route.stage.value, step.value, verdict, detail, seconds, context.take_checks())
         )

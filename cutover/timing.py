@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.event_bus.publisher import FENCE_HOLD_SECONDS
+from adapters.event_bus.gate import FENCE_HOLD_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

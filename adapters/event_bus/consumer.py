@@ -1,8 +1,8 @@
 """The consuming half of the routed bus: one log made of a chain of segments.
 
 A member reads the oldest segment that its group has not finished, to its sealed end, and goes
-on in the next one. Where a group stands is never kept here: it is derived from the backends' own
-group positions, so that any member can go on where another left.
+on in the next one. How it goes along the chain is chain_reader.py; here is the thread that waits,
+and the handing out.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable, Sequence
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, LogReader, Stored
-from adapters.event_bus.errors import EventBusError, RetryableError, UnknownTopic
+from adapters.event_bus.base import EventLog, Stored
+from adapters.event_bus.chain_reader import ChainReader, Turn
+from adapters.event_bus.errors import EventBusError, RetryableError
 from adapters.event_bus.interface import Handler, RejectEvent
 from adapters.event_bus.view import RouteView
 from contracts.envelope import Event, new_event_id
 from contracts.names import dead_letter_topic
-from contracts.routes import Route, Segment
 
 _log = logging.getLogger(__name__)
 
@@ -52,17 +52,14 @@ class Consumer:
         follows_routes: bool,
     ) -> None:
         self._view = view
-        self._open_log = open_log
         self._topic = topic
         self._group = group
-        self._member = member
         self._handler = handler
         self._set_aside = set_aside
-        self._max_batch = max_batch
-        self._start = start
-        self._follows_routes = follows_routes
         self._stopped = threading.Event()
-        self._epoch = 0
+        self._chain = ChainReader(
+            open_log, topic, group, member, self._take, max_batch=max_batch, start=start, follows_routes=follows_routes
+        )
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"bus-{group}-{topic}", daemon=True)
         self._thread.start()
@@ -75,7 +72,7 @@ class Consumer:
     @property
     def segment_epoch(self) -> int:
         """The epoch of the segment being read; 0 before the first."""
-        return self._epoch
+        return self._chain.segment_epoch
 
     def stop(self) -> None:
         """Ask it to finish the batch in hand and leave."""
@@ -90,102 +87,36 @@ class Consumer:
         try:
             while not self._stopped.is_set() and not self._view.stopped:
                 try:
-                    if self._read_next_segment():
+                    if self._step():
                         continue
                 except RetryableError as error:
                     _log.warning("%s of %s: %s; trying again", self._group, self._topic, error)
                 self._stopped.wait(0.2)  # a backend that is away, or no route yet: nothing announces it
+            self._chain.leave()
         except BaseException as error:
             # The thread ends here: whoever owns the subscription must be able to see why.
             _log.exception("%s stopped reading %s", self._group, self._topic)
             self.failure = error
 
-    def _read_next_segment(self) -> bool:
-        """Read one segment to its end (or to the stop). False where there is nothing to read yet."""
-        route = self._view.current
-        if route is None:
-            return False
-        if self._topic not in route.chains:
-            raise UnknownTopic(self._topic, tuple(route.chains))
-        if self._epoch == 0:
-            self._place_new_group(route)
-        segment = self._first_unfinished(route)
-        if segment is None:
-            return False
-        self._epoch = segment.epoch
-        reader = self._open_log(segment.backend).reader(self._topic, self._group, self._member, segment)
-        try:
-            self._read(reader, segment)
-        finally:
-            reader.close()
-        return True
-
-    def _place_new_group(self, route: Route) -> None:
-        """A group that no segment knows starts where it was told to."""
-        chain = route.chain(self._topic)
-        if self._start != "latest":
-            return
-        for backend in {segment.backend for segment in chain}:
-            if any(state.group == self._group for state in self._open_log(backend).groups(self._topic)):
-                return
-        for segment in chain:
-            log = self._open_log(segment.backend)
-            log.place_group(self._topic, self._group, segment.end or log.end(self._topic))
-
-    def _first_unfinished(self, route: Route) -> Segment | None:
-        for segment in route.chain(self._topic):
-            if segment.epoch < self._epoch:
-                continue
-            if segment.end is None:
-                return segment
-            if not self._open_log(segment.backend).group_finished(self._topic, self._group, segment):
-                return segment
-        return None
-
-    def _read(self, reader: LogReader, segment: Segment) -> None:
-        sealed = segment.end is not None
-        while not self._stopped.is_set():
-            known = segment.epoch
-            if not sealed and (route := self._view.current) is not None:
-                known = route.epoch
-                now = _segment_in(route, self._topic, segment)
-                if now is None:
-                    return
-                if now.end is not None:
-                    reader.seal_at(now.end)
-                    sealed = True
-            entries = reader.poll(self._max_batch, POLL_SECONDS)
-            if entries and not sealed and self._outran_the_route(entries, known):
-                return
-            if entries:
-                self._take(reader, entries, segment.backend)
-            elif sealed and reader.finished():
-                return
-
-    def _outran_the_route(self, entries: Sequence[Stored], known: int) -> bool:
-        """Whether these were written under an epoch newer than the `known` one, by which they were
-        read: then the segment may have been sealed before them, and another lies between. They are
-        left unacknowledged, and read again by the newer route; taking them now could overtake what
-        lies between, or take a mirror's copy for the event itself."""
-        newest = max((entry.event.epoch for entry in entries if entry.event is not None), default=0)
-        if not self._follows_routes or newest <= known:
-            return False
-        _log.info("%s waits for the route of epoch %d before it reads on in %s", self._group, newest, self._topic)
-        self._view.wait_for(lambda r: r is not None and r.epoch >= newest, _ROUTE_SECONDS)
-        return True
+    def _step(self) -> bool:
+        """Read once. False where there is nothing to read yet."""
+        turn = self._chain.step(self._view.current, POLL_SECONDS)
+        if turn is Turn.AWAIT_ROUTE:
+            epoch = self._chain.awaited_epoch
+            _log.info("%s waits for the route of epoch %d before it reads on in %s", self._group, epoch, self._topic)
+            self._view.wait_for(lambda r: r is not None and r.epoch >= epoch, _ROUTE_SECONDS)
+        return turn is not Turn.IDLE
 
     # -- handing out
 
-    def _take(self, reader: LogReader, entries: Sequence[Stored], backend: str) -> None:
+    def _take(self, entries: Sequence[Stored]) -> bool:
         events: list[Event] = []
         for entry in entries:
             if entry.event is None:
                 self._reject_unreadable(entry)
             else:
                 events.append(entry.event)
-        if self._deliver(events):
-            reader.ack(entries)
-            metrics.CONSUMED.labels(self._topic, self._group, backend).inc(len(entries))
+        return self._deliver(events)
 
     def _deliver(self, events: list[Event]) -> bool:
         """Hand `events` out until all took effect or were set aside. False where stopped before that."""
@@ -268,14 +199,6 @@ class Consumer:
         except EventBusError as error:
             raise RetryableError(f"the dead letter {event.id} could not be published: {error}") from error
         metrics.DEAD_LETTERED.labels(self._topic, self._group).inc()
-
-
-def _segment_in(route: Route, topic: str, segment: Segment) -> Segment | None:
-    """The segment as `route` has it; None where it left the chain."""
-    for candidate in route.chain(topic):
-        if candidate.epoch == segment.epoch and candidate.backend == segment.backend:
-            return candidate
-    return None
 
 
 def member_name(client_id: str) -> str:

@@ -1,11 +1,6 @@
 """The publishing half of the routed bus: a gate that a fence closes and the next route opens.
 
-    OPEN      events go straight to the writer of the active backend
-    CLOSING   a fence was seen, or the backend refused as sealed: new events are held, what is in
-              flight is awaited
-    HELD      nothing is in flight; the fence is acknowledged; new events are held
-    CLOSED    the owner closed the bus
-
+What the gate does next is decided in gate.py; here it is done, and waited for on a thread of its own.
 Order within a key survives because events are submitted under one lock, and because what a
 sealed backend refused goes back to the front of the held events before anything newer is sent.
 """
@@ -20,13 +15,13 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from enum import StrEnum
 
 from adapters import metrics
 from adapters.event_bus.base import EventLog, LogSettings, LogWriter
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, EventTooLarge, Fenced, UnknownTopic
+from adapters.event_bus.gate import FENCE_HOLD_SECONDS, Action, Gate, Standing, next_action
 from adapters.event_bus.interface import Receipt
-from adapters.event_bus.standby import Standby
+from adapters.event_bus.standby import Aside, Standby, on_a_thread
 from contracts.envelope import Event
 from contracts.names import all_topics
 from contracts.routes import Route
@@ -35,18 +30,8 @@ _log = logging.getLogger(__name__)
 
 MAX_OUTSTANDING = 20_000
 """Events accepted and not yet durable, held ones included: beyond it publishers wait."""
-FENCE_HOLD_SECONDS = 30.0
-"""How long a fence without an opening is obeyed. A cutover that died before it sealed anything would
-otherwise stop the backend for good; cutover/timing.py gives up well before this."""
-
-
-class Gate(StrEnum):
-    """The states drawn above."""
-
-    OPEN = "open"
-    CLOSING = "closing"
-    HELD = "held"
-    CLOSED = "closed"
+_NEWS_SECONDS = 0.1
+"""How long a refused publisher waits for a newer route before it tries the sealed backend again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +45,9 @@ class _Outgoing:
 class Publisher:
     """Sends events to the backend that the route names. Thread-safe.
 
-    `acknowledge(epoch)` is called once nothing is in flight under a fence of that epoch.
+    `acknowledge(epoch)` is called once nothing is in flight under a fence of that epoch. `clock` gives
+    seconds, monotonic; `aside` runs what must not lengthen a pause. The gate moves on its thread once
+    `start` was called, else by `step`.
     """
 
     def __init__(
@@ -69,9 +56,14 @@ class Publisher:
         settings: LogSettings,
         client_id: str,
         acknowledge: Callable[[int], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        aside: Aside = on_a_thread,
     ) -> None:
         self._open_log = open_log
         self._settings = settings
+        self._clock = clock
+        self._aside = aside
         self._topics = all_topics(settings.topics)
         self._client_id = client_id
         self._acknowledge = acknowledge
@@ -81,7 +73,7 @@ class Publisher:
         self._fenced_since: float | None = None
         self._ignored_fence = 0
         self._writer: LogWriter | None = None
-        self._standby = Standby(open_log, client_id)
+        self._standby = Standby(open_log, client_id, aside)
         self._used: frozenset[str] = frozenset()
         self._writer_epoch = 0
         self._active = ""
@@ -92,6 +84,9 @@ class Publisher:
         self._numbers = itertools.count()
         self._room = threading.BoundedSemaphore(MAX_OUTSTANDING)
         self._thread = threading.Thread(target=self._control, name="bus-gate", daemon=True)
+
+    def start(self) -> None:
+        """Begin to move the gate."""
         self._thread.start()
 
     @property
@@ -153,26 +148,43 @@ class Publisher:
 
     # -- the gate
 
+    def step(self) -> bool:
+        """Do what the gate has to do next, if anything; whether it goes on. Does not wait."""
+        with self._changed:
+            action = self._next_action()
+            if action is Action.CLOSE:
+                self._gate = Gate.CLOSING
+        if action is Action.SETTLE:
+            self._settle()
+        elif action is Action.REOPEN:
+            self._reopen()
+        return action is not Action.END
+
     def _control(self) -> None:
         """The gate's own thread: every blocking change of state happens here."""
         while True:
             with self._changed:
-                action = self._next_action()
-                while action is None:
+                while (action := self._next_action()) is None:
                     self._changed.wait(self._patience())
-                    action = self._next_action()
+                if action is Action.REOPEN and self._refused and not self._stale():
+                    self._await_news()
             try:
-                if not action():
+                if not self.step():
                     return
             except EventBusError as error:
                 _log.warning("event bus gate: %s; trying again", error)
                 with self._changed:
                     self._changed.wait(0.2)  # a backend that is away: there is no event to wait for
 
+    def _await_news(self) -> None:
+        """Sealed, but no newer route was seen: the route is on its way, or the seal is undone. The lock is held."""
+        route = self._route
+        self._changed.wait_for(lambda: self._route is not route or self._gate is Gate.CLOSED, _NEWS_SECONDS)
+
     def _patience(self) -> float | None:
         if self._fenced_since is None:
             return None
-        return max(0.01, self._fenced_since + FENCE_HOLD_SECONDS - time.monotonic())
+        return max(0.01, self._fenced_since + FENCE_HOLD_SECONDS - self._clock())
 
     def _fence_epoch(self) -> int | None:
         """The epoch of the fence in force, or None. A fence that outlived FENCE_HOLD_SECONDS is none."""
@@ -181,75 +193,70 @@ class Publisher:
             self._fenced_since = None
             return None
         if self._fenced_since is None:
-            self._fenced_since = time.monotonic()
-        if time.monotonic() - self._fenced_since > FENCE_HOLD_SECONDS:
+            self._fenced_since = self._clock()
+        if self._clock() - self._fenced_since > FENCE_HOLD_SECONDS:
             _log.error("the fence of epoch %d was never opened: going on under the last route", fence.epoch)
             self._ignored_fence = fence.epoch
             self._fenced_since = None
             return None
         return fence.epoch
 
-    def _next_action(self) -> Callable[[], bool] | None:
-        """What the control thread has to do now, decided under the lock."""
-        if self._gate is Gate.CLOSED:
-            return lambda: False
-        if self._route is None:
+    def _stale(self) -> bool:
+        return self._route is None or self._writer_epoch != self._route.epoch
+
+    def _next_action(self) -> Action | None:
+        """What has to be done now; the lock is held."""
+        if self._route is None and self._gate is not Gate.CLOSED:
             return None
-        fence = self._fence_epoch()
-        stale = self._writer_epoch != self._route.epoch
-        if self._gate is Gate.OPEN and not stale:
+        stale = self._stale()
+        if self._gate is Gate.OPEN and not stale and self._route is not None:
             mirror = self._route.mirror
             self._standby.keep(mirror.target if mirror else None, self._used)
-        if self._gate is Gate.OPEN and (fence is not None or stale or self._refused):
-            self._gate = Gate.CLOSING
-        if self._gate is Gate.CLOSING:
-            return self._quiesce
-        if self._gate is Gate.HELD and fence is not None and fence != self._acknowledged:
-            return self._quiesce
-        if self._gate is Gate.HELD and fence is None and self._held:
-            return self._reopen
-        return None
+        return next_action(
+            Standing(
+                gate=self._gate,
+                fence=self._fence_epoch(),
+                acknowledged=self._acknowledged,
+                stale=stale,
+                refused=self._refused,
+                in_flight=self._in_flight,
+                held=len(self._held),
+            )
+        )
 
-    def _quiesce(self) -> bool:
+    def _settle(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._in_flight == 0)
             if self._gate is Gate.CLOSED:
-                return False
+                return
             self._gate = Gate.HELD
             fence = self._fence_epoch()
             self._acknowledged = fence or 0
         if fence is not None:
             self._acknowledge(fence)
-        return True
 
-    def _reopen(self) -> bool:
+    def _reopen(self) -> None:
         route = self._route
         if route is None:
-            return True
-        if self._refused and self._writer_epoch == route.epoch:
-            # Sealed, but no newer route was seen: the route is on its way, or the seal is undone.
-            with self._changed:
-                self._changed.wait_for(lambda: self._route is not route or self._gate is Gate.CLOSED, timeout=0.1)
+            return
         old, self._writer = self._writer, None
         if old is not None:
             # All that it was given is resolved; that it takes a moment to hang up must not lengthen a pause.
-            threading.Thread(target=old.close, name="bus-hang-up", daemon=True).start()
+            self._aside(old.close)
         writer = self._standby.take(route.active) or self._open_log(route.active).writer(self._client_id)
         with self._changed:
             if self._gate is Gate.CLOSED:
                 writer.close()
-                return False
+                return
             self._writer, self._refused = writer, False
             if self._route is None or self._route.epoch != route.epoch or self._fence_epoch() is not None:
                 self._writer_epoch = 0
-                return True
+                return
             self._writer_epoch = route.epoch
             self._active = route.active
             self._gate = Gate.OPEN
             while self._held and self._gate is Gate.OPEN and not self._refused:
                 self._send(self._held.popleft())
             metrics.HELD.set(len(self._held))
-        return True
 
     # -- sending
 

@@ -11,9 +11,10 @@ from concurrent.futures import Future
 from adapters.event_bus.base import EventLog, LogSettings
 from adapters.event_bus.consumer import Consumer, member_name
 from adapters.event_bus.errors import PublishTimeout
+from adapters.event_bus.gate import Gate
 from adapters.event_bus.interface import EventBus, Handler, Receipt, Subscription
 from adapters.event_bus.lag import LagMeter, Reading
-from adapters.event_bus.publisher import Gate, Publisher
+from adapters.event_bus.publisher import Publisher
 from adapters.event_bus.view import RouteView
 from adapters.routes.base import AdapterRegistry, RouteError, RouteStore
 from contracts.envelope import DEFAULT_TYPE, Event
@@ -84,6 +85,7 @@ class RoutedEventBus(EventBus):
         self._view = RouteView(store, Component.EVENT_BUS)
         self._publisher = Publisher(self._log_of, settings, name, self._acknowledge)
         self._view.listen(self._publisher.on_route)
+        self._publisher.start()
         self._lag = LagMeter(self._log_of, self._readings)
         self._heartbeat = threading.Thread(target=self._announce, name="bus-heartbeat", daemon=True)
         if registry is not None:

@@ -11,14 +11,23 @@ from adapters.event_bus.errors import EventBusError
 
 _log = logging.getLogger(__name__)
 
+Aside = Callable[[Callable[[], None]], None]
+"""Runs what may take long, where nobody waits for it."""
+
+
+def on_a_thread(work: Callable[[], None]) -> None:
+    """Run `work` on a thread of its own."""
+    threading.Thread(target=work, name="bus-aside", daemon=True).start()
+
 
 class Standby:
-    """Keeps at most one writer. Thread-safe; opening happens on threads of its own and may fail unheard,
-    for it is only ever a head start."""
+    """Keeps at most one writer. Thread-safe; opening happens aside and may fail unheard, for it is only
+    ever a head start."""
 
-    def __init__(self, open_log: Callable[[str], EventLog], client_id: str) -> None:
+    def __init__(self, open_log: Callable[[str], EventLog], client_id: str, aside: Aside = on_a_thread) -> None:
         self._open_log = open_log
         self._client_id = client_id
+        self._aside = aside
         self._lock = threading.Lock()
         self._backend: str | None = None
         self._topics: frozenset[str] = frozenset()
@@ -36,7 +45,7 @@ class Standby:
                 self._writer = None
             self._backend, self._topics = backend, topics
         if old is not None or backend is not None:
-            threading.Thread(target=self._open, args=(old, backend, topics), name="bus-standby", daemon=True).start()
+            self._aside(lambda: self._open(old, backend, topics))
 
     def take(self, backend: str) -> LogWriter | None:
         """The writer to `backend`, now the caller's; None where there is none."""

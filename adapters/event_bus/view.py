@@ -72,13 +72,14 @@ class RouteView:
     def _run(self) -> None:
         while not self.stopped:
             try:
-                self._store.watch(self._component, self._take, self._stopped.is_set)
+                self._store.watch(self._component, self.take, self._stopped.is_set)
             except Exception:
                 # Whatever happens here, data must go on under the last route.
                 _log.exception("watching the route of %s failed; going on with the last route", self._component.value)
                 self._stopped.wait(1.0)
 
-    def _take(self, route: Route) -> None:
+    def take(self, route: Route) -> None:
+        """Take `route` for the newest, unless its epoch is older, and tell the listeners."""
         with self._changed:
             if self._route is not None and route.epoch < self._route.epoch:
                 return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from contracts.routes import Route, Segment
 from contracts.stages import STAGE_TABLE, deployed_backends, serving_backend
 from cutover.event_bus import preflight
@@ -63,10 +61,10 @@ class Joining:
 
     def backfill(self, transition: Transition) -> str:
         """Wait until all that is retained has been copied."""
-        began = time.monotonic()
+        began = self._c.now()
         for topic in self._w.topics:
             self._w.await_copied(topic, self._w.active.end(topic), self._c.timing.backfill)
-        return f"history copied in {time.monotonic() - began:.1f} s"
+        return f"history copied in {self._c.now() - began:.1f} s"
 
     def prove_way_back(self, transition: Transition) -> str:
         """Take a copying session of the way back, before anything depends on it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from contracts.registry import AdapterRecord
@@ -25,7 +24,7 @@ class Switching:
         """Announce the next epoch and wait until every adapter holds its events."""
         route = self._c.route
         epoch = route.epoch + 1
-        self._opened_by = time.monotonic() + self._c.timing.pause
+        self._opened_by = self._c.now() + self._c.timing.pause
         self._c.write(
             route.model_copy(
                 update={
@@ -75,10 +74,10 @@ class Switching:
 
     def drain(self, transition: Transition) -> str:
         """The other backend gets all that the sealed one holds."""
-        began = time.monotonic()
+        began = self._c.now()
         for topic in self._w.topics:
             self._w.await_copied(topic, self._sealed[topic], self._c.timing.drain)
-        return f"drained in {(time.monotonic() - began) * 1000:.0f} ms"
+        return f"drained in {(self._c.now() - began) * 1000:.0f} ms"
 
     def check(self, transition: Transition) -> str:
         """The last comparison: exact, inside the pause."""
@@ -91,7 +90,7 @@ class Switching:
         return f"{sum(c.compared for c in self._w.comparisons.values())} events equal to the last"
 
     def _pause_over(self) -> bool:
-        return self._c.stopped.is_set() or time.monotonic() > self._opened_by
+        return self._c.stopped.is_set() or self._c.now() > self._opened_by
 
     def open(self, transition: Transition) -> str:
         """Name the other backend in one write; its mirror back starts with it."""
@@ -146,14 +145,14 @@ class Switching:
     def watch(self, transition: Transition) -> str:
         """Post-checks under traffic: the old side stands still but for copies, the way back keeps up
         and is equal, and every live adapter follows the new epoch."""
-        deadline = time.monotonic() + self._c.timing.watch
+        deadline = self._c.now() + self._c.timing.watch
         rounds = 0
-        while time.monotonic() < deadline or rounds == 0:
+        while self._c.now() < deadline or rounds == 0:
             self._w.compare(transition)
             self._old_side_stands_still()
             rounds += 1
             self._c.check_stop()
-            self._c.stopped.wait(self._c.timing.watch_pace)  # the pace of the checks
+            self._c.rest(self._c.timing.watch_pace)  # the pace of the checks
         self._all_followed()
         route = self._c.route
         self._c.write(route.model_copy(update={"progress": None}))

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, LogCopier, LogTail, Stored
+from adapters.event_bus.base import EventLog, Stored
 from adapters.event_bus.errors import EventBusError, Fenced
 from adapters.event_bus.view import RouteView
 from contracts.routes import Cursor, Mirror, Route
@@ -37,17 +38,76 @@ def starting_point(source: EventLog, copied: Cursor | None, start: Cursor) -> Cu
     return copied if copied is not None and source.reached(copied, start) else start
 
 
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """What a route wants copied of one topic."""
+
+    topic: str
+    source: str
+    target: str
+    start: Cursor
+    include_copies: bool
+
+
+def copyings(route: Route) -> tuple[Copying, ...]:
+    """What `route` wants copied: nothing where it names no mirror."""
+    mirror = route.mirror
+    if mirror is None:
+        return ()
+    return tuple(
+        Copying(topic, mirror.source, mirror.target, start, route.chain(topic)[-1].copies)
+        for topic, start in mirror.starts.items()
+    )
+
+
+class CopySession:
+    """One session of copying one topic in one direction. It fences older ones. Owned by one thread."""
+
+    def __init__(self, copying: Copying, source: EventLog, target: EventLog) -> None:
+        self._copying = copying
+        topic = copying.topic
+        self._copier = target.copier(topic, source.name)
+        try:
+            self._reached = starting_point(source, target.copied(topic, source.name), copying.start)
+            self._tail = source.tail(topic, self._reached)
+        except BaseException:
+            self._copier.close()
+            raise
+        self._begun = False
+
+    def step(self, timeout: float) -> int | None:
+        """Copy one batch, waiting at most `timeout` s for it; how many entries were looked at, None where
+        the source stood still."""
+        if not self._begun:
+            self._copier.copy([], self._reached)  # says that copying began, also where there is nothing yet
+            self._begun = True
+        entries = self._tail.poll(BATCH, timeout)
+        now = self._tail.position()
+        if not entries and dict(now) == dict(self._reached):
+            return None
+        content = [entry for entry in entries if counts(entry, self._copying.include_copies)]
+        self._copier.copy(content, now)
+        self._reached = now
+        metrics.MIRRORED.labels(self._copying.topic, self._copying.source).inc(len(content))
+        return len(entries)
+
+    def close(self) -> None:
+        """Give up both connections."""
+        try:
+            self._tail.close()
+        finally:
+            self._copier.close()
+
+
 class TopicMirror:
     """Copies one topic in one direction, on its own thread, until stopped."""
 
-    def __init__(self, topic: str, source: EventLog, target: EventLog, start: Cursor, include_copies: bool) -> None:
-        self._topic = topic
+    def __init__(self, copying: Copying, source: EventLog, target: EventLog) -> None:
+        self._copying = copying
         self._source = source
         self._target = target
-        self._start = start
-        self._include_copies = include_copies
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"mirror-{topic}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"mirror-{copying.topic}", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -59,43 +119,28 @@ class TopicMirror:
         self._thread.join()
 
     def _run(self) -> None:
+        topic = self._copying.topic
         while not self._stopped.is_set():
             try:
                 self._copy()
             except Fenced:
-                _log.error("another mirror copies %s: waiting for it to end", self._topic)
+                _log.error("another mirror copies %s: waiting for it to end", topic)
             except EventBusError as error:
-                _log.warning("mirror of %s: %s; trying again", self._topic, error)
+                _log.warning("mirror of %s: %s; trying again", topic, error)
             except Exception:
                 # A mirror that dies silently would stop the way back; it must go on and be seen.
-                _log.exception("mirror of %s failed; trying again", self._topic)
+                _log.exception("mirror of %s failed; trying again", topic)
             self._stopped.wait(_RETRY_SECONDS)
 
     def _copy(self) -> None:
-        copier = self._target.copier(self._topic, self._source.name)
+        session = CopySession(self._copying, self._source, self._target)
         try:
-            start = starting_point(self._source, self._target.copied(self._topic, self._source.name), self._start)
-            tail = self._source.tail(self._topic, start)
-            try:
-                copier.copy([], start)  # says that copying began, also where there is nothing yet
-                self._follow(tail, copier, start)
-            finally:
-                tail.close()
+            while not self._stopped.is_set():
+                looked_at = session.step(IDLE_SECONDS)
+                if looked_at is not None and looked_at < BATCH // 10:
+                    self._stopped.wait(GATHER_SECONDS)
         finally:
-            copier.close()
-
-    def _follow(self, tail: LogTail, copier: LogCopier, reached: Cursor) -> None:
-        while not self._stopped.is_set():
-            entries = tail.poll(BATCH, IDLE_SECONDS)
-            now = tail.position()
-            if not entries and dict(now) == dict(reached):
-                continue
-            content = [entry for entry in entries if counts(entry, self._include_copies)]
-            copier.copy(content, now)
-            reached = now
-            metrics.MIRRORED.labels(self._topic, self._source.name).inc(len(content))
-            if len(entries) < BATCH // 10:
-                self._stopped.wait(GATHER_SECONDS)
+            session.close()
 
 
 class MirrorService:
@@ -125,11 +170,10 @@ class MirrorService:
             _log.info("nothing to mirror")
             return
         _log.info("mirroring %s to %s", mirror.source, mirror.target)
-        for topic, start in mirror.starts.items():
-            source, target = self._make_log(mirror.source), self._make_log(mirror.target)
+        for copying in copyings(route):
+            source, target = self._make_log(copying.source), self._make_log(copying.target)
             self._logs += [source, target]
-            copies = route.chain(topic)[-1].copies
-            self._running.append(TopicMirror(topic, source, target, start, copies))
+            self._running.append(TopicMirror(copying, source, target))
 
     def _stop(self) -> None:
         for running in self._running:

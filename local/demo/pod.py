@@ -62,9 +62,11 @@ def manifest(deployment: Mapping[str, Any], *, run: str, rate: float, seconds: f
             "securityContext": spec.get("securityContext", {}),
             "imagePullSecrets": spec.get("imagePullSecrets", []),
             "containers": [
-                _container(shared, PUBLISHER, ["publish", *options, *schedule, *_groups()]),
-                *(_container(shared, group, ["consume", *options, "--group", group]) for group in GROUPS),
-                _container(shared | {"env": [*environment, *_database(engine)]}, JUDGE, ["keep"], memory="1Gi"),
+                _container(shared, PUBLISHER, ["publish", *options, *schedule, *_groups()], cpu="250m"),
+                *(_container(shared, group, ["consume", *options, "--group", group], cpu="100m") for group in GROUPS),
+                _container(
+                    shared | {"env": [*environment, *_database(engine)]}, JUDGE, ["keep"], cpu="20m", memory="1Gi"
+                ),
             ],
             "volumes": [
                 {"name": "ledger", "emptyDir": {"sizeLimit": "2Gi"}},
@@ -90,12 +92,16 @@ def policies() -> list[dict[str, Any]]:
     ]
 
 
-def _container(shared: Mapping[str, Any], name: str, arguments: Sequence[str], memory: str = "512Mi") -> dict[str, Any]:
+def _container(
+    shared: Mapping[str, Any], name: str, arguments: Sequence[str], *, cpu: str, memory: str = "512Mi"
+) -> dict[str, Any]:
+    """`cpu` is a share as a trading service would have it: where the machine is full, copying and comparing
+    wait for the load, not the other way round."""
     return {
         **shared,
         "name": name,
         "command": ["python", "-m", "validation.load", *arguments],
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": memory}},
+        "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}, "limits": {"memory": memory}},
     }
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from contracts.names import TRADING_ENGINE_NAME
+from contracts.names import BACKTESTING_NAME, TRADING_ENGINE_NAME
 from contracts.stages import Stage
+from local.images import definition as images
+from local.images import wheels
 from tests.components.rendering import WORKLOADS, Program, Registered, at, template
 
 CASES = [
@@ -89,6 +91,20 @@ def test_what_it_refers_to_exists(program: Program, workload: Registered) -> Non
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     claimed = {c["metadata"]["name"] for c in workload.manifest["spec"].get("volumeClaimTemplates", [])}
     assert mounted == {volume["name"] for volume in spec["volumes"]} | claimed
+
+
+@pytest.mark.parametrize(("program", "workload"), CASES)
+def test_its_image_is_one_that_is_built_and_has_what_it_runs(program: Program, workload: Registered) -> None:
+    container = _container(workload)
+    name = container["image"].removeprefix("localhost/crossover/").removesuffix(":local")
+    assert name in images.names()
+    chain = images.lineage(images.load(name))
+    if container.get("command", [])[:2] == ["python", "-m"]:
+        package = container["command"][2].partition(".")[0]
+        assert package in {p for one in chain if one.code for p in one.code.packages}
+    if workload.name == BACKTESTING_NAME:
+        locks = "".join(wheels.lock_file(one).read_text() for one in chain if one.wheels)
+        assert "vectorbt==" in locks
 
 
 def test_all_of_the_cluster_fits_a_small_machine() -> None:

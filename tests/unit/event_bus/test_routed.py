@@ -13,10 +13,10 @@ import pytest
 from adapters.event_bus.base import LogSettings
 from adapters.event_bus.errors import BusClosed, EventTooLarge, PublishTimeout, RetryableError, UnknownTopic
 from adapters.event_bus.factory import BadEnvironment, fixed_route, settings_from_env
+from adapters.event_bus.gate import Gate
 from adapters.event_bus.interface import RejectEvent
 from adapters.event_bus.memory import MemoryLog
 from adapters.event_bus.memory_server import MemoryServer
-from adapters.event_bus.publisher import Gate
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
 from contracts.envelope import Event, MalformedEvent

@@ -1,0 +1,163 @@
+"""One member's way along a topic's chain of segments: what to read now, and what has to wait.
+
+Nothing here waits or runs by itself; consumer.py drives it. Where a group stands is never kept
+here: it is derived from the backends' own group positions, so that any member can go on where
+another left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+
+from adapters import metrics
+from adapters.event_bus.base import EventLog, LogReader, Stored
+from adapters.event_bus.errors import UnknownTopic
+from contracts.routes import Route, Segment
+
+
+class Turn(Enum):
+    """What one step came to."""
+
+    READ_ON = auto()
+    IDLE = auto()
+    """There is no route yet, or nothing in the chain is left to read."""
+    AWAIT_ROUTE = auto()
+    """What comes next was written under `awaited_epoch`, newer than the route that was read by."""
+
+
+def first_unfinished(chain: Sequence[Segment], since: int, finished: Callable[[Segment], bool]) -> Segment | None:
+    """The oldest segment, of epoch `since` or newer, that is open or that the group has not finished."""
+    for segment in chain:
+        if segment.epoch >= since and (segment.end is None or not finished(segment)):
+            return segment
+    return None
+
+
+def newest_epoch(entries: Sequence[Stored]) -> int:
+    """The newest epoch under which any of `entries` was written; 0 where there are none."""
+    return max((entry.event.epoch for entry in entries if entry.event is not None), default=0)
+
+
+class ChainReader:
+    """Reads one topic as `member` of `group`. `take` hands entries out, and says whether all of them took
+    effect. Owned by one thread."""
+
+    def __init__(
+        self,
+        open_log: Callable[[str], EventLog],
+        topic: str,
+        group: str,
+        member: str,
+        take: Callable[[Sequence[Stored]], bool],
+        *,
+        max_batch: int,
+        start: str,
+        follows_routes: bool,
+    ) -> None:
+        self._open_log = open_log
+        self._topic = topic
+        self._group = group
+        self._member = member
+        self._take = take
+        self._max_batch = max_batch
+        self._start = start
+        self._follows_routes = follows_routes
+        self._reading: tuple[LogReader, Segment] | None = None
+        self.segment_epoch = 0
+        """The epoch of the segment being read; 0 before the first."""
+        self.awaited_epoch = 0
+        """After AWAIT_ROUTE: the epoch of the route by which it can go on."""
+
+    def step(self, route: Route | None, timeout: float) -> Turn:
+        """Read once by `route`, waiting at most `timeout` s, hand out what was found, and acknowledge it.
+
+        What was handed out and not acknowledged when this raises is delivered again.
+        """
+        reading = self._reading or self._enter(route)
+        if reading is None:
+            return Turn.IDLE
+        try:
+            return self._read(*reading, route, timeout)
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Leave the segment, so that another member takes over at once."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading[0].close()
+
+    def _enter(self, route: Route | None) -> tuple[LogReader, Segment] | None:
+        if route is None:
+            return None
+        if self._topic not in route.chains:
+            raise UnknownTopic(self._topic, tuple(route.chains))
+        if self.segment_epoch == 0:
+            self._place_new_group(route)
+        segment = first_unfinished(route.chain(self._topic), self.segment_epoch, self._finished)
+        if segment is None:
+            return None
+        self.segment_epoch = segment.epoch
+        reader = self._open_log(segment.backend).reader(self._topic, self._group, self._member, segment)
+        self._reading = reader, segment
+        return self._reading
+
+    def _finished(self, segment: Segment) -> bool:
+        return self._open_log(segment.backend).group_finished(self._topic, self._group, segment)
+
+    def _place_new_group(self, route: Route) -> None:
+        """A group that no segment knows starts where it was told to."""
+        chain = route.chain(self._topic)
+        if self._start != "latest":
+            return
+        for backend in {segment.backend for segment in chain}:
+            if any(state.group == self._group for state in self._open_log(backend).groups(self._topic)):
+                return
+        for segment in chain:
+            log = self._open_log(segment.backend)
+            log.place_group(self._topic, self._group, segment.end or log.end(self._topic))
+
+    def _read(self, reader: LogReader, segment: Segment, route: Route | None, timeout: float) -> Turn:
+        known = segment.epoch
+        if segment.end is None and route is not None:
+            known = route.epoch
+            now = _segment_in(route, self._topic, segment)
+            if now is None:
+                self.leave()
+                return Turn.READ_ON
+            if now.end is not None:
+                reader.seal_at(now.end)
+                segment = now
+                self._reading = reader, segment
+        entries = reader.poll(self._max_batch, timeout)
+        if segment.end is None and self._outran_the_route(entries, known):
+            self.leave()
+            return Turn.AWAIT_ROUTE
+        if entries:
+            if self._take(entries):
+                reader.ack(entries)
+                metrics.CONSUMED.labels(self._topic, self._group, segment.backend).inc(len(entries))
+        elif segment.end is not None and reader.finished():
+            self.leave()
+        return Turn.READ_ON
+
+    def _outran_the_route(self, entries: Sequence[Stored], known: int) -> bool:
+        """Whether these were written under an epoch newer than the `known` one, by which they were
+        read: then the segment may have been sealed before them, and another lies between. They are
+        left unacknowledged, and read again by the newer route; taking them now could overtake what
+        lies between, or take a mirror's copy for the event itself."""
+        newest = newest_epoch(entries)
+        if not self._follows_routes or newest <= known:
+            return False
+        self.awaited_epoch = newest
+        return True
+
+
+def _segment_in(route: Route, topic: str, segment: Segment) -> Segment | None:
+    """The segment as `route` has it; None where it left the chain."""
+    for candidate in route.chain(topic):
+        if candidate.epoch == segment.epoch and candidate.backend == segment.backend:
+            return candidate
+    return None
