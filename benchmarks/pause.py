@@ -19,12 +19,13 @@ from typing import Protocol
 from adapters.event_bus.base import EventLog, LogSettings
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.event_bus.view import RouteView
-from adapters.routes.memory import MemoryLock, MemoryRegistry, MemoryRouteStore
+from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRegistry, MemoryRouteStore
 from benchmarks.frame import Figure, spread
 from contracts import names
 from contracts.stages import Component, Stage
 from cutover.context import Context
 from cutover.event_bus import EventBusSteps
+from cutover.event_bus.preflight.cluster_items import NEEDED
 from cutover.mirror.service import MirrorService
 from cutover.run import Runner
 from cutover.timing import Timing
@@ -75,7 +76,10 @@ class World:
     def migrate(self, stage: Stage, timing: Timing = QUICK) -> float:
         """A cutover to `stage`; its seconds. Raises RuntimeError where it was not reached."""
         said: list[str] = []
-        context = Context(Component.EVENT_BUS, self.store, self.registry, self.lock, timing, "bench", said.append)
+        cluster = MemoryAccess(NEEDED)
+        context = Context(
+            Component.EVENT_BUS, self.store, self.registry, self.lock, cluster, timing, "bench", said.append
+        )
         logs = {name: self._open(name, names.KAFKA_ADMIN_USER, self._settings) for name in ("redis", "kafka")}
         steps = EventBusSteps(context, logs, names.all_topics(self._settings.topics))
         began = time.monotonic()

@@ -22,10 +22,12 @@ from components import verdict
 from components.bus_access import CUTOVER, env_from
 from components.containers import WORKLOAD_IMAGE, container
 from components.kube import create
-from components.pods import Manifest, Pod, identity_env, labels
+from components.pods import Manifest, Pod, env, identity_env, labels
 from components.settings import Settings
 from components.sizes import TRANSITION
+from contracts import names
 from contracts.stages import Component, Stage
+from contracts.volumes import told_volumes
 
 _SLACK_SECONDS = 120
 """What Pulumi waits beyond the Job's own deadline: to see it fail, and why, rather than give up first."""
@@ -53,7 +55,7 @@ def job(
             *("--component", component.value, "--stage", stage.value, "--watch-seconds", f"{watch_seconds:g}"),
             *("--owner", owner),
         ],
-        env=identity_env(),
+        env=[*identity_env(), *env(**{names.ENV_VOLUMES: told_volumes(_volumes(settings))})],
         env_from=env_from(CUTOVER),
     )
     pod = Pod(
@@ -74,6 +76,11 @@ def job(
         },
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},
     }
+
+
+def _volumes(settings: Settings) -> dict[str, str]:
+    """Of each backend that keeps data on one; of Kafka's, each broker has one."""
+    return {"redis": settings.event_bus.redis.storage, "kafka": settings.event_bus.kafka.storage}
 
 
 class Transition(pulumi.ComponentResource):

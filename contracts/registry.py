@@ -28,7 +28,9 @@ PROTOCOL_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class AdapterRecord:
-    """One adapter as the cutover sees it. `age_seconds` is the time since its last renewal."""
+    """One adapter as the cutover sees it. `age_seconds` is the time since its last renewal, by its own clock and
+    the cutover's. `clock_ahead` is how far its clock is ahead of the store's, in seconds to within 1 s; None
+    where the store does not say when it was told."""
 
     name: str
     role: str
@@ -36,6 +38,7 @@ class AdapterRecord:
     protocol_version: int
     age_seconds: float
     lag: Mapping[str, int] = field(default_factory=dict)
+    clock_ahead: float | None = None
 
     @property
     def live(self) -> bool:

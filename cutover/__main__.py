@@ -15,9 +15,11 @@ from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
 from adapters.routes.kubernetes import KubernetesLock, KubernetesRegistry, KubernetesRouteStore, connect
+from adapters.routes.kubernetes_access import KubernetesAccess
 from contracts import names
 from contracts.routes import Route
 from contracts.stages import Component, Stage, deployed_backends
+from contracts.volumes import volume_bytes
 from cutover.context import Context
 from cutover.event_bus import EventBusSteps
 from cutover.plan import described, plan
@@ -60,6 +62,7 @@ def main(
         store=store,
         registry=KubernetesRegistry(namespace, api),
         lock=KubernetesLock(namespace, api),
+        cluster=KubernetesAccess(namespace, api),
         timing=Timing(watch=watch_seconds),
         holder=os.environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
         say=say,
@@ -67,7 +70,8 @@ def main(
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())
-    steps = EventBusSteps(context, *_logs(store.read(component).route, stage))
+    volumes = volume_bytes(os.environ.get(names.ENV_VOLUMES, ""))
+    steps = EventBusSteps(context, *_logs(store.read(component).route, stage), volumes)
     try:
         outcome = validate(context, steps) if stage is None else Runner(context, steps, stage).run()
     finally:

@@ -9,12 +9,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from adapters.routes.base import AdapterRegistry, LockHeld, RouteError, RouteStore, SwitchLock, Versioned
+from adapters.routes.base import (
+    AdapterRegistry,
+    ClusterAccess,
+    LockHeld,
+    RouteError,
+    RouteStore,
+    SwitchLock,
+    Versioned,
+)
 from contracts.registry import RENEW_SECONDS
 from contracts.routes import Route
 from contracts.stages import Component
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
 from cutover.timing import Timing
+from validation.result import Check
 
 
 def utc_now() -> str:
@@ -25,12 +34,14 @@ def utc_now() -> str:
 @dataclass(slots=True)
 class Context:
     """One run of a cutover, and its only clock. `say` takes a line for people; `holder` names this run in
-    locks, `owner` whose run it is: a newer run of the same owner takes its place."""
+    locks, `owner` whose run it is: a newer run of the same owner takes its place; `checks` gathers what the
+    step under way has checked, item by item."""
 
     component: Component
     store: RouteStore
     registry: AdapterRegistry
     lock: SwitchLock
+    cluster: ClusterAccess
     timing: Timing
     holder: str
     say: Callable[[str], None]
@@ -38,6 +49,7 @@ class Context:
     stopped: threading.Event = field(default_factory=threading.Event)
     lost_lock: threading.Event = field(default_factory=threading.Event)
     seen: Versioned = field(default_factory=lambda: Versioned(None, ""))
+    checks: list[Check] = field(default_factory=list)
 
     @property
     def route(self) -> Route:
@@ -59,6 +71,11 @@ class Context:
         if self.lost_lock.is_set():
             raise CouldNotCheck("this run lost the switch lock", "Run pulumi up again once the other switch ended")
         self.seen = self.store.write(route, self.seen.version)
+
+    def take_checks(self) -> tuple[Check, ...]:
+        """What was checked since this was last called."""
+        taken, self.checks = tuple(self.checks), []
+        return taken
 
     def now(self) -> float:
         """Seconds, monotonic."""

@@ -36,7 +36,7 @@ class Step(StrEnum):
 
 
 MEANINGS: dict[Step, str] = {
-    Step.PREFLIGHT: "both backends answer, rights and limits fit, every adapter is alive",
+    Step.PREFLIGHT: "backends answer; rights, limits and room fit; nothing is gone unread; adapters are alive",
     Step.PREPARE: "topics, functions and rights exist on the new backend",
     Step.ESTABLISH: "the first route is written",
     Step.START_MIRROR: "the mirror is told to copy",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from contracts.stages import Component
 from cutover.run import HOLDS, Outcome
+from validation.result import Check
 
 _TERMINATION_BYTES = 4000
 """Kubernetes keeps at most 4096 bytes of a container's termination message."""
@@ -24,11 +25,25 @@ def as_json(component: Component, outcome: Outcome) -> str:
             "verdict": outcome.verdict,
             "message": outcome.message,
             "steps": [
-                {"transition": r.transition, "step": r.step, "outcome": r.outcome, "seconds": round(r.seconds, 3)}
+                {
+                    "transition": r.transition,
+                    "step": r.step,
+                    "outcome": r.outcome,
+                    "seconds": round(r.seconds, 3),
+                    "items": [_item(check) for check in r.checks],
+                }
                 for r in outcome.records
             ],
         }
     )
+
+
+def _item(check: Check) -> dict[str, str]:
+    """An item with its verdict; what it takes to mend it only where there is something to mend."""
+    told = {"name": check.name, "verdict": check.outcome.value, "found": check.found}
+    if not check.outcome.passed:
+        told |= {"expected": check.expected, "detail": check.detail, "fix": check.fix}
+    return told
 
 
 def summary(component: Component, outcome: Outcome) -> str:

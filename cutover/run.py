@@ -11,10 +11,11 @@ from adapters.routes.base import LockHeld, RouteError
 from contracts.routes import HistoryEntry, Progress, Route
 from contracts.stages import Stage
 from cutover.context import Context, utc_now
-from cutover.errors import CouldNotCheck, CutoverError, Interrupted
+from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
 from cutover.event_bus import StepMethod
 from cutover.plan import Plan, Step, Transition, path, plan
 from validation.log_comparison import ComparisonStopped
+from validation.result import Check
 
 HOLDS = "holds"
 
@@ -32,13 +33,15 @@ class Steps(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step that was done. `outcome` is `holds` or a verdict of cutover/errors.py."""
+    """One step that was done. `outcome` is `holds` or a verdict of cutover/errors.py; `checks` are the items of a
+    step that is made of such."""
 
     transition: str
     step: str
     outcome: str
     detail: str
     seconds: float
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(slots=True)
@@ -134,8 +137,8 @@ class Runner:
             raise
         finally:
             seconds = self._c.now() - began
-            self._outcome.records.append(StepRecord(name, step.value, outcome, detail, seconds))
-            self._c.say(f"  {step.value:<16} {outcome:<10} {seconds:7.3f} s  {detail}")
+            self._outcome.records.append(StepRecord(name, step.value, outcome, detail, seconds, self._c.take_checks()))
+            self._c.say(_told(step, outcome, seconds, detail))
 
     def _recover(self, transition: Transition, error: Exception, opened: bool, seconds: float) -> None:
         """Put traffic where it is safe: undo before the opening, switch back after it."""
@@ -159,8 +162,10 @@ class Runner:
         name = f"{transition.goal.value} -> {transition.origin.value} (back)"
         began = self._c.now()
         try:
+            # Without preflight: it held on the way here, and what it may find now is no reason to stay.
             for step in back.steps:
-                self._step(name, back, step)
+                if step is not Step.PREFLIGHT:
+                    self._step(name, back, step)
         except Exception as error:
             route = self._c.read()
             if route is not None and route.fence is not None:
@@ -201,14 +206,24 @@ def validate(context: Context, steps: Steps) -> Outcome:
             detail = steps.steps[step](here)
         except (CutoverError, RouteError, EventBusError, ComparisonStopped) as error:
             verdict = error.verdict if isinstance(error, CutoverError) else CouldNotCheck.verdict
-            outcome.verdict, outcome.message, detail = verdict, str(error), str(error)
+            detail = str(error)
+            if outcome.verdict != StepFailed.verdict:  # what does not hold outweighs what could not be checked
+                outcome.verdict = verdict
+            outcome.message = f"{outcome.message}\n{detail}" if outcome.message else detail
         seconds = context.now() - began
-        outcome.records.append(StepRecord(route.stage.value, step.value, verdict, detail, seconds))
-        context.say(f"  {step.value:<16} {verdict:<10} {seconds:7.3f} s  {detail}")
+        outcome.records.append(
+            StepRecord(route.stage.value, step.value, verdict, detail, seconds, context.take_checks())
+        )
+        context.say(_told(step, verdict, seconds, detail))
     if route.fence is not None and outcome.verdict == HOLDS:
         outcome.verdict = "does not hold"
         outcome.message = f"a fence stands since {route.fence.since}: publishers hold. Run pulumi up to undo or resume"
     return outcome
+
+
+def _told(step: Step, outcome: str, seconds: float, detail: str) -> str:
+    """A step on one line; what it has to say beyond that comes at the run's end."""
+    return f"  {step.value:<16} {outcome:<10} {seconds:7.3f} s  {detail.partition('\n')[0]}"
 
 
 def _settled(route: Route) -> Route:

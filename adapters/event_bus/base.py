@@ -7,10 +7,11 @@ together. The contract that each backend keeps is tests/contract/test_event_log.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from adapters.event_bus.facts import Gap, LogFacts
 from contracts.envelope import Event
 from contracts.names import DEFAULT_MAX_EVENT_BYTES, DEFAULT_PARTITIONS
 from contracts.routes import Cursor, Segment
@@ -47,6 +48,11 @@ class Stored:
     handle: object = field(default=None, compare=False)
 
 
+def entry_size(entry: Stored) -> int:
+    """Bytes of `entry` as it was published."""
+    return len(entry.raw) if entry.event is None else entry.event.size()
+
+
 @dataclass(frozen=True, slots=True)
 class GroupState:
     """Where a consumer group stands in a backend's topic."""
@@ -55,6 +61,21 @@ class GroupState:
     position: Cursor
     pending: int
     lag: int
+
+
+def gaps_between(topic: str, group: str, position: Cursor, segment: Segment, beginning: Cursor) -> Iterator[Gap]:
+    """Where, in `segment`, `group` at `position` stands before the `beginning` of what is retained."""
+    for partition, first in beginning.items():
+        after = max(position.get(partition, "0"), segment.start.get(partition, "0"), key=order)
+        until = first if segment.end is None else min(first, segment.end.get(partition, "0"), key=order)
+        if order(after) < order(until):
+            yield Gap(topic=topic, group=group, partition=partition, after=after, until=until)
+
+
+def order(position: str) -> tuple[int, int]:
+    """A position as something that compares: offsets (`42`) and stream ids (`1690000000000-3`) alike."""
+    major, _, minor = position.partition("-")
+    return int(major), int(minor or 0)
 
 
 class LogWriter(ABC):
@@ -202,11 +223,28 @@ class EventLog(ABC):
         """Let writers in again. Idempotent."""
 
     @abstractmethod
-    def describe(self) -> Mapping[str, str]:
-        """Version, durability and limits, as facts for preflight and reports.
+    def facts(self) -> LogFacts:
+        """What the backend tells of itself and of the configured topics, for preflight and reports.
 
-        Raises BackendUnavailable or AccessDenied.
+        A part that could not be had is Unknown. Raises BackendUnavailable where it does not answer,
+        AccessDenied where it refuses these credentials.
         """
+
+    def gaps(self, topic: str, segments: Sequence[Segment], groups: Collection[str]) -> Sequence[Gap]:
+        """What retention took from `segments` before one of `groups` had acknowledged it. A group without a
+        position here begins where a segment does."""
+        beginning = self.beginning(topic)
+        positions = {state.group: state.position for state in self.groups(topic)}
+        return [
+            gap
+            for segment in segments
+            for group in sorted(groups)
+            for gap in gaps_between(topic, group, positions.get(group, {}), segment, beginning)
+        ]
+
+    def largest(self, topic: str, after: Cursor) -> int:
+        """Bytes of the largest entry after `after`: headers, key and payload; 0 where there is none."""
+        return max((entry_size(entry) for entry in self.scan(topic, after, self.end(topic))), default=0)
 
     # -- mirror target
     @abstractmethod

@@ -279,6 +279,21 @@ local function groups(keys, args)
   return found
 end
 
+-- Facts ---------------------------------------------------------------------------------------------
+
+-- KEYS: stream. ARGS: an id, a count. Of the next `count` entries after it: bytes of the largest, how many there
+-- were, and the id of the last.
+local function largest(keys, args)
+  local entries = redis.call('XRANGE', keys[1], '(' .. args[1], '+', 'COUNT', args[2])
+  local most = 0
+  for _, entry in ipairs(entries) do
+    local size = 0
+    for _, text in ipairs(entry[2]) do size = size + #text end
+    if size > most then most = size end
+  end
+  return {most, #entries, #entries > 0 and entries[#entries][1] or ''}
+end
+
 redis.register_function('crossover_append', append)
 redis.register_function('crossover_seal', seal)
 redis.register_function('crossover_open_copier', open_copier)
@@ -288,3 +303,4 @@ redis.register_function('crossover_ack', ack)
 redis.register_function('crossover_leave', leave)
 redis.register_function('crossover_place', place)
 redis.register_function{function_name = 'crossover_groups', callback = groups, flags = {'no-writes'}}
+redis.register_function{function_name = 'crossover_largest', callback = largest, flags = {'no-writes'}}

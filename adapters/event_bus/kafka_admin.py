@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from adapters.event_bus.errors import BackendUnavailable, EventBusError, PermanentError
 from adapters.event_bus.kafka_client import (
@@ -18,6 +18,7 @@ from adapters.event_bus.kafka_client import (
     KafkaConsumer,
     KafkaError,
     KafkaException,
+    TopicCollection,
     TopicPartition,
     admin,
     login_refused,
@@ -56,12 +57,32 @@ class Right:
             admin.AclPermissionType.ALLOW,
         )
 
+    def covers(self, other: Right) -> bool:
+        """Whether who has this right has `other` too."""
+        if self.prefix:
+            named = other.name.startswith(self.name)
+        else:
+            named = self.name == "*" or (self.name == other.name and not other.prefix)
+        who = self.user in ("*", other.user)
+        return who and named and self.kind == other.kind and self.operation in ("ALL", other.operation)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where topics lie: for each partition of a topic, how many replicas it has and how many are in sync (none,
+    where it has no leader)."""
+
+    cluster: str
+    brokers: tuple[int, ...]
+    topics: Mapping[str, tuple[tuple[int, int], ...]]
+
 
 class KafkaAdmin(Handle):
     """One admin client; it keeps its connection, so that a seal is quick. Thread-safe."""
 
     def __init__(self, address: KafkaAddress, client_id: str) -> None:
         super().__init__(address)
+        self.user = address.username
         self._address = address
         self._admin = admin.AdminClient(address.config(client_id))
         self._partitions: dict[str, tuple[int, ...]] = {}
@@ -219,9 +240,9 @@ class KafkaAdmin(Handle):
         """Give `rights`; idempotent. They are in force when this returns."""
         wanted = {right.binding() for right in rights}
         self._all(self._admin.create_acls(list(wanted), request_timeout=ANSWER_SECONDS))
-        self._until(lambda: wanted <= set(self._rights()), "rights")
+        self._until(lambda: wanted <= set(self._bindings()), "rights")
 
-    def _rights(self) -> Sequence[admin.AclBinding]:
+    def _bindings(self) -> Sequence[admin.AclBinding]:
         any_text: Any = None  # typed as str by the library, whose documentation says None for any
         everything = admin.AclBindingFilter(
             admin.ResourceType.ANY,
@@ -264,24 +285,64 @@ class KafkaAdmin(Handle):
                 raise BackendUnavailable(f"Kafka at {self.where} took a change of {what}, but does not follow it yet")
             time.sleep(_LOOK_SECONDS)  # a broker that has caught up announces nothing
 
-    # -- facts
+    # -- facts, changing nothing
 
-    def brokers(self) -> list[int]:
-        """The ids of the live brokers."""
+    def layout(self) -> Layout:
+        """The live brokers, and on which of them the topics lie that this user may see."""
         try:
-            return sorted(self._admin.list_topics("", timeout=ANSWER_SECONDS).brokers)
+            found = self._admin.list_topics(timeout=ANSWER_SECONDS)
         except KafkaException as error:
             raise self.trouble(error) from error
+        for topic in found.topics.values():
+            if topic.error is not None:
+                raise self.trouble(topic.error)
+        if not found.brokers:
+            raise BackendUnavailable(f"Kafka at {self.where} knows of no live broker yet")
+        topics = {
+            name: tuple(
+                (len(p.replicas), len(p.isrs) if p.leader >= 0 else 0) for _, p in sorted(topic.partitions.items())
+            )
+            for name, topic in found.topics.items()
+        }
+        return Layout(cluster=str(found.cluster_id), brokers=tuple(sorted(found.brokers)), topics=topics)
 
-    def cluster(self) -> str:
-        """The cluster's id."""
-        return str(self._one(self._admin.describe_cluster(request_timeout=ANSWER_SECONDS)).cluster_id)
+    def configs(self, kind: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The settings in force of each TOPIC or BROKER of `names`."""
+        resources = [admin.ConfigResource(admin.ResourceType[kind], name) for name in names]
+        answers = self._all(self._admin.describe_configs(resources, request_timeout=ANSWER_SECONDS))
+        return {
+            resource.name: {entry: str(value.value) for entry, value in found.items() if value.value is not None}
+            for resource, found in answers.items()
+        }
 
-    def config(self, kind: str, name: str) -> dict[str, str]:
-        """The settings in force of a TOPIC or BROKER."""
-        resource = admin.ConfigResource(admin.ResourceType[kind], name)
-        answers = self._all(self._admin.describe_configs([resource], request_timeout=ANSWER_SECONDS))
-        return {entry: str(found.value) for entry, found in answers[resource].items() if found.value is not None}
+    def own_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
+        """What this user itself may do: with the whole CLUSTER, and with each of `topics`."""
+        whole = self._admin.describe_cluster(include_authorized_operations=True, request_timeout=ANSWER_SECONDS)
+        found = {CLUSTER: self._one(whole)}
+        if topics:
+            asked = TopicCollection(list(topics))
+            found |= self._all(
+                self._admin.describe_topics(asked, include_authorized_operations=True, request_timeout=ANSWER_SECONDS)
+            )
+        return {
+            name: frozenset(operation.name for operation in answer.authorized_operations or ())
+            for name, answer in found.items()
+        }
+
+    def rights(self) -> tuple[frozenset[Right], frozenset[Right]]:
+        """What is allowed, and what is denied; `*` stands for every user, and for every name."""
+        allowed: set[Right] = set()
+        denied: set[Right] = set()
+        for binding in self._bindings():
+            right = Right(
+                binding.principal.removeprefix("User:"),
+                cast(admin.AclOperation, binding.operation).name,
+                cast(admin.ResourceType, binding.restype).name,
+                binding.name,
+                binding.resource_pattern_type == admin.ResourcePatternType.PREFIXED,
+            )
+            (allowed if binding.permission_type == admin.AclPermissionType.ALLOW else denied).add(right)
+        return frozenset(allowed), frozenset(denied)
 
     def _one(self, answer: Future[Any]) -> Any:
         try:

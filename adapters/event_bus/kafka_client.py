@@ -21,6 +21,7 @@ from confluent_kafka import (
     KafkaException,
     Message,
     Producer,
+    TopicCollection,
     TopicPartition,
     admin,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "IsolationLevel",
     "KafkaError",
     "KafkaException",
+    "TopicCollection",
     "TopicPartition",
     "admin",
 ]
@@ -44,6 +46,8 @@ _library_log.setLevel(logging.CRITICAL + 1)  # what matters comes as errors, in 
 
 ANSWER_SECONDS = 10.0
 """How long one answer may take before it counts as none."""
+PARTITIONER = "murmur2_random"
+"""How every producer of ours, a service's or the mirror's, chooses the partition of a key: as Java clients do."""
 _LOGIN_SECONDS = 2.0
 
 _DENIED = frozenset(
@@ -186,7 +190,7 @@ class KafkaProducer(Handle):
         config = address.config(client_id, self.note) | {
             "enable.idempotence": True,
             "acks": "all",
-            "partitioner": "murmur2_random",
+            "partitioner": PARTITIONER,
             # Not to gather, for `send` flushes: so that nothing leaves before the whole batch is handed over.
             # What it holds for a partition is then one record batch, which Kafka takes or refuses as a whole.
             "linger.ms": int(timeout * 500),

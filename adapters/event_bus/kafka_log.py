@@ -2,7 +2,7 @@
 
 A seal is a DENY of writes to the services' user, which the broker checks with every write; the
 mirror's user goes on. An event is stored when all in-sync replicas have it: with one broker that is
-the page cache of one machine, and `describe` says so.
+the page cache of one machine, and `facts` say so.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from adapters.event_bus import kafka_facts
 from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable
+from adapters.event_bus.facts import LogFacts
 from adapters.event_bus.kafka_admin import CLUSTER, KafkaAdmin, Right
 from adapters.event_bus.kafka_client import GroupActive, KafkaAddress, KafkaConsumer
 from adapters.event_bus.kafka_reader import KafkaReader, KafkaTail, group_id, scan
-from adapters.event_bus.kafka_writer import KafkaCopier, KafkaWriter, copier_name, largest_batch
+from adapters.event_bus.kafka_writer import KafkaCopier, KafkaWriter, copier_name
 from adapters.event_bus.wire import reached
 from contracts.names import KAFKA_APP_USER, KAFKA_MIRROR_USER, all_topics
 from contracts.routes import Cursor, Segment
@@ -155,18 +157,12 @@ class KafkaLog(EventLog):
     def ensure(self) -> None:
         """Makes the topics with as many replicas as there are brokers, at most three, and gives services and
         mirror their rights."""
-        replication = min(3, max(1, len(self._admin.brokers())))
+        replicas = kafka_facts.replication(len(self._admin.layout().brokers))
         self._admin.make_topics(
             all_topics(self.settings.topics),
             self.settings.partitions,
-            replication,
-            {
-                "max.message.bytes": str(largest_batch(self.settings)),
-                "min.insync.replicas": str(max(1, replication - 1)),
-                "cleanup.policy": "delete",
-                "message.timestamp.type": "CreateTime",
-                "unclean.leader.election.enable": "false",
-            },
+            replicas,
+            kafka_facts.topic_config(self.settings, replicas),
         )
         self._admin.grant(self._rights())
         for topic in self.settings.topics:
@@ -189,7 +185,7 @@ class KafkaLog(EventLog):
 
     def seal(self, topic: str, epoch: int) -> None:
         self._admin.deny_writes(topic, self._writers)
-        self._brokers = self._brokers or len(self._admin.brokers())
+        self._brokers = self._brokers or len(self._admin.layout().brokers)
         pause = _STILL_SECONDS if self._brokers == 1 else _STILL_SECONDS_MANY
         deadline = time.monotonic() + self.settings.publish_timeout
         before, now = None, self._admin.offsets(topic, "latest")
@@ -202,21 +198,8 @@ class KafkaLog(EventLog):
     def unseal(self, topic: str) -> None:
         self._admin.allow_writes(topic, self._writers)
 
-    def describe(self) -> Mapping[str, str]:
-        brokers = self._admin.brokers()
-        broker = self._admin.config("BROKER", str(brokers[0]))
-        replicas = min(3, len(brokers))
-        return {
-            "backend": "kafka",
-            "version": f"cluster {self._admin.cluster()}, {len(brokers)} broker{'s' if len(brokers) > 1 else ''}",
-            "durability": f"acks=all, {replicas} replica{'s' if replicas > 1 else ''} a partition"
-            + ("" if replicas > 1 else ": outlives the broker's process, not a loss of its machine's memory"),
-            "fence": "acl",
-            "authorizer": broker.get("authorizer.class.name", "") or "none: it cannot be sealed",
-            "message_max_bytes": broker.get("message.max.bytes", "unknown"),
-            "offsets_retention_minutes": broker.get("offsets.retention.minutes", "unknown"),
-            "retention": f"{broker.get('log.retention.hours', 'unknown')} h",
-        }
+    def facts(self) -> LogFacts:
+        return kafka_facts.gather(self._admin, self.settings, tuple(self._rights()), self._writers)
 
     # -- mirror target
 

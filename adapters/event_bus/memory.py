@@ -8,11 +8,12 @@ misbehave on demand. Nothing is durable: it is for tests, and for services run a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 
 from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, LogWriter, Stored
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Fenced, PublishTimeout
+from adapters.event_bus.facts import Clock, LogFacts, Retained, Rights, TopicFacts
 from adapters.event_bus.memory_reader import MemoryReader, MemoryTail
 from adapters.event_bus.memory_server import GroupPlace, MemoryServer
 from adapters.event_bus.wire import admit, encode_copy, reached
@@ -246,10 +247,29 @@ class MemoryLog(EventLog):
             self.server.faults.check("unseal")
             self.server.seals.pop(topic, None)
 
-    def describe(self) -> Mapping[str, str]:
+    def facts(self) -> LogFacts:
         with self.server.changed:
-            self.server.faults.check("describe")
-        return {"backend": "memory", "version": "1", "durability": "none: gone with the process", "fence": "append"}
+            self.server.faults.check("facts")
+            found = LogFacts(
+                backend="memory",
+                version="1",
+                durability="none: gone with the process",
+                topics={topic: self._topic(topic) for topic in all_topics(self.settings.topics)},
+                partitioner="crc32",
+                disk_used=0,
+                clock=Clock(ahead=0.0, within=0.0),
+                rights=Rights(user="memory"),
+            )
+            return self.server.faults.told(found)
+
+    def _topic(self, topic: str) -> TopicFacts:
+        partitions = self.server.topics.get(topic)
+        if partitions is None:
+            return TopicFacts(exists=False, retained=Retained(entries=0, bytes=0, oldest_seconds=None))
+        sizes = [entry.size for partition in partitions for entry in partition.entries]
+        age = 0.0 if sizes else None
+        retained = Retained(entries=len(sizes), bytes=sum(sizes), oldest_seconds=age)
+        return TopicFacts(exists=True, partitions=len(partitions), retained=retained)
 
     # -- mirror target
 

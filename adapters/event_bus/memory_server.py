@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from adapters.event_bus.base import ORIGIN_HEADER, Stored
 from adapters.event_bus.errors import BackendUnavailable, EventBusError
+from adapters.event_bus.facts import LogFacts
 from adapters.event_bus.wire import decode
 from contracts.routes import Cursor
 
@@ -26,6 +27,11 @@ LEASE_SECONDS = 10.0
 class _Entry:
     headers: dict[str, bytes]
     payload: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of headers and payload."""
+        return len(self.payload) + sum(len(name) + len(value) for name, value in self.headers.items())
 
 
 @dataclass(slots=True)
@@ -102,6 +108,7 @@ class Faults:
         self._errors: dict[str, list[EventBusError]] = defaultdict(list)
         self._held: set[str] = set()
         self._down = False
+        self._alterations: list[Callable[[LogFacts], LogFacts]] = []
 
     def fail_next(self, operation: str, error: EventBusError, times: int = 1) -> None:
         """The next `times` calls of `operation` raise `error` and change nothing."""
@@ -130,6 +137,17 @@ class Faults:
         with self._changed:
             self._down = False
             self._changed.notify_all()
+
+    def tell(self, alter: Callable[[LogFacts], LogFacts]) -> None:
+        """From now on the backend tells `alter(facts)` of itself."""
+        with self._changed:
+            self._alterations.append(alter)
+
+    def told(self, facts: LogFacts) -> LogFacts:
+        """`facts` with what was asked for. The lock is held."""
+        for alter in self._alterations:
+            facts = alter(facts)
+        return facts
 
     def check(self, operation: str) -> None:
         """Raise what was asked for. The lock is held."""

@@ -12,12 +12,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from adapters.event_bus.base import LogReader, LogTail, Stored
+from adapters.event_bus.base import LogReader, LogTail, Stored, order
 from adapters.event_bus.errors import BackendUnavailable, BusClosed
 from adapters.event_bus.pace import Pace
 from adapters.event_bus.redis_client import Argument, RedisConnection, retrying
 from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, owner_key, parse_entry
-from adapters.event_bus.wire import order
 from contracts.routes import Cursor, Segment
 
 GATHER_SECONDS = 0.005

@@ -4,7 +4,7 @@ An append checks producer, sequence and seal in the same atomic step as it write
 so that a retry never stores twice and a sealed topic never takes another event. An event is
 durable when its append is fsynced: with `appendfsync always` that is before Redis answers;
 with `everysec` the writer asks for it (WAITAOF, Redis 7.2); an older server with `everysec`
-can lose the last second of acknowledged events with its machine, and `describe` says so.
+can lose the last second of acknowledged events with its machine, and `facts` say so.
 
 Not supported: Redis Cluster (the keys of a topic may lie on different nodes).
 """
@@ -14,17 +14,18 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
+from adapters.event_bus import redis_facts
 from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable, Fenced, PublishTimeout
+from adapters.event_bus.facts import Gap, LogFacts
 from adapters.event_bus.lanes import LaneWriter, Outcome
 from adapters.event_bus.redis_client import (
     Argument,
     RedisAddress,
     RedisConnection,
-    fsync_policy,
     retrying,
 )
 from adapters.event_bus.redis_keys import (
@@ -42,6 +43,7 @@ from adapters.event_bus.redis_keys import (
 from adapters.event_bus.redis_reader import RedisReader, RedisTail, group_done, group_rows, place_group
 from adapters.event_bus.wire import reached
 from contracts.envelope import Event, new_event_id
+from contracts.names import all_topics
 from contracts.routes import Cursor, Segment
 
 LEASE_SECONDS = 10.0
@@ -237,23 +239,14 @@ class RedisLog(EventLog):
     def unseal(self, topic: str) -> None:
         self._call("DEL", seal_key(topic))
 
-    def describe(self) -> Mapping[str, str]:
-        info = _info(self._call("INFO"))
-        policy = self._do(fsync_policy)
-        waits = bool((self._call("COMMAND", "INFO", "WAITAOF") or [None])[0])
-        return {
-            "backend": "redis",
-            "version": info.get("redis_version", "unknown"),
-            "fsync": policy,
-            "durability": _durability(policy, waits),
-            "fence": "append",
-            "role": info.get("role", "unknown"),
-            "maxmemory": info.get("maxmemory", "unknown"),
-            "maxmemory_policy": info.get("maxmemory_policy", "unknown"),
-            "used_memory": info.get("used_memory", "unknown"),
-            "aof_last_write_status": info.get("aof_last_write_status", "unknown"),
-            "keep": str(self._keep) if self._keep else "all",
-        }
+    def facts(self) -> LogFacts:
+        return self._do(lambda control: redis_facts.gather(control, all_topics(self.settings.topics)))
+
+    def gaps(self, topic: str, segments: Sequence[Segment], groups: Collection[str]) -> Sequence[Gap]:
+        return self._do(lambda control: redis_facts.gaps(control, topic, segments, sorted(groups)))
+
+    def largest(self, topic: str, after: Cursor) -> int:
+        return self._do(lambda control: redis_facts.largest(control, topic, after.get(PARTITION, NOTHING)))
 
     # -- mirror target
 
@@ -282,18 +275,3 @@ class RedisLog(EventLog):
                 return act(self._control)
             except BackendUnavailable:
                 return act(self._control)
-
-
-def _info(reply: bytes) -> dict[str, str]:
-    lines = (line.partition(":") for line in reply.decode().splitlines())
-    return {name: value for name, colon, value in lines if colon}
-
-
-def _durability(policy: str, waits: bool) -> str:
-    if policy == "always":
-        return "an answer means fsynced (appendfsync always)"
-    if policy == "off":
-        return "none: there is no append-only file (set appendonly yes)"
-    if waits:
-        return f"an answer means fsynced (WAITAOF; appendfsync {policy})"
-    return f"up to 1 s of acknowledged events can be lost with the machine (appendfsync {policy}, no WAITAOF)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from adapters.event_bus.base import ORIGIN_HEADER, LogSettings, Stored
+from adapters.event_bus.base import ORIGIN_HEADER, LogSettings, Stored, order
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
 from contracts.envelope import Event, MalformedEvent, parse_event
 from contracts.names import all_topics
@@ -63,12 +63,6 @@ def encode_copy(entry: Stored, source: str) -> tuple[dict[str, bytes], str | Non
     if entry.event is None:
         return origin, None, entry.raw
     return entry.event.headers() | origin, entry.event.key, entry.event.payload
-
-
-def order(position: str) -> tuple[int, int]:
-    """A position as something that compares: offsets (`42`) and stream ids (`1690000000000-3`) alike."""
-    major, _, minor = position.partition("-")
-    return int(major), int(minor or 0)
 
 
 def reached(position: Cursor, goal: Cursor) -> bool:

@@ -2,7 +2,9 @@
 
 from adapters.routes.base import (
     AdapterRegistry,
+    ClusterAccess,
     LockHeld,
+    Permission,
     RouteConflict,
     RouteError,
     RouteMissing,
@@ -14,7 +16,9 @@ from adapters.routes.base import (
 
 __all__ = [
     "AdapterRegistry",
+    "ClusterAccess",
     "LockHeld",
+    "Permission",
     "RouteConflict",
     "RouteError",
     "RouteMissing",

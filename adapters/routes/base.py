@@ -122,3 +122,32 @@ class SwitchLock(ABC):
     @abstractmethod
     def release(self, component: Component, holder: str) -> None:
         """Give the lock back if `holder` still has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A right in the backend's namespace: `verb` on `resource` of API `group`; `name` "": on any of them."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        resource = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.verb} {resource}{f' {self.name}' if self.name else ''}"
+
+
+class ClusterAccess(ABC):
+    """What the store says of this process: which rights it has, and what time it is."""
+
+    @abstractmethod
+    def allows(self, permission: Permission) -> bool:
+        """Whether this process has that right. Raises RouteUnavailable where that may not be asked."""
+
+    @abstractmethod
+    def clock_ahead(self) -> tuple[float, float]:
+        """How far the store's clock is ahead of this process's, and to within how much, in seconds.
+
+        Raises RouteUnavailable.
+        """

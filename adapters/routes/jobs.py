@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from adapters.routes.base import RouteError, RouteMissing
-from adapters.routes.kubernetes import translated
+from adapters.routes.rest import call
 from contracts.names import LABEL_TRANSITION
 from contracts.stages import Component
 
@@ -79,20 +79,8 @@ class KubernetesJobs:
         pods = self._call("GET", self._pods, query=[("labelSelector", f"batch.kubernetes.io/job-name={name}")])["items"]
         if not pods:
             return f"Job {name} left no pod"
-        return str(self._call("GET", f"{self._pods}/{pods[0]['metadata']['name']}/log", kind="str")).rstrip()
+        path = f"{self._pods}/{pods[0]['metadata']['name']}/log"
+        return call(self._api, "GET", path).content.decode(errors="replace").rstrip()
 
-    def _call(
-        self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None, kind: str = "object"
-    ) -> Any:
-        with translated(f"{method} {path}"):
-            return self._api.call_api(
-                path,
-                method,
-                query_params=list(query),
-                header_params={"Content-Type": "application/json", "Accept": "application/json, */*"},
-                body=body,
-                response_type=kind,
-                auth_settings=["BearerToken"],
-                _return_http_data_only=True,
-                _request_timeout=30.0,
-            )
+    def _call(self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None) -> Any:
+        return call(self._api, method, path, query=query, body=body).object

@@ -276,7 +276,16 @@ def _record(lease: Any, now: datetime) -> AdapterRecord:
         protocol_version=int(notes.get(ANNOTATION_VERSION, "0")),
         age_seconds=(now - renewed).total_seconds() if renewed else float("inf"),
         lag=json.loads(notes.get(ANNOTATION_LAG, "{}")),
+        clock_ahead=_clock_ahead(lease),
     )
+
+
+def _clock_ahead(lease: Any) -> float | None:
+    """What the adapter wrote as the time of its renewal, against when the API server was told, to the second."""
+    told = [entry.time for entry in lease.metadata.managed_fields or [] if entry.time is not None]
+    if not told or lease.spec.renew_time is None:
+        return None
+    return float((lease.spec.renew_time - max(told)).total_seconds()) - 0.5
 
 
 def _lease_name(component: Component, name: str) -> str:

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.routes.base import (
     AdapterRegistry,
+    ClusterAccess,
     LockHeld,
+    Permission,
     RouteConflict,
+    RouteError,
     RouteMissing,
     RouteStore,
     SwitchLock,
@@ -62,13 +65,14 @@ class MemoryRouteStore(RouteStore):
 
 
 class MemoryRegistry(AdapterRegistry):
-    """Adapter records in memory. `clock` gives seconds, monotonic."""
+    """Adapter records in memory. `clock` gives seconds, monotonic; `alter` makes records tell something else."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._records: dict[tuple[Component, str], tuple[str, int, float, dict[str, int]]] = {}
         self.pods: set[str] = set()
+        self.alter: Callable[[AdapterRecord], AdapterRecord] = lambda record: record
 
     def announce(
         self,
@@ -88,7 +92,7 @@ class MemoryRegistry(AdapterRegistry):
     def records(self, component: Component) -> Sequence[AdapterRecord]:
         with self._lock:
             return [
-                AdapterRecord(name, role, epoch, PROTOCOL_VERSION, self._clock() - seen, lag)
+                self.alter(AdapterRecord(name, role, epoch, PROTOCOL_VERSION, self._clock() - seen, lag, 0.0))
                 for (owner, name), (role, epoch, seen, lag) in self._records.items()
                 if owner == component
             ]
@@ -141,3 +145,24 @@ class MemoryLock(SwitchLock):
             if component in self._held and self._held[component].holder == holder:
                 del self._held[component]
                 self._changed.notify_all()
+
+
+class MemoryAccess(ClusterAccess):
+    """Has the rights in `granted`; the store's clock is `ahead` seconds. While `failure` is set, both raise it."""
+
+    def __init__(self, granted: Collection[Permission] = ()) -> None:
+        self.granted = set(granted)
+        self.ahead = 0.0
+        self.failure: RouteError | None = None
+
+    def allows(self, permission: Permission) -> bool:
+        self._check()
+        return permission in self.granted
+
+    def clock_ahead(self) -> tuple[float, float]:
+        self._check()
+        return self.ahead, 0.0
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise self.failure

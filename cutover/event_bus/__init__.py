@@ -19,8 +19,14 @@ StepMethod = Callable[[Transition], str]
 class EventBusSteps:
     """All steps of one run, over shared state."""
 
-    def __init__(self, context: Context, logs: Mapping[str, EventLog], topics: tuple[str, ...]) -> None:
-        self._work = BusWork(context, logs, topics)
+    def __init__(
+        self,
+        context: Context,
+        logs: Mapping[str, EventLog],
+        topics: tuple[str, ...],
+        volumes: Mapping[str, int] | None = None,
+    ) -> None:
+        self._work = BusWork(context, logs, topics, volumes or {})
         joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
         self.undo = switching.undo
         self.steps: dict[Step, StepMethod] = {

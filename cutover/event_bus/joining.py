@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from adapters.event_bus.errors import EventBusError
-from contracts.registry import PROTOCOL_VERSION
 from contracts.routes import Route, Segment
 from contracts.stages import STAGE_TABLE, deployed_backends, serving_backend
-from cutover.context import CouldNotCheck, StepFailed
+from cutover.event_bus import preflight
 from cutover.event_bus.work import COMPONENT, BusWork, other
 from cutover.plan import Transition
 
@@ -21,55 +17,13 @@ class Joining:
         self._c = work.context
 
     def preflight(self, transition: Transition) -> str:
-        """Every backend that the transition needs answers, with fitting limits; adapters are alive."""
-        needed = deployed_backends(COMPONENT, transition.goal)
-        if transition.origin is not None:
-            needed |= {self._c.route.active}
-        facts = []
-        for name in sorted(needed):
-            described = self._describe(name)
-            facts.append(
-                f"{name} {described.get('version', '?')} ({described.get('durability', 'durability unknown')})"
-            )
-        self._refuse_unfit_adapters()
-        return ", ".join(facts)
-
-    def _describe(self, name: str) -> Mapping[str, str]:
-        """What `name` says of itself, once it answers."""
-        found: list[Mapping[str, str]] = []
-        last: list[EventBusError] = []
-
-        def answered() -> bool:
-            try:
-                found.append(self._w.logs[name].describe())
-            except EventBusError as error:
-                last.append(error)
-            return bool(found)
-
-        seconds = self._c.timing.answer
-        self._c.until(
-            answered,
-            seconds,
-            lambda: CouldNotCheck(
-                f"{name} did not answer within {seconds:g} s: {last[-1]}",
-                f"See kubectl describe pods -l app=event-bus-{name}",
-            ),
-            every=0.5,
-            note=lambda: f"{name} does not answer yet: {last[-1]}",
-        )
-        return found[0]
-
-    def _refuse_unfit_adapters(self) -> None:
-        unfit = [
-            f"{r.name} (protocol {r.protocol_version})"
-            for r in self._c.registry.records(COMPONENT)
-            if r.live and r.protocol_version != PROTOCOL_VERSION
-        ]
-        if unfit:
-            raise StepFailed(
-                f"adapters of another protocol than {PROTOCOL_VERSION} are live: {', '.join(unfit)}",
-                "They could not be fenced. Roll their images to this version first",
-            )
+        """All that must hold before anything is touched, each item on a line. See preflight/."""
+        found = preflight.examine(self._w, transition)
+        self._c.checks.extend(found)
+        for check in found:
+            self._c.say(f"    {'ok ' if check.outcome.passed else 'NOT'} {preflight.line(check)}")
+        preflight.refuse(found)
+        return f"{len(found)} items hold"
 
     def prepare(self, transition: Transition) -> str:
         """Topics, functions and rights of the backend that joins; it stays sealed to writers."""

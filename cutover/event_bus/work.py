@@ -23,12 +23,16 @@ def other(backend: str) -> str:
 
 
 class BusWork:
-    """One run's view of both logs; it keeps the comparison's place between steps."""
+    """One run's view of both logs; it keeps the comparison's place between steps. `volumes`: the bytes of a
+    backend's volume, where they were told."""
 
-    def __init__(self, context: Context, logs: Mapping[str, EventLog], topics: tuple[str, ...]) -> None:
+    def __init__(
+        self, context: Context, logs: Mapping[str, EventLog], topics: tuple[str, ...], volumes: Mapping[str, int]
+    ) -> None:
         self.context = context
         self.logs = logs
         self.topics = topics
+        self.volumes = volumes
         self.comparisons: dict[str, LogComparison] = {}
         self._compared_for: Mirror | None = None
 

@@ -178,7 +178,7 @@ def test_a_forged_copy_fails_the_gate() -> None:
 def test_a_new_backend_that_is_away_could_not_be_checked() -> None:
     with World() as world:
         assert world.migrate(Stage.SHADOW).reached
-        world.servers["kafka"].faults.fail_next("describe", BackendUnavailable("down"), times=10_000)
+        world.servers["kafka"].faults.fail_next("facts", BackendUnavailable("down"), times=10_000)
         outcome = world.migrate(Stage.SCALE)
         assert outcome.verdict == "could not be checked"
         assert world.route().active == "redis"

@@ -14,13 +14,14 @@ from adapters.event_bus.memory import MemoryLog
 from adapters.event_bus.memory_server import MemoryServer
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.event_bus.view import RouteView
-from adapters.routes.memory import MemoryLock, MemoryRegistry, MemoryRouteStore
+from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRegistry, MemoryRouteStore
 from contracts.envelope import Event
 from contracts.names import all_topics
 from contracts.routes import Route
 from contracts.stages import Component, Stage
 from cutover.context import Context
 from cutover.event_bus import EventBusSteps
+from cutover.event_bus.preflight.cluster_items import NEEDED
 from cutover.mirror.service import MirrorService
 from cutover.run import Outcome, Runner
 from cutover.timing import Timing
@@ -51,6 +52,8 @@ class World:
         self.store = MemoryRouteStore()
         self.registry = MemoryRegistry()
         self.lock = MemoryLock()
+        self.cluster = MemoryAccess(NEEDED)
+        self.volumes: dict[str, int] = {}
         self.lines: list[str] = []
         self.sent: dict[str, list[str]] = defaultdict(list)
         self.effects: dict[str, dict[str, list[str]]] = {g: defaultdict(list) for g in groups}
@@ -112,6 +115,7 @@ class World:
             self.store,
             self.registry,
             self.lock,
+            self.cluster,
             timing,
             f"run-{next(self._runs)}",
             self.lines.append,
@@ -119,7 +123,8 @@ class World:
 
     def steps(self, context: Context) -> EventBusSteps:
         """The steps of a run over logs of its own."""
-        return EventBusSteps(context, {name: self.cutover_log(name) for name in self.servers}, self.topics)
+        logs = {name: self.cutover_log(name) for name in self.servers}
+        return EventBusSteps(context, logs, self.topics, self.volumes)
 
     def migrate(self, stage: Stage, timing: Timing = QUICK) -> Outcome:
         """Run a Transition Job in this thread."""

@@ -1,0 +1,158 @@
+"""What the API server says of this process, over HTTP as the real one speaks it; and Jobs by the same way."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from adapters.routes.base import Permission, RouteMissing, RouteUnavailable
+from adapters.routes.jobs import KubernetesJobs
+from adapters.routes.kubernetes import _clock_ahead
+from adapters.routes.kubernetes_access import KubernetesAccess
+from contracts.stages import Component
+
+
+class ApiServer(ThreadingHTTPServer):
+    """Answers by method and path; what was sent is in `asked`."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.asked: list[tuple[str, Any]] = []
+        self.ahead = 0.0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: ApiServer
+
+    def _answer(self) -> None:
+        key = f"{self.command} {self.path.partition('?')[0]}"
+        length = int(self.headers.get("Content-Length") or 0)
+        self.server.asked.append((key, json.loads(self.rfile.read(length)) if length else None))
+        status, body = self.server.answers.get(key, (404, {"message": "not found"}))
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response_only(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        told = datetime.now(UTC) + timedelta(seconds=self.server.ahead)
+        self.send_header("Date", format_datetime(told, usegmt=True))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_DELETE = _answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    made = ApiServer()
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def api(server: ApiServer) -> Iterator[client.ApiClient]:
+    configuration = client.Configuration()
+    configuration.host = f"http://127.0.0.1:{server.server_address[1]}"
+    made = client.ApiClient(configuration)
+    yield made
+    made.rest_client.pool_manager.clear()
+
+
+REVIEWS = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+PATCH = Permission("patch", "configmaps", name="crossover-route-event-bus")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_right_is_asked_for_by_a_review_of_oneself(server: ApiServer, api: client.ApiClient, allowed: bool) -> None:
+    server.answers[REVIEWS] = (201, {"status": {"allowed": allowed}})
+    assert KubernetesAccess("trading", api).allows(PATCH) is allowed
+    [(_, review)] = server.asked
+    assert review["spec"]["resourceAttributes"] == {
+        "namespace": "trading",
+        "verb": "patch",
+        "group": "",
+        "resource": "configmaps",
+        "name": "crossover-route-event-bus",
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(403, {"message": "no"}), (201, {"status": {"allowed": False, "evaluationError": "webhook is away"}})],
+    ids=["forbidden", "undecided"],
+)
+def test_a_review_that_decides_nothing_is_no_answer(
+    server: ApiServer, api: client.ApiClient, answer: tuple[int, Any]
+) -> None:
+    server.answers[REVIEWS] = answer
+    with pytest.raises(RouteUnavailable):
+        KubernetesAccess("trading", api).allows(PATCH)
+
+
+def test_the_servers_clock_is_read_from_its_answers(server: ApiServer, api: client.ApiClient) -> None:
+    server.answers["GET /version"] = (200, {"major": "1"})
+    access = KubernetesAccess("trading", api)
+    for ahead in (0.0, 30.0, -30.0):
+        server.ahead = ahead
+        found, within = access.clock_ahead()
+        assert abs(found - ahead) <= within < 3
+
+
+def test_an_adapters_clock_is_what_it_wrote_against_when_the_server_was_told() -> None:
+    told = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+    def lease(renewed: datetime | None, *times: datetime | None) -> Any:
+        fields = [SimpleNamespace(time=at) for at in times]
+        return SimpleNamespace(
+            metadata=SimpleNamespace(managed_fields=fields), spec=SimpleNamespace(renew_time=renewed)
+        )
+
+    assert _clock_ahead(lease(told + timedelta(seconds=8.5), told - timedelta(hours=1), told)) == 8.0
+    assert _clock_ahead(lease(told, None)) is None
+    assert _clock_ahead(lease(None, told)) is None
+
+
+def test_a_job_like_the_transition_is_run_and_its_output_told(server: ApiServer, api: client.ApiClient) -> None:
+    jobs = "/apis/batch/v1/namespaces/trading/jobs"
+    pattern = {
+        "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"template": {"spec": {"containers": [{"args": []}]}}},
+    }
+    server.answers |= {
+        f"GET {jobs}": (200, {"items": [pattern]}),
+        f"POST {jobs}": (201, {"metadata": {"name": "check-1"}}),
+        f"GET {jobs}/check-1": (200, {"status": {"conditions": [{"type": "Complete", "status": "True"}]}}),
+        f"DELETE {jobs}/check-1": (200, {}),
+        "GET /api/v1/namespaces/trading/pods": (200, {"items": [{"metadata": {"name": "check-1-x"}}]}),
+        "GET /api/v1/namespaces/trading/pods/check-1-x/log": (200, b"ok redis: reachable\n"),
+    }
+    said: list[str] = []
+    began = time.monotonic()
+    assert KubernetesJobs(api, "trading").run_like_transition(Component.EVENT_BUS, ["--check"], said.append)
+    assert said == ["ok redis: reachable"]
+    assert time.monotonic() - began < 10
+    assert [key for key, _ in server.asked][-1] == f"DELETE {jobs}/check-1"
+
+
+def test_a_path_that_is_not_there_is_missing(server: ApiServer, api: client.ApiClient) -> None:
+    with pytest.raises(RouteMissing):
+        KubernetesJobs(api, "elsewhere").run_like_transition(Component.EVENT_BUS, [], print)
