@@ -117,6 +117,8 @@ class Pod(Actor):
 
     def send(self) -> None:
         """A batch is sent, or the next part of one arrives."""
+        if self.gone and self.world.opening:
+            return
         for writer in self.writers:
             writer.send()
 
@@ -131,10 +133,9 @@ class Pod(Actor):
 
     def transfer(self) -> None:
         """What is on its way arrives, and is answered."""
-        for writer in self.writers:
-            for _ in range(SETTINGS.partitions):
-                writer.send()
-            writer.answer()
+        for _ in range(SETTINGS.partitions):
+            self.send()
+        self.answer()
 
     def burst(self, key: str) -> None:
         """A caller publishes, and that goes through as far as the gate lets it."""

@@ -17,6 +17,7 @@ from contracts.registry import LEASE_SECONDS
 from contracts.routes import Route
 from contracts.stages import Stage
 from cutover.event_bus.work import other
+from cutover.plan import Step
 from cutover.run import Outcome
 from tests.model.actors import BUS, Actor, Member, MirrorPod, Pod
 from tests.model.ledger import Ledger, Violation, demand
@@ -137,6 +138,11 @@ class World:
     def step_began(self, step: str) -> None:
         """A run goes on to `step`."""
         self._frames[-1].step, self._frames[-1].done = step, 0
+
+    @property
+    def opening(self) -> bool:
+        """Whether a run is about to open: docs/protocol.md says what is not looked at then."""
+        return any(frame.step == Step.OPEN for frame in self._frames)
 
     def everyone_moves(self) -> None:
         """A moment passes in which whoever is not frozen does what it can."""
@@ -276,8 +282,8 @@ class World:
             return
         for actor in self.actors:
             actor.hear()  # deleting and making anew takes longer than a watch is ever lost for
-        for mirror in self.mirrors:
-            self.step(mirror)
+        for follower in (*self.pods, *self.mirrors):
+            self.step(follower)
         server = self.servers[other(self.route.active)]
         for kept in (server.topics, server.groups, server.seals, server.copied):
             kept.clear()
@@ -332,7 +338,7 @@ class World:
             return
         self.ledger.read_by(self.content(route), f"a reader by the route of epoch {route.epoch}")
         if before.active != route.active:
-            self.ledger.read_by(self._up_to(route), "the side that opens")
+            self.ledger.read_by(self._all_of(route), "the side that opens")
 
     def content(self, route: Route) -> list[Event]:
         """What a reader of the whole chain gets by `route`."""
@@ -344,12 +350,11 @@ class World:
                 found += [e.event for e in stored if e.event and (segment.copies or e.origin is None)]
         return found
 
-    def _up_to(self, route: Route) -> list[Event]:
-        """All that the backend holds which `route` opens, up to where it is opened."""
-        opened = route.chain(TOPIC)[-1]
-        log = MemoryLog(opened.backend, SETTINGS, self.servers[opened.backend])
+    def _all_of(self, route: Route) -> list[Event]:
+        """All that the backend holds which `route` opens."""
+        log = MemoryLog(route.active, SETTINGS, self.servers[route.active])
         with self._unheeded():
-            stored = list(log.scan(TOPIC, log.beginning(TOPIC), opened.start))
+            stored = list(log.scan(TOPIC, log.beginning(TOPIC), log.end(TOPIC)))
         demand(all(e.event for e in stored), "no forged copy is opened over")
         return [e.event for e in stored if e.event]
 
@@ -400,7 +405,9 @@ class World:
     def settle(self, wanted: Stage) -> None:
         """Heal, converge, drain; then all that was acknowledged has had its effect in every group."""
         self.heal()
-        if not self.forged:
+        if self.forged:
+            self.run(self.route.stage)  # nothing can be switched; what was cut off is undone
+        else:
             self.converge(wanted)
         self.quiesce()
         demand(not any(pod.waiting for pod in self.pods), "what is held is sent in the end", self.lines[-5:])
