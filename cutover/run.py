@@ -30,6 +30,9 @@ class Steps(Protocol):
     def undo(self) -> str:
         """Let go of a fence that was not opened."""
 
+    def readmit(self) -> str:
+        """Let writers into the backend that serves."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
@@ -91,6 +94,9 @@ class Runner:
         return outcome
 
     def _follow(self, todo: Plan) -> None:
+        route = self._c.seen.route
+        if route is not None and route.fence is None:
+            self._readmit()
         if todo.empty:
             self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
             return
@@ -102,6 +108,13 @@ class Runner:
             self._transition(self._watched_again())
         for transition in path(self._c.route.stage if self._c.seen.route else None, self._outcome.wanted):
             self._transition(transition)
+
+    def _readmit(self) -> None:
+        try:
+            self._steps.readmit()
+        except EventBusError as error:
+            # Where nothing has to be done, a backend that is away must not make a run fail.
+            self._c.say(f"  whether the serving backend takes writers is not known: {error}")
 
     def _watched_again(self) -> Transition:
         progress = self._c.route.progress

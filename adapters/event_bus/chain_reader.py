@@ -121,13 +121,14 @@ class ChainReader:
 
     def _read(self, reader: LogReader, segment: Segment, route: Route | None, timeout: float) -> Turn:
         known = segment.epoch
-        if segment.end is None and route is not None:
+        if route is not None:
             known = route.epoch
+            # Also where it is sealed: its backend may be retired, and made anew, before we come to its end.
             now = _segment_in(route, self._topic, segment)
             if now is None:
                 self.leave()
                 return Turn.READ_ON
-            if now.end is not None:
+            if segment.end is None and now.end is not None:
                 reader.seal_at(now.end)
                 segment = now
                 self._reading = reader, segment

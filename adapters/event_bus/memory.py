@@ -119,6 +119,7 @@ class MemoryCopier(LogCopier):
         self._settings = settings
         self._topic = topic
         self._source = source
+        self._reached: Cursor | None = None
         with server.changed:
             server.faults.check("copier")
             self._session = server.sessions.get((topic, source), 0) + 1
@@ -129,11 +130,11 @@ class MemoryCopier(LogCopier):
             self._server.faults.check("copy")
             if self._server.sessions[self._topic, self._source] != self._session:
                 raise Fenced(f"a newer session copies {self._topic} from {self._source}: nothing was copied")
-            _refuse_backwards(self._server.copied.get((self._topic, self._source)), reached)
+            _refuse_backwards(self._reached, reached)
             for entry in entries:
                 headers, key, payload = encode_copy(entry, self._source)
                 self._server.append(self._topic, self._settings.partitions, key, headers, payload)
-            self._server.copied[self._topic, self._source] = dict(reached)
+            self._server.copied[self._topic, self._source] = self._reached = dict(reached)
 
     def close(self) -> None:
         """Nothing to give up."""

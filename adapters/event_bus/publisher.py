@@ -71,6 +71,7 @@ class Publisher:
         self._gate = Gate.HELD
         self._route: Route | None = None
         self._fenced_since: float | None = None
+        self._fenced_by = 0
         self._ignored_fence = 0
         self._writer: LogWriter | None = None
         self._standby = Standby(open_log, client_id, aside)
@@ -192,8 +193,9 @@ class Publisher:
         if fence is None or fence.epoch == self._ignored_fence:
             self._fenced_since = None
             return None
-        if self._fenced_since is None:
-            self._fenced_since = self._clock()
+        if self._fenced_since is None or self._fenced_by != fence.epoch:
+            # Of this very fence: a watch may pass over the moment between an undone fence and the next.
+            self._fenced_since, self._fenced_by = self._clock(), fence.epoch
         if self._clock() - self._fenced_since > FENCE_HOLD_SECONDS:
             _log.error("the fence of epoch %d was never opened: going on under the last route", fence.epoch)
             self._ignored_fence = fence.epoch

@@ -29,6 +29,7 @@ class EventBusSteps:
         self._work = BusWork(context, logs, topics, volumes or {})
         joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
         self.undo = switching.undo
+        self.readmit = switching.readmit
         self.steps: dict[Step, StepMethod] = {
             Step.PREFLIGHT: joining.preflight,
             Step.PREPARE: joining.prepare,

@@ -16,33 +16,38 @@ class Leaving:
         self._c = work.context
 
     def finish_groups(self, transition: Transition) -> str:
-        """Every group has finished the segments that only the leaving backend serves."""
+        """Every group has finished all segments but the one that is written now."""
         leaving = self._w.passive
-
-        def behind() -> list[str]:
-            found = []
-            for topic, chain in self._c.route.chains.items():
-                groups = {state.group for log in self._w.logs.values() for state in log.groups(topic)}
-                for segment in chain:
-                    if segment.backend == leaving.name:
-                        found += [
-                            f"{group} in {topic}"
-                            for group in sorted(groups)
-                            if not leaving.group_finished(topic, group, segment)
-                        ]
-            return found
-
         self._c.until(
-            lambda: not behind(),
+            lambda: not self._behind(),
             self._c.timing.finish_groups,
-            lambda: StepFailed(
-                f"consumer groups have not finished what only {leaving.name} holds for them: {', '.join(behind())}",
-                f"{leaving.name} is kept. Let them catch up, or delete groups that nobody uses any more",
-            ),
+            self._still_needed,
             every=0.5,
-            note=lambda: f"waiting for {', '.join(behind())}",
+            note=lambda: f"waiting for {', '.join(self._behind())}",
         )
         return f"no group needs {leaving.name} any more"
+
+    def _behind(self) -> list[str]:
+        """Groups that stand before the last segment. Those of the staying backend count too: who was deaf to
+        a switch may have passed over the copies in a later segment of the leaving one, and so have finished
+        that, while what comes before it is still unread on the staying one."""
+        found = []
+        for topic, chain in self._c.route.chains.items():
+            groups = {state.group for log in self._w.logs.values() for state in log.groups(topic)}
+            for segment in chain[:-1]:
+                log = self._w.logs[segment.backend]
+                found += [
+                    f"{group} in {topic}" for group in groups if not log.group_finished(topic, group, segment)
+                ]
+        return sorted(set(found))
+
+    def _still_needed(self) -> StepFailed:
+        leaving = self._w.passive
+        return StepFailed(
+            f"consumer groups have not finished what was written before {leaving.name} can leave: "
+            + ", ".join(self._behind()),
+            f"{leaving.name} is kept. Let them catch up, or delete groups that nobody uses any more",
+        )
 
     def retire(self, transition: Transition) -> str:
         """Take the leaving backend out of the route; copies now stand for what it held."""
@@ -51,6 +56,8 @@ class Leaving:
         if route.mirror is not None:
             for topic in self._w.topics:
                 self._w.await_copied(topic, staying.end(topic), self._c.timing.drain)
+        if self._behind():  # a group that came meanwhile
+            raise self._still_needed()
         chains = {}
         for topic, chain in route.chains.items():
             current = chain[-1]

@@ -142,6 +142,14 @@ class Switching:
         self._c.write(route.model_copy(update={"epoch": route.fence.epoch, "fence": None, "progress": None}))
         return f"{route.active} goes on, epoch {route.fence.epoch}"
 
+    def readmit(self) -> str:
+        """Let writers into the backend that serves. A run that was frozen until its lock had gone to another may
+        have sealed it since, by a route that was no longer so; nobody else would ever take that seal off."""
+        route = self._c.route
+        for topic in route.chains:
+            self._w.active.unseal(topic)
+        return f"{route.active} takes writers"
+
     def watch(self, transition: Transition) -> str:
         """Post-checks under traffic: the old side stands still but for copies, the way back keeps up
         and is equal, and every live adapter follows the new epoch."""

@@ -182,3 +182,14 @@ def test_a_new_backend_that_is_away_could_not_be_checked() -> None:
         outcome = world.migrate(Stage.SCALE)
         assert outcome.verdict == "could not be checked"
         assert world.route().active == "redis"
+
+
+def test_a_seal_set_by_a_run_that_had_lost_its_lock_is_taken_off_by_the_next() -> None:
+    with World() as world:
+        assert world.migrate(Stage.SHADOW).reached
+        # What PREPARE of a run does that was frozen before it, and woke after another had switched.
+        world.cutover_log("redis").seal("market_data", 2)
+        outcome = world.migrate(Stage.SHADOW)
+        assert outcome.reached and outcome.records == []
+        world.publish(4)
+        assert not world.errors

@@ -1,0 +1,47 @@
+"""One member's way along a chain, a step at a time: no thread, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapters.event_bus.base import LogSettings, Stored
+from adapters.event_bus.chain_reader import ChainReader, Turn
+from adapters.event_bus.factory import fixed_route
+from adapters.event_bus.memory import MemoryLog
+from adapters.event_bus.memory_server import MemoryServer
+from contracts.envelope import Event
+from contracts.routes import Segment
+
+SETTINGS = LogSettings(topics=("t",), partitions=1)
+
+
+def test_a_sealed_segment_that_left_the_chain_is_left_even_where_it_can_never_be_finished() -> None:
+    servers = {name: MemoryServer() for name in ("redis", "kafka")}
+    logs = {name: MemoryLog(name, SETTINGS, server) for name, server in servers.items()}
+    taken: list[bytes] = []
+
+    def take(entries: Sequence[Stored]) -> bool:
+        taken.extend(entry.event.payload for entry in entries if entry.event)
+        return True
+
+    def publish(backend: str, payload: bytes, epoch: int) -> None:
+        logs[backend].writer("w").submit(Event.create("t", "k", payload, source="test").under(epoch)).result(0)
+
+    reader = ChainReader(logs.__getitem__, "t", "g", "m", take, max_batch=10, start="earliest", follows_routes=True)
+    publish("redis", b"1", 1)
+    route = fixed_route("redis", SETTINGS)
+    sealed = route.chain("t")[0].model_copy(update={"end": {"0": "1"}})
+    following = Segment(backend="kafka", epoch=2, start={"0": "0"})
+    switched = route.model_copy(
+        update={"epoch": 2, "active": "kafka", "chains": {**route.chains, "t": (sealed, following)}}
+    )
+    assert reader.step(switched, 0.0) is Turn.READ_ON
+    # Acknowledged, but the member is frozen before it sees that the segment is finished. Meanwhile Redis is
+    # retired, deleted, and made anew: nothing in it will ever reach the end that the member goes by.
+    servers["redis"].topics.clear()
+    servers["redis"].groups.clear()
+    retired = switched.model_copy(update={"chains": {**route.chains, "t": (following,)}})
+    publish("kafka", b"2", 2)
+    for _ in range(3):
+        reader.step(retired, 0.0)
+    assert taken == [b"1", b"2"]
