@@ -39,7 +39,7 @@ def stand_in(settings: Settings, key_hash: object) -> list[Manifest]:
         "llm",
         args=[
             *("--host", "0.0.0.0", "--port", str(names.HOSTED_LLM_PORT)),
-            *("--alias", STAND_IN_MODEL, "--ctx-size", "4096", "--parallel", "2"),
+            *("--alias", STAND_IN_MODEL, "--ctx-size", "4096", "--parallel", "2", "--threads", "1"),
             *("--api-key-file", "/run/secrets/llm/api-key"),
         ],
         ports={"http": names.HOSTED_LLM_PORT},

@@ -1,8 +1,8 @@
 """What each workload asks of the cluster, by size. CPU in cores, memory in MiB.
 
 There are no CPU limits on purpose: throttling would stall publishers and consumers at the worst
-moment; requests share the CPU out fairly, and copying and comparing get the least of it, so that a
-migration yields to trading. Memory has a limit, for memory cannot be taken back.
+moment; requests share the CPU out, and the mirror and the stand-in model get the least of it. Memory has a
+limit, for memory cannot be taken back.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ SIZES: dict[str, dict[str, Resources]] = {
         names.MIRROR_NAME: Resources(0.05, 96, 384),
         names.HOSTED_POSTGRES_NAME: Resources(0.1, 128, 768),
         names.POOLER_NAME: Resources(0.02, 16, 128),
-        names.HOSTED_LLM_NAME: Resources(0.1, 256, 1024),
+        names.HOSTED_LLM_NAME: Resources(0.02, 256, 1024),
         names.TRADING_ENGINE_NAME: Resources(0.1, 128, 512),
         names.LLM_ORCHESTRATOR_NAME: Resources(0.05, 96, 384),
         names.BACKTESTING_NAME: Resources(0.05, 256, 1536),
         names.MARKET_FEED_NAME: Resources(0.05, 128, 512),
-        TRANSITION: Resources(0.05, 128, 1024),
+        TRANSITION: Resources(0.1, 128, 1024),
     },
     "standard": {
         names.REDIS_NAME: Resources(1, 4096, 8192),

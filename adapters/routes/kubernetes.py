@@ -315,10 +315,10 @@ class KubernetesLock(SwitchLock):
             lease = self._read(component)
             current = lease.spec.holder_identity if lease is not None else None
             if lease is not None and current and current != holder and not clock.still(lease, LEASE_SECONDS):
-                if waited >= wait:
-                    raise LockHeld(component, current, _told(lease.spec.acquire_time))
                 with contextlib.suppress(RouteConflict):
                     self._ask_to_give_way(lease, holder, owner)
+                if waited >= wait:
+                    raise LockHeld(component, current, _told(lease.spec.acquire_time))
                 tick.wait(0.5)  # a holder renews at least every RENEW_SECONDS; nothing announces its death
                 waited += 0.5
                 continue

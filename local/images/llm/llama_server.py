@@ -40,7 +40,9 @@ def main(arguments: list[str]) -> None:
     parameters.port = given.port
     parameters.n_ctx = given.ctx_size
     parameters.n_parallel = given.parallel
-    parameters.cpuparams.n_threads = given.threads
+    for threads in (parameters.cpuparams, parameters.cpuparams_batch):
+        threads.n_threads = given.threads
+        threads.poll = 0  # threads that wait sleep: spinning would take the CPU from everything beside it
     parameters.endpoint_metrics = True
     if given.api_key_file is not None:
         keys = given.api_key_file.read_text().split()
