@@ -36,9 +36,7 @@ class Leaving:
             groups = {state.group for log in self._w.logs.values() for state in log.groups(topic)}
             for segment in chain[:-1]:
                 log = self._w.logs[segment.backend]
-                found += [
-                    f"{group} in {topic}" for group in groups if not log.group_finished(topic, group, segment)
-                ]
+                found += [f"{group} in {topic}" for group in groups if not log.group_finished(topic, group, segment)]
         return sorted(set(found))
 
     def _still_needed(self) -> StepFailed:

@@ -15,7 +15,7 @@ from tests.components.rendering import WORKLOADS, Program, Registered, at, templ
 CASES = [
     pytest.param(at(stage), workload, id=f"{stage.value}-{workload.name}")
     for stage in Stage
-    for workload in at(stage).of(*WORKLOADS)
+    for workload in sorted(at(stage).of(*WORKLOADS), key=lambda one: one.key)
 ]
 API_USERS = {"trading-engine", "market-feed", "event-bus-mirror", "transition-event-bus"}
 
