@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from local.cluster.api import Kubectl
+from local.cluster.api import KUBECTL_CACHE, Kubectl, cache_beside
 from local.cluster.forwarder import into_cluster, serve
 from local.cluster.lifecycle import ClusterError, down, load, make_listener, up
 from local.cluster.processes import read_record
@@ -63,7 +63,9 @@ def run(options: argparse.Namespace, paths: ClusterPaths) -> int:
             forward(paths, options.service, options.port, options.local_port)
         case "kubectl":
             program = find_cluster_binaries()["kubectl"]
-            os.execv(program, [str(program), "--kubeconfig", str(paths.kubeconfig), *options.rest])  # noqa: S606 - no shell is wanted
+            environment = os.environ | {KUBECTL_CACHE: str(cache_beside(paths.kubeconfig))}
+            command = [str(program), "--kubeconfig", str(paths.kubeconfig), *options.rest]
+            os.execve(program, command, environment)  # noqa: S606 - no shell is wanted
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +12,13 @@ from typing import Any
 
 JsonObject = dict[str, Any]
 POLL_SECONDS = 0.25
+KUBECTL_CACHE = "KUBECACHEDIR"
+"""Names the folder of kubectl's cache; without it the user's ~/.kube gets one."""
+
+
+def cache_beside(kubeconfig: Path) -> Path:
+    """Where kubectl keeps what it learnt of the cluster of `kubeconfig`: removed with the cluster."""
+    return kubeconfig.parent / "cluster" / "kubectl-cache"
 
 
 class Kubectl:
@@ -38,7 +46,8 @@ class Kubectl:
 
     def _call(self, *arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [str(self.program), "--kubeconfig", str(self.kubeconfig), "--request-timeout=10s", *arguments]
-        return subprocess.run(command, input=input, capture_output=True, text=True, check=False)
+        environment = os.environ | {KUBECTL_CACHE: str(cache_beside(self.kubeconfig))}
+        return subprocess.run(command, input=input, env=environment, capture_output=True, text=True, check=False)
 
 
 def condition(item: JsonObject, kind: str) -> bool:

@@ -95,7 +95,7 @@ def install(pulumi: Path, home: Path, binaries: Path, python: Path, *, official:
         raise InstallError(f"there is no pulumi at {pulumi}: give the path of the CLI with --pulumi")
     home.mkdir(parents=True, exist_ok=True)
     binaries.mkdir(parents=True, exist_ok=True)
-    host, command = _install_language_host(pulumi.resolve(), binaries, python, official)
+    host, command = _install_language_host(pulumi.resolve(), home, binaries, python, official)
     origins = {"python": host}
     for plugin in wanted_plugins():
         origins[plugin.name] = _install_resource(plugin, command, home, python, official)
@@ -103,7 +103,7 @@ def install(pulumi: Path, home: Path, binaries: Path, python: Path, *, official:
 
 
 def _install_language_host(
-    pulumi: Path, binaries: Path, python: Path, wanted_official: bool | None
+    pulumi: Path, home: Path, binaries: Path, python: Path, wanted_official: bool | None
 ) -> tuple[str, Path]:
     command, host = binaries / "pulumi", binaries / "pulumi-language-python"
     official = pulumi.with_name(host.name)
@@ -118,7 +118,7 @@ def _install_language_host(
         return "official", command
     if command.is_symlink() or not command.exists() or not _same_file(command, pulumi):
         _link_or_copy(pulumi, command)
-    _write_script(host, wrapper(python, "language", {"CROSSOVER_LANGUAGE_HOST_VERSION": _cli_version(command)}))
+    _write_script(host, wrapper(python, "language", {"CROSSOVER_LANGUAGE_HOST_VERSION": _cli_version(command, home)}))
     return "stand-in", command
 
 
@@ -138,9 +138,12 @@ def _link_or_copy(source: Path, target: Path) -> None:
     temporary.replace(target)
 
 
-def _cli_version(pulumi: Path) -> str:
+def _cli_version(pulumi: Path, home: Path) -> str:
+    environment = os.environ | {"PULUMI_HOME": str(home), "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
-        result = subprocess.run([pulumi, "version"], capture_output=True, text=True, timeout=60, check=True)
+        result = subprocess.run(
+            [pulumi, "version"], env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise InstallError(f"{pulumi} does not run: {error}") from error
     return result.stdout.strip().removeprefix("v")

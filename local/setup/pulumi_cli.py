@@ -72,7 +72,8 @@ def _on_path(own: Path) -> Path | None:
     program = shutil.which("pulumi", path=os.pathsep.join(folders))
     if program is None:
         return None
-    environment = os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true"}
+    # Even for its version the CLI writes a log below its home: ours, so that nothing is left in the user's.
+    environment = os.environ | {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_HOME": str(own.parent / "pulumi")}
     said = subprocess.run([program, "version"], env=environment, capture_output=True, text=True, check=False)
     version = parse_version(said.stdout)
     if fits(version):

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.cluster.api import KUBECTL_CACHE, cache_beside
 from local.cluster.configuration import write_private
 from local.setup.errors import SetupError
 from local.setup.progress import console, step
@@ -67,7 +68,9 @@ def variables(paths: PulumiPaths, kubeconfig: Path, context: str | None) -> dict
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "KUBECONFIG": str(kubeconfig),
     }
-    return found | ({"CROSSOVER_KUBE_CONTEXT": context} if context else {})
+    if context is None:
+        return found | {KUBECTL_CACHE: str(cache_beside(kubeconfig))}
+    return found | {"CROSSOVER_KUBE_CONTEXT": context}
 
 
 def render_env(paths: PulumiPaths, values: Mapping[str, str]) -> str:
