@@ -28,7 +28,7 @@ from local.cluster.configuration import (
 from local.cluster.containers import Archive, ImageStore, pods_to_restart, read_archive, to_import
 from local.cluster.namespaces import remove_cgroups
 from local.cluster.pki import make_pki
-from local.cluster.processes import Record, boot_id, end_all, read_record
+from local.cluster.processes import Record, boot_id, end_all, read_record, start_time
 from local.cluster.settings import DEFAULT_NAMESPACE, NODE_NAME, RUNTIME_SOCKET, ClusterPaths
 from local.cluster.units import Binaries, make_units
 from local.setup.progress import console, step
@@ -109,7 +109,9 @@ def start(paths: ClusterPaths) -> Record:
         _spawn_supervisor(paths, listener)
     record = read_record(paths.record)
     if record is None or not record.alive:
-        raise ClusterError(f"the supervisor did not stay: {tail(paths.logs / 'supervisor.log')}")
+        seen = f"process {record.pid} starts at {start_time(record.pid)}" if record else "no record can be read"
+        said = tail(paths.logs / "supervisor.log") or "nothing"
+        raise ClusterError(f"the supervisor did not stay (recorded: {record}; now {seen}). It said: {said}")
     return record
 
 

@@ -169,14 +169,22 @@ def main() -> None:
     join_cgroups(paths.name)
     os.unshare(os.CLONE_NEWNS | os.CLONE_NEWNET | os.CLONE_NEWPID)
     ready, tell = os.pipe()
+    recorded, go_on = os.pipe()
     child = os.fork()
     if child:
         os.close(tell)
         Record(pid=child, start_time=start_time(child), boot_id=boot_id(), port=port, since=time.time()).write(
             paths.record
         )
+        os.write(go_on, b"1")
         os._exit(0 if os.read(ready, 1) == b"1" else 1)
     os.close(ready)
+    os.close(go_on)
+    # Both processes share these mounts: once /proc is that of the new namespace, nobody here can look a process
+    # of the host up any more, and the record would say that it never started.
+    if os.read(recorded, 1) != b"1":
+        sys.exit("the process that was to record this one is gone")
+    os.close(recorded)
     set_up_mounts(paths)
     set_up_network()
     os.write(tell, b"1")
