@@ -8,6 +8,7 @@ Its disks are not told: `DescribeLogDirs` is not in confluent-kafka 2.16, nor in
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from adapters.event_bus.base import LogSettings
 from adapters.event_bus.errors import BackendUnavailable, EventBusError
@@ -140,7 +141,7 @@ def _rights(
         user=client.user,
         lacks=tuple(lacks),
         others_lack=_missing(wanted, allowed, denied, writers),
-        excess=_excess(allowed, writers),
+        excess=_excess(allowed, writers, topics),
     )
 
 
@@ -159,9 +160,14 @@ def _missing(
     )
 
 
-def _excess(allowed: Collection[Right], writers: Sequence[str]) -> tuple[str, ...]:
+def _excess(allowed: Collection[Right], writers: Sequence[str], topics: Sequence[str]) -> tuple[str, ...]:
+    """What services may do to the cluster or to `topics`; topics of others are not this switch's concern."""
+
+    def ours(right: Right) -> bool:
+        return right.kind != "TOPIC" or any(right.covers(replace(right, name=topic, prefix=False)) for topic in topics)
+
     return tuple(
         f"{right.user}: {right.operation} on {right.kind.lower()} {right.name}"
         for right in sorted(allowed, key=lambda r: (r.user, r.kind, r.name, r.operation))
-        if right.user in ("*", *writers) and right.operation in _EXCESS
+        if right.user in ("*", *writers) and right.operation in _EXCESS and ours(right)
     )

@@ -276,7 +276,7 @@ def test_kafka_tells_of_rights_that_are_missing_or_too_many(kafka_server: KafkaS
     assert f"mirror: WRITE on topic {bench.topic}" in rights.others_lack
     bench.admin.ensure()
     client = KafkaAdmin(address(kafka_server), "facts")
-    client.grant([Right(names.KAFKA_APP_USER, "ALTER", "TOPIC", bench.topic)])
+    client.grant([Right(names.KAFKA_APP_USER, "ALTER", "TOPIC", topic) for topic in (bench.topic, "of-somebody-else")])
     client.deny_writes(bench.topic, [names.KAFKA_MIRROR_USER])
     rights = bench.admin.facts().rights
     assert isinstance(rights, Rights)

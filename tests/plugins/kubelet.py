@@ -66,10 +66,7 @@ class Kubelet:
         ]
         conditions.append({"type": "Initialized", "status": "True", "lastTransitionTime": now()})
         self._address += 1
-        address: dict[str, Any] = {
-            "podIP": f"10.244.0.{self._address}",
-            "podIPs": [{"ip": f"10.244.0.{self._address}"}],
-        }
+        address = f"10.244.0.{self._address}"
         status = {
             **{"podIP": address, "podIPs": [{"ip": address}], "phase": phase, "startTime": now()},
             **{"conditions": conditions, "containerStatuses": containers},
