@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 NAME ?= event_bus
 UNIT := tests/unit tests/components
-REST := tests/contract tests/plugins tests/e2e
+REST := tests/model tests/contract tests/plugins tests/e2e
 .DEFAULT_GOAL := help
 .PHONY: help venv setup up down status env demo test unit lint lock bench
 

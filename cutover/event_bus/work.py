@@ -22,6 +22,18 @@ def other(backend: str) -> str:
     return second if backend == first else first
 
 
+def _standing(topic: str, target: EventLog, source: str) -> tuple[Cursor | None, Cursor]:
+    """How far copies of `source` have come in `target`, and the end of `target` at that moment: a mirror that
+    missed that it is not wanted any more may copy meanwhile."""
+    copied = target.copied(topic, source)
+    for _ in range(_MOST_ROUNDS):
+        end, before = target.end(topic), copied
+        copied = target.copied(topic, source)
+        if copied == before:
+            return copied, end
+    raise CouldNotCheck(f"{target.name} gets copies of {topic} all the time", "Run pulumi up again")
+
+
 class BusWork:
     """One run's view of both logs; it keeps the comparison's place between steps. `volumes`: the bytes of a
     backend's volume, where they were told."""
@@ -58,9 +70,9 @@ class BusWork:
         starts, target_starts = {}, {}
         for topic in self.topics:
             first = route.chain(topic)[-1].start
-            copied = target.copied(topic, active)
+            copied, end = _standing(topic, target, active)
             starts[topic] = dict(copied if copied is not None and source.reached(copied, first) else first)
-            target_starts[topic] = dict(target.end(topic))
+            target_starts[topic] = dict(end)
         return Mirror(source=active, target=target.name, starts=starts, target_starts=target_starts)
 
     def await_copied(self, topic: str, goal: Cursor, seconds: float) -> None:

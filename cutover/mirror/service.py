@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from adapters import metrics
 from adapters.event_bus.base import EventLog, Stored
+from adapters.event_bus.chain_reader import newest_epoch
 from adapters.event_bus.errors import EventBusError, Fenced
 from adapters.event_bus.view import RouteView
 from contracts.routes import Cursor, Mirror, Route
@@ -61,10 +62,16 @@ def copyings(route: Route) -> tuple[Copying, ...]:
 
 
 class CopySession:
-    """One session of copying one topic in one direction. It fences older ones. Owned by one thread."""
+    """One session of copying one topic in one direction. It fences older ones. Owned by one thread.
 
-    def __init__(self, copying: Copying, source: EventLog, target: EventLog) -> None:
+    `epoch` tells that of the route as it is known now. What was written under a newer one is not copied: that
+    route may have turned the direction round, and this would copy the other mirror's copies back.
+    """
+
+    def __init__(self, copying: Copying, source: EventLog, target: EventLog, epoch: Callable[[], int]) -> None:
         self._copying = copying
+        self._epoch = epoch
+        self._waiting: Sequence[Stored] = ()
         topic = copying.topic
         self._copier = target.copier(topic, source.name)
         try:
@@ -77,11 +84,15 @@ class CopySession:
 
     def step(self, timeout: float) -> int | None:
         """Copy one batch, waiting at most `timeout` s for it; how many entries were looked at, None where
-        the source stood still."""
+        the source stood still, 0 where a batch waits for a newer route."""
         if not self._begun:
             self._copier.copy([], self._reached)  # says that copying began, also where there is nothing yet
             self._begun = True
-        entries = self._tail.poll(BATCH, timeout)
+        entries = self._waiting or self._tail.poll(BATCH, timeout)
+        if newest_epoch(entries) > self._epoch():
+            self._waiting = entries
+            return 0
+        self._waiting = ()
         now = self._tail.position()
         if not entries and dict(now) == dict(self._reached):
             return None
@@ -102,8 +113,9 @@ class CopySession:
 class TopicMirror:
     """Copies one topic in one direction, on its own thread, until stopped."""
 
-    def __init__(self, copying: Copying, source: EventLog, target: EventLog) -> None:
+    def __init__(self, copying: Copying, source: EventLog, target: EventLog, epoch: Callable[[], int]) -> None:
         self._copying = copying
+        self._epoch = epoch
         self._source = source
         self._target = target
         self._stopped = threading.Event()
@@ -133,7 +145,7 @@ class TopicMirror:
             self._stopped.wait(_RETRY_SECONDS)
 
     def _copy(self) -> None:
-        session = CopySession(self._copying, self._source, self._target)
+        session = CopySession(self._copying, self._source, self._target, self._epoch)
         try:
             while not self._stopped.is_set():
                 looked_at = session.step(IDLE_SECONDS)
@@ -173,7 +185,11 @@ class MirrorService:
         for copying in copyings(route):
             source, target = self._make_log(copying.source), self._make_log(copying.target)
             self._logs += [source, target]
-            self._running.append(TopicMirror(copying, source, target))
+            self._running.append(TopicMirror(copying, source, target, self._epoch))
+
+    def _epoch(self) -> int:
+        route = self._view.current
+        return route.epoch if route is not None else 0
 
     def _stop(self) -> None:
         for running in self._running:
