@@ -105,9 +105,11 @@ def _note(wanted: Stage, route: Route | None, detail: str) -> str:
 
 def table(rows: Sequence[ComponentStatus], stack: str) -> Table:
     """The rows for people."""
-    made = Table(title=f"stack {stack}", title_justify="left")
+    # Narrow enough for a terminal of 80 columns: only the last column may wrap.
+    made = Table(title=f"stack {stack}", title_justify="left", box=None, padding=(0, 1, 0, 0))
     for column in ("component", "wanted", "active", "serves", "epoch", "state", "adapters", "lag", "last verdict"):
-        made.add_column(column, justify="right" if column in {"epoch", "adapters", "lag"} else "left")
+        right = column in {"epoch", "adapters", "lag"}
+        made.add_column(column, justify="right" if right else "left", no_wrap=column != "last verdict")
     for row in rows:
         colour = {"in step": "green", "switching": "yellow", "not deployed": "dim"}.get(row.state, "red")
         made.add_row(
