@@ -88,12 +88,8 @@ def document(
         verdicts.append(Verdict.DOES_NOT_HOLD)
     return {
         "switches": rows,
-        "whole": {"figures": dict(whole.figures) if whole else {}, "failures": _failures(whole)},
-        "effects": {
-            "of": EFFECTS_OF,
-            "figures": dict(effects.figures) if effects else {},
-            "failures": _failures(effects),
-        },
+        "whole": _brief(whole),
+        "effects": {"of": EFFECTS_OF, **_brief(effects)},
         "run": dict(facts),
         "problem": problem or None,
         "verdict": combine(verdicts).value,
