@@ -50,6 +50,6 @@ test: lint ## All tests, on real servers and on the cluster
 bench: venv ## Run a benchmark: make bench NAME=event_bus
 	@$(PYTHON) -m benchmarks $(NAME)
 
-lock: venv ## Write the requirement locks anew, with hashes (needs uv)
-	uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -o requirements-dev.txt requirements-dev.in
-	uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -c requirements-dev.txt -o requirements.txt requirements.in
+lock: venv ## Write the requirement locks anew, with hashes
+	.venv/bin/uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -o requirements-dev.txt requirements-dev.in
+	.venv/bin/uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -c requirements-dev.txt -o requirements.txt requirements.in

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -139,7 +140,8 @@ def choose(name: str, version: str, hashes: set[str]) -> Wheel:
 def resolve(definition: Definition) -> list[Wheel]:
     """What the image's wheels.in needs now, beside what its parents bring."""
     command = [
-        *("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
+        str(Path(sys.executable).with_name("uv")),
+        *("pip", "compile", "--quiet", "--no-header", "--no-annotate", "--generate-hashes"),
         *("--python-version", "3.13", "--python-platform", "x86_64-manylinux_2_40"),
         *("--constraints", str(REPOSITORY / "requirements.txt"), str(definition.directory / "wheels.in")),
     ]

@@ -59,19 +59,31 @@ python=$(find_python || make_python) || stop "Crossover needs Python 3.12 or 3.1
 Install one and run this again: 'uv python install 3.13' (https://docs.astral.sh/uv), 'pyenv install 3.13',
 your distribution's python3.13 and python3.13-venv; or name one with CROSSOVER_PYTHON=/path/to/python3.13."
 
-began=$(date +%s)
-echo "making .venv with $python ($("$python" -V 2>&1)): about a minute, or two without uv" >&2
-rm -rf .venv
-if command -v uv >/dev/null 2>&1; then
-    uv venv -q --python "$python" .venv
+# uv takes seconds where pip takes minutes; where there is none it comes from the lock, by pip.
+# It does not read pip's settings, so it is told of the index that pip was set up with.
+with_uv() {
+    index=$("$python" -m pip config get global.index-url 2>/dev/null) || index=
+    [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
     # Progress only where somebody looks.
     quiet=-q
     if [ -t 2 ]; then quiet=; fi
     # shellcheck disable=SC2086
-    VIRTUAL_ENV="$PWD/.venv" uv pip install $quiet --require-hashes -r "$lock"
+    VIRTUAL_ENV="$PWD/.venv" "$1" pip install $quiet --require-hashes -r "$lock"
+}
+with_pip() {
+    .venv/bin/python -m pip install --disable-pip-version-check --no-input -q --progress-bar on --require-hashes -r "$1"
+}
+
+began=$(date +%s)
+echo "making .venv with $python ($("$python" -V 2>&1)): under a minute, or some where uv cannot be had" >&2
+rm -rf .venv
+if uv=$(command -v uv 2>/dev/null) && uv venv -q --python "$python" .venv && with_uv "$uv"; then
+    :
 else
+    rm -rf .venv
     "$python" -m venv .venv
-    .venv/bin/python -m pip install --disable-pip-version-check --no-input -q --progress-bar on --require-hashes -r "$lock"
+    sed -n '/^uv==/,/[^\\]$/p' "$lock" >.venv/uv.txt
+    { with_pip .venv/uv.txt && with_uv .venv/bin/uv; } || with_pip "$lock"
 fi
 printf '%s\n' "$wanted" >"$stamp"
 echo "made .venv in $(($(date +%s) - began)) s" >&2
