@@ -77,8 +77,10 @@ def up(paths: ClusterPaths, archives: Iterable[Path]) -> Kubectl:
                 record = start(paths)
                 _store(paths, "fingerprint", wanted)
         _write_admin_kubeconfig(paths, record.port)
+        # The API gets ready meanwhile.
+        changed = _import_images(paths, record, [image for file in archives for image in read_archive(file)])
         _wait_for_api(paths, kubectl, record)
-        _import_images(paths, kubectl, record, [image for file in archives for image in read_archive(file)])
+        _restart_pods(kubectl, changed)
         _apply_manifests(paths, kubectl, binaries)
         _wait_for_node(paths, kubectl)
     return kubectl
@@ -91,7 +93,8 @@ def load(paths: ClusterPaths, archives: Iterable[Path]) -> None:
         record = read_record(paths.record)
         if record is None or not record.alive:
             raise ClusterError("the cluster is not running: `make up` starts it")
-        _import_images(paths, kubectl, record, [image for file in archives for image in read_archive(file)])
+        changed = _import_images(paths, record, [image for file in archives for image in read_archive(file)])
+        _restart_pods(kubectl, changed)
 
 
 def start(paths: ClusterPaths) -> Record:
@@ -180,24 +183,29 @@ def _wait_for_api(paths: ClusterPaths, kubectl: Kubectl, record: Record) -> None
         raise ClusterError("the supervisor ended: " + tail(paths.logs / "supervisor.log"))
 
 
-def _import_images(paths: ClusterPaths, kubectl: Kubectl, record: Record, archives: list[Archive]) -> None:
+def _import_images(paths: ClusterPaths, record: Record, archives: list[Archive]) -> frozenset[str]:
+    """Import what is missing; the references that had other content before."""
     socket_file = Path(str(record.view) + str(RUNTIME_SOCKET))
     wait_until(socket_file.exists, START_SECONDS, lambda: "containerd did not start: " + words(paths, ("containerd",)))
     store = ImageStore(record)
     present = store.list()
     missing = to_import(archives, present)
-    if not missing:
-        return
     for file in dict.fromkeys(archive.file for archive in missing):
         with step(f"importing {file.name} ({file.stat().st_size / 1e6:.0f} MB)"):
             store.load(file)
     changed = frozenset(archive.reference for archive in missing if archive.reference in present)
     if changed:
-        pods = kubectl.get("pods", "--all-namespaces")["items"]
-        for namespace, name in pods_to_restart(pods, changed):
-            console.print(f"  restarting {namespace}/{name}: its image changed")
-            kubectl.run("delete", "pod", "--namespace", namespace, name, "--wait=false")
         store.prune()
+    return changed
+
+
+def _restart_pods(kubectl: Kubectl, changed: frozenset[str]) -> None:
+    if not changed:
+        return
+    pods = kubectl.get("pods", "--all-namespaces")["items"]
+    for namespace, name in pods_to_restart(pods, changed):
+        console.print(f"  restarting {namespace}/{name}: its image changed")
+        kubectl.run("delete", "pod", "--namespace", namespace, name, "--wait=false")
 
 
 def _apply_manifests(paths: ClusterPaths, kubectl: Kubectl, binaries: Binaries) -> None:
