@@ -200,7 +200,7 @@ def test_a_group_that_was_away_reads_on_where_it_stood(redis_server: RedisServer
         world.bus.subscribe([world.topic], "slow", lambda events: taken.extend(e.payload for e in events))
         _eventually(lambda: len(taken) >= 100)
         assert taken == sent
-        assert before == 20
+        assert 20 <= before < 25  # batches hold what there is, five at most
 
 
 def _eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
