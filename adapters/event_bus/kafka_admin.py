@@ -18,7 +18,6 @@ from adapters.event_bus.kafka_client import (
     KafkaConsumer,
     KafkaError,
     KafkaException,
-    TopicCollection,
     TopicPartition,
     admin,
     login_refused,
@@ -83,7 +82,7 @@ class KafkaAdmin(Handle):
     def __init__(self, address: KafkaAddress, client_id: str) -> None:
         super().__init__(address)
         self.user = address.username
-        self._address = address
+        self.address = address
         self._admin = admin.AdminClient(address.config(client_id))
         self._partitions: dict[str, tuple[int, ...]] = {}
         self._lock = threading.Lock()
@@ -93,7 +92,7 @@ class KafkaAdmin(Handle):
         found = super().trouble(error)
         if type(found) is BackendUnavailable:
             # An admin client is not told that its login was refused, only that nothing came.
-            return login_refused(self._address) or found
+            return login_refused(self.address) or found
         return found
 
     # -- topics
@@ -221,7 +220,7 @@ class KafkaAdmin(Handle):
         calls for it: it crashes where the group's coordinator has just moved (librdkafka#5040)."""
         consumer = self._speakers.pop(group, None)
         if consumer is None:
-            consumer = KafkaConsumer(self._address, "crossover-positions", group, committed_only=False)
+            consumer = KafkaConsumer(self.address, "crossover-positions", group, committed_only=False)
         self._speakers[group] = consumer
         if len(self._speakers) > _MOST_SPEAKERS:
             self._speakers.pop(next(iter(self._speakers))).close()
@@ -313,20 +312,6 @@ class KafkaAdmin(Handle):
         return {
             resource.name: {entry: str(value.value) for entry, value in found.items() if value.value is not None}
             for resource, found in answers.items()
-        }
-
-    def own_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
-        """What this user itself may do: with the whole CLUSTER, and with each of `topics`."""
-        whole = self._admin.describe_cluster(include_authorized_operations=True, request_timeout=ANSWER_SECONDS)
-        found = {CLUSTER: self._one(whole)}
-        if topics:
-            asked = TopicCollection(list(topics))
-            found |= self._all(
-                self._admin.describe_topics(asked, include_authorized_operations=True, request_timeout=ANSWER_SECONDS)
-            )
-        return {
-            name: frozenset(operation.name for operation in answer.authorized_operations or ())
-            for name, answer in found.items()
         }
 
     def rights(self) -> tuple[frozenset[Right], frozenset[Right]]:

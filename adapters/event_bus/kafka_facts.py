@@ -15,6 +15,7 @@ from adapters.event_bus.errors import BackendUnavailable, EventBusError
 from adapters.event_bus.facts import Copies, Fact, Limits, LogFacts, Rights, TopicFacts, Unknown
 from adapters.event_bus.kafka_admin import CLUSTER, KafkaAdmin, Layout, Right
 from adapters.event_bus.kafka_client import PARTITIONER
+from adapters.event_bus.kafka_operations import own_operations
 from adapters.event_bus.kafka_writer import largest_batch
 from contracts.names import all_topics
 
@@ -129,7 +130,7 @@ def _rights(
     if not broker.get("authorizer.class.name"):
         return Rights(user=client.user, seal_holds=False)
     try:
-        own = client.own_operations(topics)
+        own = own_operations(client.address, topics)
         allowed, denied = client.rights()
     except BackendUnavailable:
         raise
