@@ -105,6 +105,7 @@ class Pod(Actor):
 
     def _resolved(self, sent: Sent, done: Future[Receipt]) -> None:
         self.waiting.remove(sent)
+        sent.stray = sent.stray or self.gone
         if done.exception() is None:
             sent.acknowledged = self.world.ledger.happen()
         else:
