@@ -184,11 +184,17 @@ class KafkaAdmin(Handle):
     # -- groups
 
     def groups(self) -> list[str]:
-        """The ids of all groups that this user may see."""
-        answer = self._one(self._admin.list_consumer_groups(request_timeout=ANSWER_SECONDS))
-        if answer.errors and not answer.valid:
-            raise self.trouble(answer.errors[0])
-        return [group.group_id for group in answer.valid]
+        """The ids of all groups that this user may see; waits for brokers that still load what they coordinate."""
+        deadline = time.monotonic() + 3 * ANSWER_SECONDS
+        while True:
+            answer = self._one(self._admin.list_consumer_groups(request_timeout=ANSWER_SECONDS))
+            if not answer.errors:
+                return [group.group_id for group in answer.valid]
+            # What the others answered is not all: a group that is missed would count as one that needs nothing.
+            error = self.trouble(answer.errors[0])
+            if not isinstance(error, BackendUnavailable) or time.monotonic() > deadline:
+                raise error
+            time.sleep(_RETRY_SECONDS)  # a coordinator that has loaded announces nothing
 
     def await_positions(self, group: str, topic: str) -> None:
         """Wait until the brokers tell positions: a fresh cluster makes its own topic for them when first asked.
