@@ -22,6 +22,7 @@ from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Even
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS, Action, Gate, Standing, next_action
 from adapters.event_bus.interface import Receipt
 from adapters.event_bus.standby import Aside, Standby, on_a_thread
+from adapters.event_bus.wire import size_limit
 from contracts.envelope import Event
 from contracts.names import all_topics
 from contracts.routes import Route
@@ -264,8 +265,8 @@ class Publisher:
 
     def _refuse_unfit(self, event: Event) -> None:
         size = event.size()
-        if size > self._settings.max_event_bytes:
-            raise EventTooLarge(event.id, size, self._settings.max_event_bytes)
+        if size > (limit := size_limit(self._settings, event)):
+            raise EventTooLarge(event.id, size, limit)
         if event.topic not in self._topics:
             raise UnknownTopic(event.topic, self._topics)
 

@@ -153,6 +153,26 @@ def test_a_job_like_the_transition_is_run_and_its_output_told(server: ApiServer,
     assert [key for key, _ in server.asked][-1] == f"DELETE {jobs}/check-1"
 
 
+def test_a_job_as_a_client_tells_its_exit_status(server: ApiServer, api: client.ApiClient) -> None:
+    jobs = "/apis/batch/v1/namespaces/trading/jobs"
+    pattern = {
+        "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"template": {"spec": {"containers": [{"args": []}]}}},
+    }
+    ended = {"containerStatuses": [{"state": {"terminated": {"exitCode": 2}}}]}
+    server.answers |= {
+        f"GET {jobs}": (200, {"items": [pattern]}),
+        f"POST {jobs}": (201, {"metadata": {"name": "letters-1"}}),
+        f"GET {jobs}/letters-1": (200, {"status": {"conditions": [{"type": "Failed", "status": "True"}]}}),
+        f"DELETE {jobs}/letters-1": (200, {}),
+        "GET /api/v1/namespaces/trading/pods": (200, {"items": [{"metadata": {"name": "x"}, "status": ended}]}),
+        "GET /api/v1/namespaces/trading/pods/x/log": (200, b"{}\n"),
+    }
+    assert KubernetesJobs(api, "trading").run_as_client("letters", ["python", "-m", "x"]) == (2, "{}")
+    [sent] = [body for key, body in server.asked if key == f"POST {jobs}"]
+    assert sent["spec"]["template"]["spec"]["serviceAccountName"] == "event-bus-client"
+
+
 def test_a_path_that_is_not_there_is_missing(server: ApiServer, api: client.ApiClient) -> None:
     with pytest.raises(RouteMissing):
         KubernetesJobs(api, "elsewhere").run_like_transition(Component.EVENT_BUS, [], print)
