@@ -55,7 +55,7 @@ def job(
             *("--component", component.value, "--stage", stage.value, "--watch-seconds", f"{watch_seconds:g}"),
             *("--owner", owner),
         ],
-        env=[*identity_env(), *env(**{names.ENV_VOLUMES: told_volumes(_volumes(settings))})],
+        env=[*identity_env(), *env(**_told(settings))],
         env_from=env_from(CUTOVER),
     )
     pod = Pod(
@@ -75,6 +75,16 @@ def job(
             "annotations": {"pulumi.com/replaceUnready": "true"},
         },
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},
+    }
+
+
+def _told(settings: Settings) -> dict[str, str]:
+    """What a Transition has to be run for where it changes: so it stands in its pod, not in a ConfigMap."""
+    bus = settings.event_bus
+    return {
+        names.ENV_VOLUMES: told_volumes(_volumes(settings)),
+        names.ENV_TOPICS: ",".join(bus.topics),
+        names.ENV_PARTITIONS: str(bus.partitions),
     }
 
 

@@ -35,7 +35,7 @@ def admit(settings: LogSettings, event: Event) -> int:
     Raises UnknownTopic or EventTooLarge.
     """
     topics = all_topics(settings.topics)
-    if event.topic not in topics:
+    if topics and event.topic not in topics:
         raise UnknownTopic(event.topic, topics)
     size = event.size()
     if size > (limit := size_limit(settings, event)):
