@@ -9,12 +9,14 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
+from typing import Self
 
 from adapters.event_bus.base import EventLog, LogSettings
 from adapters.event_bus.memory import MemoryLog
 from adapters.event_bus.memory_server import MemoryServer
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.event_bus.view import RouteView
+from adapters.routes.base import AdapterRegistry, RouteStore
 from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRegistry, MemoryRouteStore
 from contracts.envelope import Event
 from contracts.names import all_topics
@@ -49,8 +51,9 @@ class World:
         self.topic = topic
         self.configure((topic,))
         self.servers = {"redis": MemoryServer(), "kafka": MemoryServer()}
-        self.store = MemoryRouteStore()
-        self.registry = MemoryRegistry()
+        self.store = self.make_store()
+        self.adapters = MemoryRegistry()
+        self.registry = self.make_registry()
         self.lock = MemoryLock()
         self.cluster = MemoryAccess(NEEDED)
         self.volumes: dict[str, int] = {}
@@ -62,6 +65,14 @@ class World:
         self._mirror_view = RouteView(self.store, Component.EVENT_BUS)
         self._mirror = threading.Thread(target=MirrorService(self._mirror_view, self.mirror_log).run, daemon=True)
         self.bus = RoutedEventBus(self.store, self.log, self.following, "pod-1.bus", self.registry)
+
+    def make_store(self) -> RouteStore:
+        """Where the route is kept."""
+        return MemoryRouteStore()
+
+    def make_registry(self) -> AdapterRegistry:
+        """Where adapters make themselves known."""
+        return self.adapters
 
     def configure(self, topics: tuple[str, ...], partitions: int = 3) -> None:
         """What config asks for from the next run on."""
@@ -81,7 +92,7 @@ class World:
         """A cutover's."""
         return MemoryLog(name, self.settings, self.servers[name])
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         self._mirror_view.start()
         self._mirror.start()
         return self
