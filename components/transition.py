@@ -55,7 +55,7 @@ def job(
             *("--component", component.value, "--stage", stage.value, "--watch-seconds", f"{watch_seconds:g}"),
             *("--owner", owner),
         ],
-        env=[*identity_env(), *env(**{names.ENV_VOLUMES: told_volumes(_volumes(settings))})],
+        env=[*identity_env(), *env(**_told(settings))],
         env_from=env_from(CUTOVER),
     )
     pod = Pod(
@@ -63,7 +63,7 @@ def job(
         container=made,
         service_account=CUTOVER,
         api=True,
-        labels={"crossover.dev/component": component.slug, "crossover.dev/stage": stage.value},
+        labels={names.LABEL_TRANSITION: component.slug, "crossover.dev/stage": stage.value},
         grace_seconds=_GRACE_SECONDS,
         restart="Never",
     )
@@ -71,10 +71,20 @@ def job(
         "kind": "Job",
         "metadata": {
             "namespace": settings.namespaces.backend,
-            "labels": labels(CUTOVER, {"crossover.dev/component": component.slug}),
+            "labels": labels(CUTOVER, {names.LABEL_TRANSITION: component.slug}),
             "annotations": {"pulumi.com/replaceUnready": "true"},
         },
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},
+    }
+
+
+def _told(settings: Settings) -> dict[str, str]:
+    """What a Transition has to be run for where it changes: so it stands in its pod, not in a ConfigMap."""
+    bus = settings.event_bus
+    return {
+        names.ENV_VOLUMES: told_volumes(_volumes(settings)),
+        names.ENV_TOPICS: ",".join(bus.topics),
+        names.ENV_PARTITIONS: str(bus.partitions),
     }
 
 

@@ -33,6 +33,7 @@ class Step(StrEnum):
     FINISH_GROUPS = "finish_groups"
     RETIRE = "retire"
     RECORD = "record"
+    ADD_TOPICS = "add_topics"
 
 
 MEANINGS: dict[Step, str] = {
@@ -52,6 +53,7 @@ MEANINGS: dict[Step, str] = {
     Step.FINISH_GROUPS: "every consumer group has finished what only the leaving backend serves",
     Step.RETIRE: "the leaving backend is taken out of the route",
     Step.RECORD: "the stage is recorded",
+    Step.ADD_TOPICS: "topics that are new in config exist, are in the route, and are mirrored",
 }
 
 _SWITCH = (
@@ -80,6 +82,9 @@ TRANSITIONS: dict[tuple[Stage | None, Stage], tuple[Step, ...]] = {
     (Stage.SHADOW, Stage.MVP): _LEAVE,
     (Stage.COMPLETE, Stage.SCALE): _JOIN,
 }
+
+ADDITION = (Step.ADD_TOPICS,)
+"""What a run does before its transitions, at any stage, where config names topics that the route does not have."""
 
 _LINE = (Stage.MVP, Stage.SHADOW, Stage.SCALE, Stage.COMPLETE)
 

@@ -13,7 +13,7 @@ from contracts.stages import Stage
 from cutover.context import Context, utc_now
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
 from cutover.event_bus import StepMethod
-from cutover.plan import Plan, Step, Transition, path, plan
+from cutover.plan import ADDITION, Plan, Step, Transition, path, plan
 from validation.log_comparison import ComparisonStopped
 from validation.result import Check
 
@@ -26,6 +26,9 @@ class Steps(Protocol):
     @property
     def steps(self) -> Mapping[Step, StepMethod]:
         """The method of each step."""
+
+    def added_topics(self) -> tuple[str, ...]:
+        """The topics that are new in config. Raises StepFailed where config does not fit the route."""
 
     def undo(self) -> str:
         """Let go of a fence that was not opened."""
@@ -97,12 +100,14 @@ class Runner:
         route = self._c.seen.route
         if route is not None and route.fence is None:
             self._readmit()
-        if todo.empty:
-            self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
-            return
         if todo.undo:
             self._c.say("an earlier switch was cut off before it opened: undoing it")
             self._c.say(f"  {self._steps.undo()}")
+        if route is not None and self._steps.added_topics():
+            self._transition(Transition(route.stage, route.stage, ADDITION))
+        if todo.empty:
+            self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
+            return
         if todo.resume_watch:
             self._c.say("an earlier switch was cut off while it was watched: watching it to the end")
             self._transition(self._watched_again())
@@ -212,6 +217,13 @@ def validate(context: Context, steps: Steps) -> Outcome:
     outcome = Outcome(route.stage, route.stage)
     here = Transition(route.stage, route.stage, ())
     checks = [Step.PREFLIGHT] + ([Step.COMPARE] if route.mirror is not None else [])
+    try:
+        added = steps.added_topics()
+    except CutoverError as error:
+        return Outcome(route.stage, route.stage, error.verdict, str(error))
+    if added:
+        missing = f"the topics {', '.join(added)} are in config and not on the event bus yet. Run pulumi up"
+        return Outcome(route.stage, route.stage, StepFailed.verdict, missing)
     for step in checks:
         began = context.now()
         verdict, detail = HOLDS, ""

@@ -22,7 +22,10 @@ ORIGIN_HEADER = "ce_crossoverorigin"
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What all backends need to know. `publish_timeout` in seconds; sizes in bytes."""
+    """What all backends need to know. `publish_timeout` in seconds; sizes in bytes.
+
+    `topics` may be empty for a client of a bus that follows a route: then the route alone says which there are.
+    """
 
     topics: tuple[str, ...]
     partitions: int = DEFAULT_PARTITIONS

@@ -7,8 +7,6 @@ and the handing out.
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -16,11 +14,11 @@ from collections.abc import Callable, Sequence
 from adapters import metrics
 from adapters.event_bus.base import EventLog, Stored
 from adapters.event_bus.chain_reader import ChainReader, Turn
+from adapters.event_bus.dead_letters import applies, letter
 from adapters.event_bus.errors import EventBusError, RetryableError
 from adapters.event_bus.interface import Handler, RejectEvent
 from adapters.event_bus.view import RouteView
 from contracts.envelope import Event, new_event_id
-from contracts.names import dead_letter_topic
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +112,7 @@ class Consumer:
         for entry in entries:
             if entry.event is None:
                 self._reject_unreadable(entry)
-            else:
+            elif applies(entry.event, self._group):
                 events.append(entry.event)
         return self._deliver(events)
 
@@ -178,21 +176,7 @@ class Consumer:
         self._dead_letter(event.key, event.payload, cause, attempts, attributes)
 
     def _dead_letter(self, key: str, payload: bytes, cause: str, attempts: int, attributes: dict[str, str]) -> None:
-        letter = {
-            "topic": self._topic,
-            "group": self._group,
-            "cause": cause,
-            "attempts": attempts,
-            "attributes": attributes,
-            "payload_base64": base64.b64encode(payload).decode(),
-        }
-        event = Event.create(
-            dead_letter_topic(self._topic),
-            key,
-            json.dumps(letter).encode(),
-            source=f"crossover/{self._group}",
-            type="dev.crossover.dead_letter",
-        )
+        event = letter(self._topic, self._group, key, payload, cause=cause, attempts=attempts, attributes=attributes)
         _log.error("set aside an event of %s for %s: %s (dead letter %s)", self._topic, self._group, cause, event.id)
         try:
             self._set_aside(event)

@@ -22,8 +22,8 @@ from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Even
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS, Action, Gate, Standing, next_action
 from adapters.event_bus.interface import Receipt
 from adapters.event_bus.standby import Aside, Standby, on_a_thread
+from adapters.event_bus.wire import size_limit
 from contracts.envelope import Event
-from contracts.names import all_topics
 from contracts.routes import Route
 
 _log = logging.getLogger(__name__)
@@ -64,7 +64,6 @@ class Publisher:
         self._settings = settings
         self._clock = clock
         self._aside = aside
-        self._topics = all_topics(settings.topics)
         self._client_id = client_id
         self._acknowledge = acknowledge
         self._changed = threading.Condition()
@@ -257,17 +256,25 @@ class Publisher:
             self._active = route.active
             self._gate = Gate.OPEN
             while self._held and self._gate is Gate.OPEN and not self._refused:
-                self._send(self._held.popleft())
+                self._send_held(self._held.popleft(), route)
             metrics.HELD.set(len(self._held))
 
     # -- sending
 
     def _refuse_unfit(self, event: Event) -> None:
         size = event.size()
-        if size > self._settings.max_event_bytes:
-            raise EventTooLarge(event.id, size, self._settings.max_event_bytes)
-        if event.topic not in self._topics:
-            raise UnknownTopic(event.topic, self._topics)
+        if size > (limit := size_limit(self._settings, event)):
+            raise EventTooLarge(event.id, size, limit)
+        route = self._route
+        if route is not None and event.topic not in route.chains:
+            raise UnknownTopic(event.topic, tuple(route.chains))
+
+    def _send_held(self, outgoing: _Outgoing, route: Route) -> None:
+        """Send what was held; the lock is held. Its topic was not looked at where no route was known yet."""
+        if outgoing.event.topic in route.chains:
+            self._send(outgoing)
+        else:
+            self._fail(outgoing, UnknownTopic(outgoing.event.topic, tuple(route.chains)))
 
     def _send(self, outgoing: _Outgoing) -> None:
         """Hand one event to the writer; the lock is held."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 
-from adapters.event_bus.base import EventLog, LogSettings
+from adapters.event_bus.base import EventLog, LogSettings, Stored
+from adapters.event_bus.chain_scan import scan_chain
 from adapters.event_bus.consumer import Consumer, member_name
-from adapters.event_bus.errors import PublishTimeout
+from adapters.event_bus.errors import BackendUnavailable, PublishTimeout
 from adapters.event_bus.gate import Gate
 from adapters.event_bus.interface import EventBus, Handler, Receipt, Subscription
 from adapters.event_bus.lag import LagMeter, Reading
@@ -147,6 +148,17 @@ class RoutedEventBus(EventBus):
         subscription = _Subscription(self._view, consumers)
         self._subscriptions.append(subscription)
         return subscription
+
+    def stored(self, topic: str) -> Iterator[Stored]:
+        """All that `topic` holds now, from its oldest retained event on, outside any group.
+
+        Raises UnknownTopic, and BackendUnavailable where a backend of its chain, or the route, cannot be had.
+        """
+        self._view.wait_for(lambda route: route is not None, self._settings.publish_timeout)
+        route = self._view.current
+        if route is None:
+            raise BackendUnavailable(f"no route of the event bus was seen: where {topic!r} lies is not known")
+        return scan_chain(route, topic, self._log_of)
 
     def _set_aside(self, letter: Event) -> None:
         self.publish_event(letter).result(self._settings.publish_timeout)

@@ -7,8 +7,26 @@ from collections.abc import Mapping
 from adapters.event_bus.base import ORIGIN_HEADER, LogSettings, Stored, order
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
 from contracts.envelope import Event, MalformedEvent, parse_event
-from contracts.names import all_topics
+from contracts.names import DEAD_LETTER_SUFFIX, all_topics
 from contracts.routes import Cursor
+
+LETTER_ROOM_BYTES = 64 << 10
+"""What a dead letter has beyond the payload that it holds: cause, group and the event's attributes."""
+_REPLAY_ROOM_BYTES = 1 << 10
+
+
+def size_limit(settings: LogSettings, event: Event) -> int:
+    """Bytes that `event` may have. A letter holds a payload of any admitted size as base64, and what was set
+    aside can be published again: else the largest events could be neither taken nor set aside."""
+    limit = settings.max_event_bytes
+    if event.topic.endswith(DEAD_LETTER_SUFFIX):
+        return letter_limit(limit)
+    return limit + _REPLAY_ROOM_BYTES if event.replay_for else limit
+
+
+def letter_limit(max_event_bytes: int) -> int:
+    """Bytes of the largest dead letter where events have up to `max_event_bytes`."""
+    return max_event_bytes * 4 // 3 + LETTER_ROOM_BYTES
 
 
 def admit(settings: LogSettings, event: Event) -> int:
@@ -17,11 +35,11 @@ def admit(settings: LogSettings, event: Event) -> int:
     Raises UnknownTopic or EventTooLarge.
     """
     topics = all_topics(settings.topics)
-    if event.topic not in topics:
+    if topics and event.topic not in topics:
         raise UnknownTopic(event.topic, topics)
     size = event.size()
-    if size > settings.max_event_bytes:
-        raise EventTooLarge(event.id, size, settings.max_event_bytes)
+    if size > (limit := size_limit(settings, event)):
+        raise EventTooLarge(event.id, size, limit)
     return size
 
 

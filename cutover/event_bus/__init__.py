@@ -10,6 +10,7 @@ from cutover.event_bus.joining import Joining
 from cutover.event_bus.leaving import Leaving
 from cutover.event_bus.switching import Switching
 from cutover.event_bus.work import BusWork
+from cutover.fitting import added_topics, refuse_other_partitions
 from cutover.plan import Step, Transition
 
 StepMethod = Callable[[Transition], str]
@@ -47,7 +48,14 @@ class EventBusSteps:
             Step.FINISH_GROUPS: leaving.finish_groups,
             Step.RETIRE: leaving.retire,
             Step.RECORD: joining.record,
+            Step.ADD_TOPICS: joining.add_topics,
         }
+
+    def added_topics(self) -> tuple[str, ...]:
+        """The topics that are new in config. Raises StepFailed where config does not fit the route."""
+        route, settings = self._work.context.route, next(iter(self._work.logs.values())).settings
+        refuse_other_partitions(route, settings.partitions)
+        return added_topics(route, self._work.topics)
 
     def close(self) -> None:
         """Give up connections."""

@@ -6,6 +6,7 @@ from contracts.routes import Route, Segment
 from contracts.stages import STAGE_TABLE, deployed_backends, serving_backend
 from cutover.event_bus import preflight
 from cutover.event_bus.work import COMPONENT, BusWork, other
+from cutover.fitting import added_topics
 from cutover.plan import Transition
 
 
@@ -45,17 +46,44 @@ class Joining:
         }
         route = Route(component=COMPONENT, stage=stage, active=active, epoch=1, chains=chains)
         if STAGE_TABLE[stage].follows is not None:
-            route = route.model_copy(update={"mirror": self._w.mirror_from(route, active)})
+            route = route.model_copy(update={"mirror": self._w.mirror_from(route, active, self._w.topics)})
             for topic in self._w.topics:
                 self._w.logs[other(active)].seal(topic, 2)
         self._c.write(route)
         return f"{active} serves {len(self._w.topics)} topics"
 
+    def add_topics(self, transition: Transition) -> str:
+        """Make the topics that are new in config, and take them up in the route and its mirror, in one write. No
+        adapter sends to them before: it knows a topic by the route alone."""
+        route = self._c.route
+        added = added_topics(route, self._w.topics)
+        for name in sorted(deployed_backends(COMPONENT, route.stage)):
+            self._w.logs[name].ensure()
+        active = self._w.active
+        chains = {
+            topic: (Segment(backend=active.name, epoch=route.epoch, start=dict(active.beginning(topic))),)
+            for topic in added
+        }
+        route = route.model_copy(update={"chains": {**route.chains, **chains}})
+        mirror = route.mirror
+        if mirror is not None:
+            for topic in added:
+                self._w.passive.seal(topic, route.epoch + 1)
+            new = self._w.mirror_from(route, mirror.source, added)
+            mirror = mirror.model_copy(
+                update={
+                    "starts": {**mirror.starts, **new.starts},
+                    "target_starts": {**mirror.target_starts, **new.target_starts},
+                }
+            )
+        self._c.write(route.model_copy(update={"mirror": mirror}))
+        return f"{', '.join(added)} on {active.name}" + (f", copied to {mirror.target}" if mirror else "")
+
     def start_mirror(self, transition: Transition) -> str:
         """Tell the mirror to copy from the serving backend; kept where it already does."""
         route = self._c.route
         if route.mirror is None:
-            route = route.model_copy(update={"mirror": self._w.mirror_from(route, route.active)})
+            route = route.model_copy(update={"mirror": self._w.mirror_from(route, route.active, self._w.topics)})
             self._c.write(route)
         return f"{route.active} is copied to {other(route.active)}"
 

@@ -8,6 +8,7 @@ import pytest
 
 from components.kafka import cluster_id, config_files, properties
 from components.settings import parse
+from contracts import names
 from contracts.stages import STAGE_TABLE, Component, Stage, deployed_backends
 from tests.components.rendering import Program, Registered, at, decoded, render, template
 
@@ -56,6 +57,11 @@ def test_the_wanted_stage_shows_on_the_transition(stage: Stage) -> None:
     assert told == ["--component", "event_bus", "--stage", stage.value, "--watch-seconds", "10"]
     assert named == "--owner" and len(owner) == 32
     assert at(stage).outputs["stages"]["event_bus"] == stage.value
+
+
+def test_the_command_line_finds_the_transition_by_its_label() -> None:
+    job = _job(at(Stage.MVP))
+    assert job.manifest["metadata"]["labels"][names.LABEL_TRANSITION] == BUS.slug
 
 
 def test_a_failed_job_runs_again_and_none_vanishes_or_retries() -> None:
@@ -108,6 +114,17 @@ def test_changed_configuration_makes_new_pods() -> None:
     assert annotations(before, "StatefulSet", "event-bus-kafka") != annotations(after, "StatefulSet", "event-bus-kafka")
     assert annotations(before, "StatefulSet", "event-bus-redis") == annotations(after, "StatefulSet", "event-bus-redis")
     assert annotations(before, "Deployment", "trading-engine") == annotations(after, "Deployment", "trading-engine")
+
+
+def test_a_new_topic_runs_the_transition_anew_and_restarts_no_service() -> None:
+    def told(program: Program) -> dict[str, str]:
+        return {e["name"]: e.get("value", "") for e in template(_job(program))["spec"]["containers"][0]["env"]}
+
+    more = render({"event_bus": {"topics": [*names.TOPICS, "orders"]}})
+    assert told(at(Stage.MVP))[names.ENV_TOPICS] == "market_data,trading_signals"
+    assert told(more)[names.ENV_TOPICS] == "market_data,trading_signals,orders"
+    for name in ("trading-engine", "market-feed"):
+        assert more.one("Deployment", name).manifest == at(Stage.MVP).one("Deployment", name).manifest
 
 
 def test_redis_keeps_what_it_acknowledged() -> None:

@@ -42,6 +42,16 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
         ({"event_bus": {"partitions": "many"}}, ["crossover:event_bus.partitions is 'many'", "integer"]),
         ({"event_bus": {"partitions": 0}}, ["crossover:event_bus.partitions is 0", "greater than or equal to 1"]),
         ({"event_bus": {"redis": {"appendfsync": "never"}}}, ["appendfsync is 'never'", "always, everysec"]),
+        (
+            {"event_bus": {"topics": ["market_data", "orders"]}},
+            ["topics lacks trading_signals", "could not publish", "event_bus.topics[2] trading_signals"],
+        ),
+        ({"event_bus": {"topics": ["market_data", "trading_signals", "market_data"]}}, ["names market_data twice"]),
+        (
+            {"event_bus": {"topics": ["market_data", "trading_signals", "a.dead_letter"]}},
+            ["a.dead_letter", "a dead-letter topic already"],
+        ),
+        ({"event_bus": {"topics": ["market_data", "trading_signals", "a b"]}}, ["topics.2", "'a b'"]),
         ({"event_bus": "mvp"}, ["crossover:event_bus is 'mvp'", "pulumi config set --path crossover:event_bus"]),
         ({"database": {"stage": "scale"}}, ["crossover:database.stage", "'scale'", "not available", "stage mvp"]),
         ({"llm_service": {"stage": "shadow"}}, ["crossover:llm_service.stage", "not available"]),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.routes import Fence, Progress, Route, Segment
 from contracts.stages import BACKENDS, STAGE_TABLE, Component, Stage, serving_backend
-from cutover.plan import MEANINGS, TRANSITIONS, ImpossiblePlan, Plan, Step, path, plan
+from cutover.plan import ADDITION, MEANINGS, TRANSITIONS, ImpossiblePlan, Plan, Step, path, plan
 
 stages = st.sampled_from(Stage)
 
@@ -85,5 +85,5 @@ def test_what_is_not_in_the_table_raises(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_every_step_says_what_it_means_and_every_component_has_two_backends() -> None:
     assert set(MEANINGS) == set(Step)
-    assert set(itertools.chain(*TRANSITIONS.values())) == set(Step)
+    assert {*itertools.chain(*TRANSITIONS.values()), *ADDITION} == set(Step)
     assert all(len(set(sides.values())) == 2 for sides in BACKENDS.values())
