@@ -88,6 +88,9 @@ class EventBusSettings(_Model):
     """The event bus: Redis Streams, then Kafka."""
 
     stage: Stage = Stage.MVP
+    emergency: bool = False
+    """Whether the backend that serves is dead: traffic then goes back without asking it. To be taken out again once
+    it is back: that delivers what only it holds."""
     partitions: int = Field(default=names.DEFAULT_PARTITIONS, ge=1, le=1000)
     """Partitions of each topic. Fixed once events exist: a key's place depends on it."""
     max_event_bytes: int = Field(default=names.DEFAULT_MAX_EVENT_BYTES, ge=1024, le=10_000_000)
@@ -98,6 +101,17 @@ class EventBusSettings(_Model):
     """How long a Transition may take in all, history included."""
     redis: RedisSettings = Field(default_factory=RedisSettings)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+
+    @model_validator(mode="after")
+    def _emergency_goes_back(self) -> Self:
+        if self.emergency and self.stage in (Stage.SCALE, Stage.COMPLETE):
+            raise unfit(
+                f"emergency is true at stage {self.stage.value}, where kafka serves: traffic would flee from kafka and "
+                "be wanted there. For the emergency set the stage to shadow; once kafka is back take emergency out",
+                key="emergency",
+                fix="false",
+            )
+        return self
 
 
 class HostedDatabase(_Model):

@@ -78,6 +78,6 @@ class Joining:
         return f"{target.name} takes copies from {source.name}"
 
     def record(self, transition: Transition) -> str:
-        """Write the stage that was reached."""
-        self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None}))
+        """Write the stage that was reached; whatever was stranded has been swept, and both sides are in step."""
+        self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None, "stranded": None}))
         return transition.goal.value

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from adapters.event_bus.base import Stored
+from adapters.event_bus.bookmarks import Bookmarks
 from adapters.event_bus.chain_reader import ChainReader, Turn
 from adapters.event_bus.errors import BusClosed, EventBusError
 from adapters.event_bus.interface import Receipt
@@ -191,6 +192,7 @@ class Member(Actor):
 
     def born(self) -> None:
         self._lives += 1
+        self.bookmarks = Bookmarks(lambda name: MemoryLog(name, SETTINGS, self.world.servers[name]))
         self.chain = ChainReader(
             self._log,
             TOPIC,
@@ -200,6 +202,7 @@ class Member(Actor):
             max_batch=2,
             start="earliest",
             follows_routes=True,
+            bookmarks=self.bookmarks,
         )
         self.turn = Turn.READ_ON
         super().born()
