@@ -311,5 +311,6 @@ class Refuge(ABC):
         """How far copies from `source` come: from when this returns none is added until `open_copies`. Idempotent."""
 
     @abstractmethod
-    def open_copies(self, topic: str, source: str) -> None:
-        """Take copies from `source` again. Idempotent."""
+    def open_copies(self, topic: str, source: str, at: Cursor) -> None:
+        """Where copies from `source` are not taken, take them again, of what comes after `at`: a mirror that missed all
+        since cannot bring what lies before it. Idempotent."""

@@ -167,12 +167,13 @@ class ChainReader:
     def _mark(self, entries: Sequence[Stored], segment: Segment, route: Route | None) -> None:
         """These took effect, whatever now becomes of their acknowledgement."""
         mirror = route.mirror if route is not None else None
-        if mirror is None or mirror.source != segment.backend:
+        if mirror is None:
             return
+        refuge = mirror.target if segment.backend == mirror.source else mirror.source
         log, cursor = self._open_log(segment.backend), dict[str, str]()
         for entry in entries:
             cursor |= log.after(entry)
-        self._bookmarks.note(Mark(self._topic, self._group, segment.epoch, mirror.target), cursor)
+        self._bookmarks.note(Mark(self._topic, self._group, segment.epoch, refuge), cursor)
 
     def _outran_the_route(self, entries: Sequence[Stored], known: int) -> bool:
         """Whether these were written under an epoch newer than the `known` one, by which they were

@@ -151,19 +151,20 @@ local function close_copies(keys, args)
   return redis.call('HGET', keys[3], args[1]) or ''
 end
 
+-- KEYS: stream, copier, copied. ARGS: source, a cursor. Where copies were not taken, they are again, of what comes
+-- after the cursor.
+local function open_copies(keys, args)
+  if redis.call('HDEL', keys[2], 'closed') == 1 then redis.call('HSET', keys[3], args[1], args[2]) end
+  return redis.status_reply('OK')
+end
+
 -- KEYS: stream, taken. ARGS: epoch of the other log's segment, then partition and offset by turns: the group of this
--- key took all before them there. Of older segments it needs no record any more.
+-- key took all before them there. A field a partition and segment is kept, for a group may be far behind.
 local function note_taken(keys, args)
   for i = 2, #args, 2 do
     local field = args[1] .. ':' .. args[i]
     local known = redis.call('HGET', keys[2], field)
     if not known or compare_numbers(known, args[i + 1]) < 0 then redis.call('HSET', keys[2], field, args[i + 1]) end
-    if not known then
-      for _, other in ipairs(redis.call('HKEYS', keys[2])) do
-        local epoch = string.match(other, '^(%d+):')
-        if compare_numbers(epoch, args[1]) < 0 then redis.call('HDEL', keys[2], other) end
-      end
-    end
   end
   return redis.status_reply('OK')
 end
@@ -344,6 +345,7 @@ redis.register_function('crossover_seal', seal)
 redis.register_function('crossover_open_copier', open_copier)
 redis.register_function('crossover_copy', copy)
 redis.register_function('crossover_close_copies', close_copies)
+redis.register_function('crossover_open_copies', open_copies)
 redis.register_function('crossover_note_taken', note_taken)
 redis.register_function('crossover_read', read)
 redis.register_function('crossover_ack', ack)

@@ -61,6 +61,7 @@ class Standing:
 def next_action(at: Standing) -> Action | None:
     """What has to be done now; None where nothing does until something changes."""
     fenced = at.fence is not None
+    quiet = not at.in_flight or (fenced and at.emergency)
     match at.gate:
         case Gate.CLOSED:
             return Action.END
@@ -69,8 +70,8 @@ def next_action(at: Standing) -> Action | None:
         case Gate.CLOSING | Gate.HELD if not fenced and at.fled and at.in_flight:
             return Action.TAKE_OVER
         case Gate.CLOSING:
-            return Action.SETTLE if not at.in_flight or (fenced and at.emergency) else None
+            return Action.SETTLE if quiet else None
         case Gate.HELD if fenced:
-            return Action.SETTLE if at.fence != at.acknowledged else None
+            return Action.SETTLE if quiet and at.fence != at.acknowledged else None
         case Gate.HELD:
             return Action.REOPEN if at.held and not at.in_flight else None

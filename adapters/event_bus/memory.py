@@ -317,10 +317,12 @@ class MemoryLog(EventLog, Refuge):
             self.server.sessions[topic, source] = self.server.sessions.get((topic, source), 0) + 1
             return self.server.copied.get((topic, source))
 
-    def open_copies(self, topic: str, source: str) -> None:
+    def open_copies(self, topic: str, source: str, at: Cursor) -> None:
         with self.server.changed:
             self.server.faults.check("open_copies")
-            self.server.closed.discard((topic, source))
+            if (topic, source) in self.server.closed:
+                self.server.closed.discard((topic, source))
+                self.server.copied[topic, source] = dict(at)
 
     def close(self) -> None:
         """Nothing to give up: the server lives on."""

@@ -284,8 +284,10 @@ class RedisLog(EventLog, Refuge):
         keys = (topic, copier_key(topic, source), copied_key(topic))
         return _cursor(self._do(lambda control: control.durable_fcall("crossover_close_copies", keys, source)))
 
-    def open_copies(self, topic: str, source: str) -> None:
-        self._call("HDEL", copier_key(topic, source), "closed")
+    def open_copies(self, topic: str, source: str, at: Cursor) -> None:
+        keys = (topic, copier_key(topic, source), copied_key(topic))
+        place = json.dumps(dict(at))
+        self._do(lambda control: control.durable_fcall("crossover_open_copies", keys, source, place))
 
     def close(self) -> None:
         with self._lock:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 
 from adapters.event_bus.base import SWEPT, EventLog, Stored
-from adapters.event_bus.errors import EventBusError
+from adapters.event_bus.errors import BackendUnavailable, EventBusError
 from contracts.routes import Cursor, Segment, Stranded
 from cutover.context import CouldNotCheck, StepFailed
 from cutover.event_bus.fleeing import refuge
@@ -15,6 +15,8 @@ from cutover.event_bus.work import COMPONENT, BusWork
 from cutover.plan import Transition
 
 BATCH = 500
+GONE_SECONDS = 20.0
+"""How long members of before may count as live at the backend that is back: twice a session of theirs."""
 
 
 class Sweeping:
@@ -39,8 +41,6 @@ class Sweeping:
             told[topic] = tail.model_copy(update={"swept": True})
             self._c.say(f"    {topic}: {found}")
         self._c.write(self._c.route.model_copy(update={"stranded": told}))
-        for topic in stranded:
-            refuge(self._w.active).open_copies(topic, back.name)
         return f"nothing is stranded in {back.name} any more"
 
     def _await_adapters(self) -> None:
@@ -85,9 +85,7 @@ class Sweeping:
         return end
 
     def _deliver(self, back: EventLog, topic: str, tail: Stranded, end: Cursor) -> str:
-        for state in back.groups(topic):
-            # What a group took before its word of it was written; the backend's own record is complete.
-            refuge(self._w.active).note_taken(topic, state.group, tail.epoch, state.position)
+        self._shut_groups_out(back, topic, tail, end)
         if not back.reached(tail.copied, back.beginning(topic)):
             self._c.say(f"    {topic}: retention took events in {back.name} before they could be swept")
         ids = {entry.event.id for entry in self._only(topic, tail, end) if entry.event is not None}
@@ -96,6 +94,35 @@ class Sweeping:
         ids -= here
         span = f", from {min(ids)} to {max(ids)}" if ids else ""
         return f"{len(ids)} events delivered{span}; {len(here)} had been sent here again before"
+
+    def _shut_groups_out(self, back: EventLog, topic: str, tail: Stranded, end: Cursor) -> None:
+        """What a group took before its word of it was written is told; then its place there is moved to the end, lest
+        a member that never heard of the emergency take there what is delivered here."""
+        states = back.groups(topic)
+        if self._w.active.copied(topic, _source(tail)) is None:  # not begun, so places are the groups' own still
+            for state in states:
+                refuge(self._w.active).note_taken(topic, state.group, tail.epoch, state.position)
+            with contextlib.closing(self._w.active.copier(topic, _source(tail), tail.epoch)) as copier:
+                copier.copy([], tail.copied)
+        for state in states:
+            self._move(back, topic, state.group, end)
+
+    def _move(self, back: EventLog, topic: str, group: str, end: Cursor) -> None:
+        """A broker takes a member for live for a while after it has gone."""
+        deadline = self._c.now() + GONE_SECONDS
+        while True:
+            try:
+                back.place_group(topic, group, end)
+                return
+            except BackendUnavailable as error:
+                self._c.check_stop()
+                if self._c.now() > deadline:
+                    raise CouldNotCheck(
+                        f"{group} still has members that read {topic} at {back.name}, and did not hear that traffic "
+                        f"fled: {error}",
+                        "Restart those pods, then run pulumi up again",
+                    ) from error
+            self._c.rest(0.2)
 
     def _only(self, topic: str, tail: Stranded, end: Cursor) -> Iterator[Stored]:
         """What was published there and not copied."""
@@ -115,7 +142,7 @@ class Sweeping:
     def _append(self, topic: str, tail: Stranded, here: set[str], end: Cursor) -> None:
         """In steps, each in one with how far it comes; what an earlier run appended is passed over."""
         active, back = self._w.active, self._w.passive
-        source = f"{SWEPT}{tail.backend}:{tail.epoch}"
+        source = _source(tail)
         done = active.copied(topic, source) or tail.copied
         left = (e for e in self._only(topic, tail, end) if not back.reached(done, back.after(e)))
         wanted = (e for e in left if e.event is None or e.event.id not in here)
@@ -126,3 +153,8 @@ class Sweeping:
                     at |= back.after(entry)
                 copier.copy(batch, at)
             copier.copy([], end)
+
+
+def _source(tail: Stranded) -> str:
+    """The name under which the sweep's place is kept, and the origin of what it appends."""
+    return f"{SWEPT}{tail.backend}:{tail.epoch}"

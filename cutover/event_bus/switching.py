@@ -139,7 +139,7 @@ class Switching:
         if route is None or route.fence is None:
             return "nothing to undo"
         if route.fence.emergency:
-            self._stay(route)
+            self._stay(route, route.fence.copied or {})
         else:
             for topic in route.chains:
                 self._w.passive.seal(topic, route.fence.epoch + 1)
@@ -147,12 +147,12 @@ class Switching:
         self._c.write(route.model_copy(update={"epoch": route.fence.epoch, "fence": None, "progress": None}))
         return f"{route.active} goes on, epoch {route.fence.epoch}"
 
-    def _stay(self, route: Route) -> None:
+    def _stay(self, route: Route, copied: Mapping[str, Cursor]) -> None:
         """Traffic did not flee: the other side follows again. A switch before the emergency may have sealed the one
         that serves, which may be dead."""
         for topic in route.chains:
             self._w.passive.seal(topic, route.epoch + 1)
-            refuge(self._w.passive).open_copies(topic, route.active)
+            refuge(self._w.passive).open_copies(topic, route.active, copied[topic])
         try:
             for topic in route.chains:
                 self._w.active.unseal(topic)
