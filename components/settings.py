@@ -92,6 +92,9 @@ class EventBusSettings(_Model):
     stage: Stage = Stage.MVP
     topics: tuple[TopicName, ...] = names.TOPICS
     """All topics, those of the services included. One may be added at any stage; none may be taken away."""
+    emergency: bool = False
+    """Whether the backend that serves is dead: traffic then goes back without asking it. To be taken out again once
+    it is back: that delivers what only it holds."""
     partitions: int = Field(default=names.DEFAULT_PARTITIONS, ge=1, le=1000)
     """Partitions of each topic. Fixed once events exist: a key's place depends on it."""
     max_event_bytes: int = Field(default=names.DEFAULT_MAX_EVENT_BYTES, ge=1024, le=10_000_000)
@@ -120,6 +123,17 @@ class EventBusSettings(_Model):
                 + ("twice" if twice else "although each topic has a dead-letter topic already"),
                 key="topics[0]",
                 fix=f"{names.TOPICS[0]} (and give each topic once)",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _emergency_goes_back(self) -> Self:
+        if self.emergency and self.stage in (Stage.SCALE, Stage.COMPLETE):
+            raise unfit(
+                f"emergency is true at stage {self.stage.value}, where kafka serves: traffic would flee from kafka and "
+                "be wanted there. For the emergency set the stage to shadow; once kafka is back take emergency out",
+                key="emergency",
+                fix="false",
             )
         return self
 

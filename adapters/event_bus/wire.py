@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from adapters.event_bus.base import ORIGIN_HEADER, LogSettings, Stored, order
+from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
 from contracts.envelope import Event, MalformedEvent, parse_event
 from contracts.names import DEAD_LETTER_SUFFIX, all_topics
@@ -72,12 +72,20 @@ def decode(
     )
 
 
-def encode_copy(entry: Stored, source: str) -> tuple[dict[str, bytes], str | None, bytes]:
-    """Headers, key and payload with which `entry` of the log `source` is copied into another.
+def place_header(entry: Stored, segment: int) -> dict[str, bytes]:
+    """Where `entry` lies in the segment of epoch `segment`, for a copy of it."""
+    return {PLACE_HEADER: f"{segment}:{entry.partition}:{entry.position}".encode()}
+
+
+def encode_copy(entry: Stored, source: str, segment: int | None = None) -> tuple[dict[str, bytes], str | None, bytes]:
+    """Headers, key and payload with which `entry` of the log `source` is copied into another; with its place in
+    `segment`, where that is given.
 
     What could not be parsed is copied as it lies, without a key, and cannot be parsed there either.
     """
     origin = {ORIGIN_HEADER: source.encode()}
+    if segment is not None:
+        origin |= place_header(entry, segment)
     if entry.event is None:
         return origin, None, entry.raw
     return entry.event.headers() | origin, entry.event.key, entry.event.payload

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 
 from adapters.event_bus.base import EventLog
 from cutover.context import Context
+from cutover.event_bus.fleeing import Fleeing
 from cutover.event_bus.joining import Joining
 from cutover.event_bus.leaving import Leaving
+from cutover.event_bus.sweeping import Sweeping
 from cutover.event_bus.switching import Switching
 from cutover.event_bus.work import BusWork
 from cutover.fitting import added_topics, refuse_other_partitions
@@ -29,6 +31,7 @@ class EventBusSteps:
     ) -> None:
         self._work = BusWork(context, logs, topics, volumes or {})
         joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
+        fleeing, sweeping = Fleeing(self._work), Sweeping(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
         self.steps: dict[Step, StepMethod] = {
@@ -49,6 +52,11 @@ class EventBusSteps:
             Step.RETIRE: leaving.retire,
             Step.RECORD: joining.record,
             Step.ADD_TOPICS: joining.add_topics,
+            Step.SURVEY: fleeing.survey,
+            Step.BREAK_OFF: fleeing.break_off,
+            Step.FLEE: fleeing.flee,
+            Step.COUNT: fleeing.count,
+            Step.SWEEP: sweeping.sweep,
         }
 
     def added_topics(self) -> tuple[str, ...]:

@@ -38,6 +38,10 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
             {"event_bus": {"partitons": 4}},
             ["crossover:event_bus.partitons", "no effect", "'partitions'", "pulumi config rm"],
         ),
+        (
+            {"event_bus": {"stage": "scale", "emergency": True}},
+            ["emergency is true at stage scale", "crossover:event_bus.emergency false"],
+        ),
         ({"event_buss": {}}, ["crossover:event_buss", "'event_bus'"]),
         ({"event_bus": {"partitions": "many"}}, ["crossover:event_bus.partitions is 'many'", "integer"]),
         ({"event_bus": {"partitions": 0}}, ["crossover:event_bus.partitions is 0", "greater than or equal to 1"]),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from adapters.routes.base import AdapterRegistry, RouteConflict, RouteStore, Versioned
-from contracts.registry import PROTOCOL_VERSION, AdapterRecord
+from contracts.registry import PROTOCOL_VERSION, AdapterRecord, Tail
 from contracts.routes import Route
 from contracts.stages import Component
 
@@ -69,6 +69,7 @@ class FileRegistry(AdapterRegistry):
         role: str,
         acknowledged_epoch: int,
         lag: Mapping[str, int] | None = None,
+        stranded: Mapping[str, Tail] | None = None,
     ) -> None:
         record = {"role": role, "epoch": acknowledged_epoch, "at": time.time(), "lag": dict(lag or {})}
         _replace(self._folder / name, json.dumps(record))

@@ -80,11 +80,13 @@ class Found(AssertionError):
     """A Violation as Hypothesis takes it, which shows the schedule of an Exception only."""
 
 
-def shown[**P](move: Callable[Concatenate[Protocol, P], None]) -> Callable[Concatenate[Protocol, P], None]:
+def shown[M: RuleBasedStateMachine, **P](
+    move: Callable[Concatenate[M, P], None],
+) -> Callable[Concatenate[M, P], None]:
     """A move of the machine; what it finds, Hypothesis takes."""
 
     @functools.wraps(move)
-    def moved(self: Protocol, /, *args: P.args, **kwargs: P.kwargs) -> None:
+    def moved(self: M, /, *args: P.args, **kwargs: P.kwargs) -> None:
         try:
             move(self, *args, **kwargs)
         except Violation as violation:

@@ -41,6 +41,9 @@ QUICK = Timing(
     answer=0.3,
     finish_groups=5.0,
     lock_wait=0.2,
+    survey=0.4,
+    flight_fence=2.0,
+    flight_count=1.0,
 )
 
 
@@ -143,12 +146,12 @@ class World:
         logs = {name: self.cutover_log(name) for name in self.servers}
         return EventBusSteps(context, logs, self.topics, self.volumes)
 
-    def migrate(self, stage: Stage, timing: Timing = QUICK) -> Outcome:
+    def migrate(self, stage: Stage, timing: Timing = QUICK, *, emergency: bool = False) -> Outcome:
         """Run a Transition Job in this thread."""
         context = self.context(timing)
         steps = self.steps(context)
         try:
-            return Runner(context, steps, stage).run()
+            return Runner(context, steps, stage, emergency=emergency).run()
         finally:
             steps.close()
 
