@@ -15,14 +15,13 @@ from adapters.event_bus.kafka_client import (
     Handle,
     IsolationLevel,
     KafkaAddress,
-    KafkaConsumer,
     KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
     admin,
-    login_refused,
 )
+from adapters.event_bus.kafka_consumer import KafkaConsumer, login_refused
 
 CLUSTER = "kafka-cluster"
 """The name of the whole cluster in rights; its kind is BROKER."""

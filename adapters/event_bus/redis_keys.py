@@ -52,9 +52,14 @@ def before(position: str) -> str:
     return NOTHING if int(time) == 0 else f"{int(time) - 1}-{_MAX_COUNT}"
 
 
-def event_arguments(event: Event) -> list[Argument]:
-    """The number of fields and values of `event`'s entry, and these."""
-    return entry_arguments(event.headers(), event.payload)
+def event_arguments(event: Event, epoch: int) -> list[Argument]:
+    """The number of fields and values of the entry of `event` as written under `epoch`, and these."""
+    arguments: list[Argument] = [0]
+    for header in event.wire_headers(epoch):
+        arguments += header
+    arguments += (DATA, event.payload)
+    arguments[0] = len(arguments) - 1
+    return arguments
 
 
 def entry_arguments(headers: Mapping[str, bytes], payload: bytes) -> list[Argument]:
@@ -70,7 +75,7 @@ def copy_arguments(entry: Stored) -> list[Argument]:
     """The arguments of a copy of `entry`; the origin header is added by the function."""
     if entry.event is None:
         return entry_arguments({}, entry.raw)
-    return event_arguments(entry.event)
+    return event_arguments(entry.event, entry.event.epoch)
 
 
 def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:

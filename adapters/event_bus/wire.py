@@ -2,27 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from adapters.event_bus.base import ORIGIN_HEADER, LogSettings, Stored, order
+from adapters.event_bus.base import (
+    LANES,
+    ORIGIN_HEADER,
+    PARCEL_BYTES,
+    PARCEL_EVENTS,
+    LogSettings,
+    Parcel,
+    Stored,
+    order,
+)
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
 from contracts.envelope import Event, MalformedEvent, parse_event
 from contracts.names import all_topics
 from contracts.routes import Cursor
 
 
-def admit(settings: LogSettings, event: Event) -> int:
-    """The size of `event` in bytes, where it may be sent.
+def pack(settings: LogSettings, events: Sequence[Event]) -> list[Parcel]:
+    """`events` as parcels: those of a key in their order.
 
     Raises UnknownTopic or EventTooLarge.
     """
     topics = all_topics(settings.topics)
-    if event.topic not in topics:
-        raise UnknownTopic(event.topic, topics)
-    size = event.size()
-    if size > settings.max_event_bytes:
-        raise EventTooLarge(event.id, size, settings.max_event_bytes)
-    return size
+    limit = settings.max_event_bytes
+    parcels: list[Parcel] = []
+    filling: dict[tuple[str, int], _Filling] = {}
+    for place, event in enumerate(events):
+        size = event.size()
+        if size > limit:
+            raise EventTooLarge(event.id, size, limit)
+        lane = event.topic, hash(event.key) % LANES
+        at = filling.get(lane)
+        if at is None:
+            if event.topic not in topics:
+                raise UnknownTopic(event.topic, topics)
+            at = filling[lane] = _Filling()
+        elif len(at.events) >= PARCEL_EVENTS or at.size + size > PARCEL_BYTES:
+            parcels.append(at.parcel(*lane))
+            at = filling[lane] = _Filling()
+        at.events.append(event)
+        at.places.append(place)
+        at.size += size
+    parcels += [at.parcel(*lane) for lane, at in filling.items()]
+    return parcels
+
+
+class _Filling:
+    """A parcel that is being filled."""
+
+    __slots__ = ("events", "places", "size")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.places: list[int] = []
+        self.size = 0
+
+    def parcel(self, topic: str, lane: int) -> Parcel:
+        """It is full."""
+        return Parcel(topic, lane, self.events, self.places, self.size)
 
 
 def decode(
