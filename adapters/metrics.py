@@ -18,6 +18,8 @@ DEAD_LETTERED = Counter("crossover_bus_dead_lettered_total", "Events set aside."
 EPOCH = Gauge("crossover_bus_epoch", "The route's epoch that this adapter follows.")
 LAG = Gauge("crossover_bus_lag_events", "Events not yet acknowledged by a group.", ["topic", "group"])
 MIRRORED = Counter("crossover_bus_mirrored_total", "Events copied by the mirror.", ["topic", "source"])
+VERIFIED = Counter("crossover_bus_verified_total", "Events that the mirror found equal in both logs.", ["topic"])
+DIVERGED = Gauge("crossover_bus_diverged", "1 where the mirror found that the logs differ.", ["topic"])
 
 
 def serve(port: int) -> None:

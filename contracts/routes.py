@@ -7,6 +7,8 @@ two backends (the virtual log of Balakrishnan et al., OSDI 2020).
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -112,6 +114,15 @@ class Route(_Record):
         Raises KeyError where the topic is not part of this route.
         """
         return self.chains[topic]
+
+    def copying_id(self, topic: str) -> str:
+        """A name for what the mirror does with `topic`: another direction, another beginning or another segment
+        is another copying, so that what was found in one never counts for the other. "" where there is no mirror."""
+        if self.mirror is None:
+            return ""
+        mirror, segment = self.mirror, self.chain(topic)[-1]
+        of = [mirror.source, mirror.target, mirror.starts[topic], mirror.target_starts[topic], segment.epoch]
+        return hashlib.sha256(json.dumps([*of, segment.copies], sort_keys=True).encode()).hexdigest()[:32]
 
     def with_history(self, entry: HistoryEntry) -> Route:
         """This route with `entry` added; the oldest entries beyond HISTORY_LIMIT go."""

@@ -6,13 +6,13 @@ pause of a switch, has only the tail to read.
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from adapters.event_bus.base import EventLog, LogTail, Stored
+from adapters.event_bus.base import ORIGIN_HEADER, EventLog, LogTail, Record
 from contracts.routes import Cursor
+from validation.event_marks import Mark, mark
 
 _BATCH = 2000
 _MOST_NAMED = 5
@@ -50,72 +50,73 @@ class Differences:
         return f"{text} (first: {'; '.join(self.examples)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What is compared of one event: its identity and a SHA-256 over attributes and payload.
-
-    The epoch is left out: a copy keeps it, and two logs must not differ by it anyway.
-    """
-
-    id: str
-    digest: bytes
-
-
-def mark(entry: Stored) -> tuple[str, Mark]:
-    """The key and the mark of an entry; an unreadable one is compared by its raw bytes."""
-    if entry.event is None:
-        raw = hashlib.sha256(entry.raw).digest()
-        return "", Mark(raw.hex()[:16], raw)
-    parts = [b"%b:%d:%b" % (name.encode(), len(value), value) for name, value in sorted(entry.event.headers().items())]
-    return entry.event.key, Mark(entry.event.id, hashlib.sha256(b"".join([*parts, entry.event.payload])).digest())
-
-
 class PairedKeys:
     """Pairs two streams key by key, in order; keeps only what has no partner yet. Pure."""
 
     def __init__(self) -> None:
-        self._source: dict[str, deque[Mark]] = defaultdict(deque)
-        self._target: dict[str, deque[Mark]] = defaultdict(deque)
+        self._source: dict[bytes, deque[Mark]] = {}
+        self._target: dict[bytes, deque[Mark]] = {}
         self.paired = 0
 
-    def add(self, source: Iterable[tuple[str, Mark]], target: Iterable[tuple[str, Mark]]) -> None:
+    def add(self, source: Iterable[tuple[bytes, Mark]], target: Iterable[tuple[bytes, Mark]]) -> None:
         """Take more of both streams and pair what is equal at the front of each key."""
-        touched = set()
-        for key, found in source:
-            self._source[key].append(found)
-            touched.add(key)
-        for key, found in target:
-            self._target[key].append(found)
-            touched.add(key)
+        touched = {*_sorted_in(self._source, source), *_sorted_in(self._target, target)}
         for key in touched:
-            left, right = self._source[key], self._target[key]
+            left, right = self._source.get(key), self._target.get(key)
+            if left is None or right is None:
+                continue
             while left and right and left[0] == right[0]:
                 left.popleft()
                 right.popleft()
                 self.paired += 1
+            if not left:  # keys may be without number
+                del self._source[key]
+            if not right:
+                del self._target[key]
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything has its partner."""
+        return not self._source and not self._target
 
     def differences(self) -> Differences:
         """What is left unpaired, by kind. Call it where both streams were read to their ends."""
         found = Differences()
         for key in {*self._source, *self._target}:
-            left, right = list(self._source[key]), list(self._target[key])
+            left, right = self._source.get(key, ()), self._target.get(key, ())
             source, target = {m.id: m for m in left}, {m.id: m for m in right}
             for m in left:
                 if m.id not in target:
-                    found.note("missing", m.id)
+                    found.note("missing", _shown(m))
                 elif target[m.id].digest != m.digest:
-                    found.note("changed", m.id)
+                    found.note("changed", _shown(m))
             for m in right:
                 if m.id not in source:
-                    found.note("extra", m.id)
+                    found.note("extra", _shown(m))
             both_left = [m.id for m in left if m.id in target]
             both_right = [m.id for m in right if m.id in source]
             for a, b in zip(both_left, both_right, strict=False):
                 if a != b:
-                    found.note("reordered", a)
+                    found.note("reordered", a.decode(errors="replace"))
             for _ in range(len(right) - len(target)):
                 found.note("extra", "a second copy")
         return found
+
+
+def _sorted_in(queues: dict[bytes, deque[Mark]], found: Iterable[tuple[bytes, Mark]]) -> set[bytes]:
+    """Put `found` into the queues of its keys; the keys."""
+    touched = set()
+    for key, one in found:
+        queue = queues.get(key)
+        if queue is None:
+            queue = queues[key] = deque()
+        queue.append(one)
+        touched.add(key)
+    return touched
+
+
+def _shown(found: Mark) -> str:
+    return found.id.decode(errors="replace")
 
 
 class _Side:
@@ -124,17 +125,17 @@ class _Side:
     def __init__(self, log: EventLog, topic: str, start: Cursor) -> None:
         self.log = log
         self._tail: LogTail = log.tail(topic, start)
-        self._beyond: list[Stored] = []
+        self._beyond: list[Record] = []
 
-    def take(self, end: Cursor) -> list[Stored] | None:
+    def take(self, end: Cursor) -> list[Record] | None:
         """More entries up to `end`; None where all of them were taken."""
         waiting, self._beyond = self._beyond, []
         done = self.log.reached(self._tail.position(), end)
         if not done:
-            waiting.extend(self._tail.poll(_BATCH, 0.05))
+            waiting.extend(self._tail.poll_records(_BATCH, 0.05))
             if self.log.reached(end, self._tail.position()):
                 return waiting  # the usual case, without a look at each entry
-        within: list[Stored] = []
+        within: list[Record] = []
         for entry in waiting:
             (within if self.log.reached(end, self.log.after(entry)) else self._beyond).append(entry)
         return None if done and not within else within
@@ -158,6 +159,7 @@ class LogComparison:
     ) -> None:
         self.topic = topic
         self._copies_count = copies_count
+        self._equal_to = (source_start, target_start)
         self._source = _Side(source, topic, source_start)
         self._target = _Side(target, topic, target_start)
         self._pairs = PairedKeys()
@@ -167,21 +169,46 @@ class LogComparison:
         """Events found equal so far."""
         return self._pairs.paired
 
+    @property
+    def equal_to(self) -> tuple[Cursor, Cursor]:
+        """The newest pair of places, in the source and in the target, up to which nothing differed."""
+        return self._equal_to
+
+    def step(self, source_end: Cursor, target_end: Cursor) -> Differences | None:
+        """Read one batch of each log; once both have reached the given ends, which must stand for the same
+        place, what differs. None before."""
+        source, target = self._source.take(source_end), self._target.take(target_end)
+        if source is None and target is None:
+            if self._pairs.settled:
+                self._equal_to = (source_end, target_end)
+            return self._pairs.differences()
+        origin = self._source.log.name.encode()
+        self._pairs.add(
+            map(mark, source or () if self._copies_count else (r for r in source or () if _native(r))),
+            (mark(r) for r in target or () if r.headers.get(ORIGIN_HEADER) == origin),
+        )
+        return None
+
     def advance(self, source_end: Cursor, target_end: Cursor, stop: Callable[[], bool] = lambda: False) -> Differences:
-        """Read both logs up to the given ends, which must stand for the same place, and say what
-        differs. Raises ComparisonStopped where `stop()` came true before the ends were reached."""
-        origin = self._source.log.name
+        """Read both logs up to the given ends, and say what differs. Raises ComparisonStopped where `stop()`
+        came true before the ends were reached."""
         while not stop():
-            source, target = self._source.take(source_end), self._target.take(target_end)
-            if source is None and target is None:
-                return self._pairs.differences()
-            self._pairs.add(
-                (mark(e) for e in source or () if e.origin is None or self._copies_count),
-                (mark(e) for e in target or () if e.origin == origin),
-            )
+            found = self.step(source_end, target_end)
+            if found is not None:
+                return found
         raise ComparisonStopped(f"the comparison of {self.topic} was stopped before its end")
+
+    def trimmed(self) -> str:
+        """Which of the logs, by name, may have lost entries of what was not found equal yet; "" where none has.
+        Then a difference says nothing."""
+        sides = zip((self._source.log, self._target.log), self._equal_to, strict=True)
+        return " and ".join(log.name for log, at in sides if log.trimmed(self.topic, at))
 
     def close(self) -> None:
         """Give up both connections."""
         self._source.close()
         self._target.close()
+
+
+def _native(record: Record) -> bool:
+    return ORIGIN_HEADER not in record.headers

@@ -7,11 +7,13 @@ together. The contract that each backend keeps is tests/contract/test_event_log.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from adapters.event_bus.facts import Gap, LogFacts
+from adapters.event_bus.verified import Verified
 from contracts.envelope import Event
 from contracts.names import DEFAULT_MAX_EVENT_BYTES, DEFAULT_PARTITIONS
 from contracts.routes import Cursor, Segment
@@ -46,6 +48,15 @@ class Stored:
     error: str = ""
     delivery_count: int = 1
     handle: object = field(default=None, compare=False)
+
+
+class Record(NamedTuple):
+    """An entry with its place, as it lies in a backend: for whoever reads very many and needs no events."""
+
+    partition: int
+    position: str
+    headers: Mapping[str, bytes]
+    payload: bytes
 
 
 def entry_size(entry: Stored) -> int:
@@ -145,8 +156,12 @@ class LogTail(ABC):
         """Up to `max_events` entries, waiting at most `timeout` s for the first."""
 
     @abstractmethod
+    def poll_records(self, max_events: int, timeout: float) -> Sequence[Record]:
+        """As poll, of entries as they lie."""
+
+    @abstractmethod
     def position(self) -> Cursor:
-        """The cursor after all that poll returned; also passes over control records at the end."""
+        """The cursor after all that was polled; also passes over control records at the end."""
 
     @abstractmethod
     def close(self) -> None:
@@ -188,11 +203,16 @@ class EventLog(ABC):
         """The place after the newest entry."""
 
     @abstractmethod
+    def trimmed(self, topic: str, after: Cursor) -> bool:
+        """Whether entries after `after` may be gone: retention, or somebody's hand, took some, and what is
+        retained begins later."""
+
+    @abstractmethod
     def reached(self, position: Cursor, goal: Cursor) -> bool:
         """Whether `position` is at or beyond `goal` in every partition of `goal`."""
 
     @abstractmethod
-    def after(self, entry: Stored) -> Cursor:
+    def after(self, entry: Stored | Record) -> Cursor:
         """The cursor right after `entry` in its partition, for `reached`."""
 
     @abstractmethod
@@ -256,6 +276,10 @@ class EventLog(ABC):
         """How far in `source`'s log copies have come, durably; None where there are none."""
 
     @abstractmethod
+    def verified(self, topic: str, source: str) -> Verified | None:
+        """What a copying session from `source` noted last of its comparisons; None where there is nothing."""
+
+    @abstractmethod
     def close(self) -> None:
         """Give up connections."""
 
@@ -270,6 +294,11 @@ class LogCopier(ABC):
 
         Raises Fenced where a newer session of the same copier exists, BackendUnavailable otherwise.
         """
+
+    @abstractmethod
+    def note_verified(self, verified: Verified) -> None:
+        """Note, durably and in place of what was noted before, what has been compared. Raises as `copy` does:
+        so what is noted was found while no other session copied."""
 
     @abstractmethod
     def close(self) -> None:

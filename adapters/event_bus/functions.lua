@@ -141,6 +141,14 @@ local function copy(keys, args)
   return {'copied'}
 end
 
+-- KEYS: stream, copier, verified. ARGS: source, session, the note.
+local function note_verified(keys, args)
+  local session = redis.call('HGET', keys[2], 'session')
+  if session ~= args[2] then return {'fenced', session or '0'} end
+  redis.call('HSET', keys[3], args[1], args[3])
+  return {'noted'}
+end
+
 -- Reading -------------------------------------------------------------------------------------------
 
 -- 0: another member is active; 1: we were active already; 2: we have just become so.
@@ -298,6 +306,7 @@ redis.register_function('crossover_append', append)
 redis.register_function('crossover_seal', seal)
 redis.register_function('crossover_open_copier', open_copier)
 redis.register_function('crossover_copy', copy)
+redis.register_function('crossover_note_verified', note_verified)
 redis.register_function('crossover_read', read)
 redis.register_function('crossover_ack', ack)
 redis.register_function('crossover_leave', leave)

@@ -26,7 +26,7 @@ from confluent_kafka import (
     admin,
 )
 
-from adapters.event_bus.base import Stored
+from adapters.event_bus.base import Record, Stored
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError, PermanentError, PublishTimeout
 from adapters.event_bus.wire import decode
 
@@ -34,11 +34,12 @@ __all__ = [
     "IsolationLevel",
     "KafkaError",
     "KafkaException",
+    "Message",
     "TopicCollection",
     "TopicPartition",
     "admin",
 ]
-"""Of the library, for kafka_admin.py; the rest of this module is its own."""
+"""Of the library, for kafka_admin.py and kafka_reader.py; the rest of this module is its own."""
 
 _log = logging.getLogger(__name__)
 _library_log = logging.getLogger(f"{__name__}.librdkafka")
@@ -472,12 +473,17 @@ def login_refused(address: KafkaAddress) -> EventBusError | None:
 
 def stored(topic: str, message: Message, handle: object = None) -> Stored:
     """A message as callers see it. Never raises."""
-    headers: dict[str, bytes] = {}
+    found = record(message)
+    return decode(topic, found.partition, found.position, found.headers, found.payload, handle=handle)
+
+
+def record(message: Message) -> Record:
+    """A message as it lies. Never raises."""
     try:
-        for name, value in cast(list[tuple[str, bytes | None]], message.headers() or ()):
-            headers[name] = value or b""
+        found = dict(cast(list[tuple[str, bytes | None]], message.headers() or ()))
     except UnicodeDecodeError:
-        headers = {}  # a header whose name is no text: none of ours, and unreadable
-    return decode(
-        topic, message.partition() or 0, str(message.offset()), headers, message.value() or b"", handle=handle
+        found = {}  # a header whose name is no text: none of ours, and unreadable
+    headers = {name: value or b"" for name, value in found.items()} if None in found.values() else found
+    return Record(
+        message.partition() or 0, str(message.offset()), cast(dict[str, bytes], headers), message.value() or b""
     )

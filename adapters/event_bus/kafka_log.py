@@ -13,13 +13,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from adapters.event_bus import kafka_facts
-from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Stored
+from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Record, Stored
 from adapters.event_bus.errors import BackendUnavailable
 from adapters.event_bus.facts import LogFacts
 from adapters.event_bus.kafka_admin import CLUSTER, KafkaAdmin, Right
 from adapters.event_bus.kafka_client import GroupActive, KafkaAddress, KafkaConsumer
 from adapters.event_bus.kafka_reader import KafkaReader, KafkaTail, group_id, scan
-from adapters.event_bus.kafka_writer import KafkaCopier, KafkaWriter, copier_name
+from adapters.event_bus.kafka_writer import KafkaCopier, KafkaWriter, copier_name, verified_name
+from adapters.event_bus.verified import Verified, parse_verified
 from adapters.event_bus.wire import reached
 from contracts.names import KAFKA_APP_USER, KAFKA_MIRROR_USER, all_topics
 from contracts.routes import Cursor, Segment
@@ -103,10 +104,13 @@ class KafkaLog(EventLog):
     def end(self, topic: str) -> Cursor:
         return _cursor(self._admin.offsets(topic, "latest"))
 
+    def trimmed(self, topic: str, after: Cursor) -> bool:
+        return not reached(after, self.beginning(topic))
+
     def reached(self, position: Cursor, goal: Cursor) -> bool:
         return reached(position, goal)
 
-    def after(self, entry: Stored) -> Cursor:
+    def after(self, entry: Stored | Record) -> Cursor:
         return {str(entry.partition): str(int(entry.position) + 1)}
 
     def groups(self, topic: str) -> Sequence[GroupState]:
@@ -212,6 +216,10 @@ class KafkaLog(EventLog):
             return None
         cursor: Cursor = json.loads(position[1])
         return cursor
+
+    def verified(self, topic: str, source: str) -> Verified | None:
+        position = self._admin.positions(verified_name(source, topic), topic).get(0)
+        return None if position is None else parse_verified(position[1])
 
     def close(self) -> None:
         with self._lock:

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adapters.event_bus.base import LogReader, LogTail, Stored
+from adapters.event_bus.base import LogReader, LogTail, Record, Stored
 from adapters.event_bus.errors import BackendUnavailable, BusClosed, EventBusError
-from adapters.event_bus.kafka_client import Fetched, KafkaConsumer, Rejoining, stored
+from adapters.event_bus.kafka_client import Fetched, KafkaConsumer, Message, Rejoining, record, stored
 from adapters.event_bus.pace import Pace
 from contracts.routes import Cursor, Segment
 
@@ -224,10 +224,16 @@ class KafkaTail(LogTail):
         consumer.assign(topic, starts)
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        return [stored(self._topic, message) for message in self._fetch(max_events, timeout)]
+
+    def poll_records(self, max_events: int, timeout: float) -> Sequence[Record]:
+        return [record(message) for message in self._fetch(max_events, timeout)]
+
+    def _fetch(self, max_events: int, timeout: float) -> list[Message]:
         self._pace.wait()
         deadline = time.monotonic() + timeout
         while True:
-            found: list[Stored] = []
+            found: list[Message] = []
             moved = False
             for partition, offset, message in self._consumer.fetch(max_events, max(0.0, deadline - time.monotonic())):
                 moved = True
@@ -235,7 +241,7 @@ class KafkaTail(LogTail):
                     self._next[partition] = max(self._next[partition], offset)
                 else:
                     self._next[partition] = offset + 1
-                    found.append(stored(self._topic, message))
+                    found.append(message)
             if found or moved or time.monotonic() >= deadline:
                 self._pace.found(len(found), max_events)
                 return found

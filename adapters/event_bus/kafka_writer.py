@@ -23,6 +23,7 @@ from adapters.event_bus.kafka_client import (
 )
 from adapters.event_bus.kafka_reader import group_id
 from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter, Outcome
+from adapters.event_bus.verified import Verified
 from adapters.event_bus.wire import encode_copy, reached
 from contracts.envelope import Event
 from contracts.routes import Cursor
@@ -45,6 +46,11 @@ def largest_batch(settings: LogSettings) -> int:
 def copier_name(source: str, topic: str) -> str:
     """The transactional id of the copier from `source`, and the group in which it keeps its place."""
     return f"crossover-mirror:{source}:{topic}" if source else "crossover-mirror:"
+
+
+def verified_name(source: str, topic: str) -> str:
+    """The group in which a copier keeps what was compared."""
+    return f"{copier_name(source, topic)}:verified"
 
 
 class KafkaWriter(LaneWriter):
@@ -164,6 +170,7 @@ class KafkaCopier(LogCopier):
         name = copier_name(source, topic)
         self._producer = KafkaProducer(address, name, TRANSACTION_SECONDS, largest_batch(settings), name)
         self._group = KafkaConsumer(address, name, name)
+        self._notes = KafkaConsumer(address, name, verified_name(source, topic))
         try:
             self._producer.begin_session(settings.publish_timeout)
         except BackendUnavailable:
@@ -179,29 +186,35 @@ class KafkaCopier(LogCopier):
             headers, key, payload = encode_copy(entry, self._source)
             rows.append(Row(None if key is None else key.encode(), headers, payload))
         self._unknown = True
-        try:
-            self._transact(rows, json.dumps(dict(reached)))
-        except SessionFenced as error:
-            raise Fenced(
-                f"a newer session copies {self._topic} from {self._source} into kafka: nothing was copied"
-            ) from error
+        self._transact(rows, json.dumps(dict(reached)), self._group)
         self._unknown = False
         self._reached = dict(reached)
+
+    def note_verified(self, verified: Verified) -> None:
+        if self._unknown:
+            raise BackendUnavailable("an earlier batch had no answer: open a new copier and see how far it came")
+        self._unknown = True
+        self._transact([], verified.to_json(), self._notes)
+        self._unknown = False
 
     def close(self) -> None:
         self._producer.close()
         self._group.close()
+        self._notes.close()
 
-    def _transact(self, rows: Sequence[Row], note: str) -> None:
+    def _transact(self, rows: Sequence[Row], note: str, group: KafkaConsumer) -> None:
+        """Send `rows` and leave `note` in `group`, in one transaction."""
         self._producer.begin()
         try:
             if rows:
                 self._send(rows)
             self._number += 1
-            self._producer.send_position(self._topic, self._number, note, self._group.group, TRANSACTION_SECONDS)
+            self._producer.send_position(self._topic, self._number, note, group.group, TRANSACTION_SECONDS)
             self._producer.commit(TRANSACTION_SECONDS)
-        except SessionFenced:
-            raise
+        except SessionFenced as error:
+            raise Fenced(
+                f"a newer session copies {self._topic} from {self._source} into kafka: nothing was copied"
+            ) from error
         except EventBusError as error:
             self._undo()
             if isinstance(error, PermanentError):

@@ -11,11 +11,22 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 
-from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, LogWriter, Stored
+from adapters.event_bus.base import (
+    EventLog,
+    GroupState,
+    LogCopier,
+    LogReader,
+    LogSettings,
+    LogTail,
+    LogWriter,
+    Record,
+    Stored,
+)
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Fenced, PublishTimeout
 from adapters.event_bus.facts import Clock, LogFacts, Retained, Rights, TopicFacts
 from adapters.event_bus.memory_reader import MemoryReader, MemoryTail
 from adapters.event_bus.memory_server import GroupPlace, MemoryServer
+from adapters.event_bus.verified import Verified, parse_verified
 from adapters.event_bus.wire import admit, encode_copy, reached
 from contracts.envelope import Event
 from contracts.names import all_topics
@@ -136,6 +147,13 @@ class MemoryCopier(LogCopier):
                 self._server.append(self._topic, self._settings.partitions, key, headers, payload)
             self._server.copied[self._topic, self._source] = self._reached = dict(reached)
 
+    def note_verified(self, verified: Verified) -> None:
+        with self._server.changed:
+            self._server.faults.check("note_verified")
+            if self._server.sessions[self._topic, self._source] != self._session:
+                raise Fenced(f"a newer session copies {self._topic} from {self._source}: nothing was noted")
+            self._server.verified[self._topic, self._source] = verified.to_json()
+
     def close(self) -> None:
         """Nothing to give up."""
 
@@ -190,10 +208,18 @@ class MemoryLog(EventLog):
             partitions = self.server.partitions(topic, self.settings.partitions)
             return {str(number): str(partition.end) for number, partition in enumerate(partitions)}
 
+    def trimmed(self, topic: str, after: Cursor) -> bool:
+        with self.server.changed:
+            self.server.faults.check("trimmed")
+            partitions = self.server.partitions(topic, self.settings.partitions)
+            return any(
+                partition.first > int(after.get(str(number), "0")) for number, partition in enumerate(partitions)
+            )
+
     def reached(self, position: Cursor, goal: Cursor) -> bool:
         return reached(position, goal)
 
-    def after(self, entry: Stored) -> Cursor:
+    def after(self, entry: Stored | Record) -> Cursor:
         return {str(entry.partition): str(int(entry.position) + 1)}
 
     def groups(self, topic: str) -> Sequence[GroupState]:
@@ -281,6 +307,12 @@ class MemoryLog(EventLog):
         with self.server.changed:
             self.server.faults.check("copied")
             return self.server.copied.get((topic, source))
+
+    def verified(self, topic: str, source: str) -> Verified | None:
+        with self.server.changed:
+            self.server.faults.check("verified")
+            text = self.server.verified.get((topic, source))
+            return None if text is None else parse_verified(text)
 
     def close(self) -> None:
         """Nothing to give up: the server lives on."""

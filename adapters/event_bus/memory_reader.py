@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from adapters.event_bus.base import LogReader, LogSettings, LogTail, Stored
+from adapters.event_bus.base import LogReader, LogSettings, LogTail, Record, Stored
 from adapters.event_bus.errors import BusClosed
 from adapters.event_bus.memory_server import Group, MemoryServer
+from adapters.event_bus.wire import decode
 from contracts.routes import Cursor, Segment
 
 _STANDBY_SECONDS = 0.05
@@ -122,6 +123,12 @@ class MemoryTail(LogTail):
         self._first = 0
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        return [
+            decode(self._topic, found.partition, found.position, found.headers, found.payload)
+            for found in self.poll_records(max_events, timeout)
+        ]
+
+    def poll_records(self, max_events: int, timeout: float) -> Sequence[Record]:
         deadline = time.monotonic() + timeout
         with self._server.changed:
             while True:
@@ -132,15 +139,16 @@ class MemoryTail(LogTail):
                     return found
                 self._server.changed.wait(left)
 
-    def _take(self, max_events: int) -> list[Stored]:
-        found: list[Stored] = []
+    def _take(self, max_events: int) -> list[Record]:
+        found: list[Record] = []
         partitions = self._server.partitions(self._topic, self._count)
         # A different partition comes first each time, so that a busy one cannot starve the others.
         self._first = (self._first + 1) % self._count
         for number in (*range(self._first, self._count), *range(self._first)):
             self._next[number] = max(self._next[number], partitions[number].first)
             while self._next[number] < partitions[number].end and len(found) < max_events:
-                found.append(self._server.read(self._topic, self._count, number, self._next[number]))
+                entry = partitions[number].at(self._next[number])
+                found.append(Record(number, str(self._next[number]), entry.headers, entry.payload))
                 self._next[number] += 1
         return found
 

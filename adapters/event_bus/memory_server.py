@@ -175,6 +175,7 @@ class MemoryServer:
         self.seals: dict[str, int] = {}
         self.sessions: dict[tuple[str, str], int] = {}
         self.copied: dict[tuple[str, str], Cursor] = {}
+        self.verified: dict[tuple[str, str], str] = {}
 
     def partitions(self, topic: str, count: int) -> list[Partition]:
         """The partitions of `topic`, made at first use."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters.event_bus.base import gaps_between
+from adapters.event_bus.base import gaps_between, order
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
 from adapters.event_bus.facts import (
     Clock,
@@ -23,7 +23,15 @@ from adapters.event_bus.facts import (
     Unknown,
 )
 from adapters.event_bus.redis_client import Argument, RedisConnection, fsync_policy
-from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, copied_key, producers_key, seal_key
+from adapters.event_bus.redis_keys import (
+    NOTHING,
+    PARTITION,
+    before,
+    copied_key,
+    producers_key,
+    seal_key,
+    verified_key,
+)
 from adapters.event_bus.redis_reader import group_rows
 from contracts.routes import Segment
 
@@ -165,17 +173,31 @@ def largest(connection: RedisConnection, topic: str, after: str) -> int:
         after = bytes(last).decode()
 
 
+def _removed(stream: Mapping[bytes, Any]) -> int:
+    return int(stream[b"entries-added"]) - int(stream[b"length"])
+
+
+def _beginning(stream: Mapping[bytes, Any]) -> str:
+    first = stream[b"first-entry"]
+    return before(bytes(first[0]).decode()) if first else bytes(stream[b"last-generated-id"]).decode()
+
+
+def trimmed(connection: RedisConnection, topic: str, after: str) -> bool:
+    """Whether entries after `after` may be gone."""
+    stream = _stream(connection, topic)
+    return stream is not None and _removed(stream) > 0 and order(_beginning(stream)) > order(after)
+
+
 def gaps(connection: RedisConnection, topic: str, segments: Sequence[Segment], groups: Sequence[str]) -> list[Gap]:
     """What was trimmed unread. An id says nothing of what lay before it, but Redis counts what it ever added
     and, for most groups, what they were given."""
     stream = _stream(connection, topic)
     if stream is None:
         return []
-    removed = int(stream[b"entries-added"]) - int(stream[b"length"])
+    removed = _removed(stream)
     if removed == 0:
         return []
-    first = stream[b"first-entry"]
-    beginning = before(bytes(first[0]).decode()) if first else bytes(stream[b"last-generated-id"]).decode()
+    beginning = _beginning(stream)
     rows = {name: (position, pending) for name, position, pending, _ in group_rows(connection, topic)}
     given = _given(connection, topic)
     found = []
@@ -210,6 +232,7 @@ def _needed(topic: str) -> Sequence[Sequence[Argument]]:
         ("DEL", seal),
         ("HGET", copied, "kafka"),
         ("HSET", copied, "kafka", "{}"),
+        ("HGET", verified_key(topic), "kafka"),
         ("HINCRBY", copied, "session", 1),
         ("HGET", producers, "writer"),
         ("EXISTS", topic),

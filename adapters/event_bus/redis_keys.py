@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.event_bus.base import ORIGIN_HEADER, Stored
+from adapters.event_bus.base import ORIGIN_HEADER, Record, Stored
 from adapters.event_bus.redis_client import Argument
 from adapters.event_bus.wire import decode
 from contracts.envelope import Event
@@ -42,6 +43,11 @@ def copier_key(topic: str, source: str) -> str:
 def copied_key(topic: str) -> str:
     """A hash: source -> the cursor up to which it has been copied, as JSON."""
     return f"crossover:{topic}:copied"
+
+
+def verified_key(topic: str) -> str:
+    """A hash: source -> what its copying session noted as compared, as JSON."""
+    return f"crossover:{topic}:verified"
 
 
 def before(position: str) -> str:
@@ -92,3 +98,21 @@ def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored
             delivery_count=deliveries,
         )
     return decode(topic, 0, position, fields, payload, delivery_count=deliveries)
+
+
+def parse_record(entry: Sequence[Any]) -> Record:
+    """An entry as XREAD answers it, as it lies."""
+    flat = entry[1]
+    fields = dict(zip(map(_name, flat[::2]), flat[1::2], strict=True))
+    payload = fields.pop(DATA, None)
+    if payload is None:
+        whole = parse_entry("", entry)
+        headers = {} if whole.origin is None else {ORIGIN_HEADER: whole.origin.encode()}
+        return Record(0, whole.position, headers, whole.raw)
+    return Record(0, entry[0].decode(), fields, payload)
+
+
+@functools.lru_cache(maxsize=256)
+def _name(name: bytes) -> str:
+    """The same few names come with every entry."""
+    return name.decode(errors="backslashreplace")

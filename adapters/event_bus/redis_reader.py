@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from adapters.event_bus.base import LogReader, LogTail, Stored, order
+from adapters.event_bus.base import LogReader, LogTail, Record, Stored, order
 from adapters.event_bus.errors import BackendUnavailable, BusClosed
 from adapters.event_bus.pace import Pace
 from adapters.event_bus.redis_client import Argument, RedisConnection, retrying
-from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, owner_key, parse_entry
+from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, owner_key, parse_entry, parse_record
 from contracts.routes import Cursor, Segment
 
 GATHER_SECONDS = 0.005
@@ -159,14 +159,20 @@ class RedisTail(LogTail):
         self._pace = Pace(GATHER_SECONDS)
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
+        return [parse_entry(self._topic, entry) for entry in self._read(max_events, timeout)]
+
+    def poll_records(self, max_events: int, timeout: float) -> Sequence[Record]:
+        return [parse_record(entry) for entry in self._read(max_events, timeout)]
+
+    def _read(self, max_events: int, timeout: float) -> list[Any]:
         self._pace.wait()
         block = max(1, int(min(timeout, _MAX_BLOCK_SECONDS) * 1000))
         reply = self._connection.call("XREAD", "COUNT", max_events, "BLOCK", block, "STREAMS", self._topic, self._after)
-        raw = reply[0][1] if reply else []
+        raw: list[Any] = reply[0][1] if reply else []
         self._pace.found(len(raw), max_events)
         if raw:
             self._after = raw[-1][0].decode()
-        return [parse_entry(self._topic, entry) for entry in raw]
+        return raw
 
     def position(self) -> Cursor:
         return {PARTITION: self._after}

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from adapters.event_bus import redis_facts
-from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Stored
+from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Record, Stored
 from adapters.event_bus.errors import BackendUnavailable, Fenced, PublishTimeout
 from adapters.event_bus.facts import Gap, LogFacts
 from adapters.event_bus.lanes import LaneWriter, Outcome
@@ -39,8 +39,10 @@ from adapters.event_bus.redis_keys import (
     parse_entry,
     producers_key,
     seal_key,
+    verified_key,
 )
 from adapters.event_bus.redis_reader import RedisReader, RedisTail, group_done, group_rows, place_group
+from adapters.event_bus.verified import Verified, parse_verified
 from adapters.event_bus.wire import reached
 from contracts.envelope import Event, new_event_id
 from contracts.names import all_topics
@@ -130,6 +132,14 @@ class RedisCopier(LogCopier):
             raise Fenced(f"a newer session copies {self._topic} from {self._source} into redis: nothing was copied")
         self._reached = dict(reached)
 
+    def note_verified(self, verified: Verified) -> None:
+        keys = (self._topic, copier_key(self._topic, self._source), verified_key(self._topic))
+        answer = self._connection.durable_fcall(
+            "crossover_note_verified", keys, self._source, self._session, verified.to_json()
+        )
+        if answer[0] != b"noted":
+            raise Fenced(f"a newer session copies {self._topic} from {self._source} into redis: nothing was noted")
+
     def close(self) -> None:
         self._connection.close()
 
@@ -192,10 +202,13 @@ class RedisLog(EventLog):
         flat = self._call("XINFO", "STREAM", topic)
         return {PARTITION: flat[flat.index(b"last-generated-id") + 1].decode()}
 
+    def trimmed(self, topic: str, after: Cursor) -> bool:
+        return self._do(lambda control: redis_facts.trimmed(control, topic, after.get(PARTITION, NOTHING)))
+
     def reached(self, position: Cursor, goal: Cursor) -> bool:
         return reached(position, goal)
 
-    def after(self, entry: Stored) -> Cursor:
+    def after(self, entry: Stored | Record) -> Cursor:
         return {PARTITION: entry.position}
 
     def groups(self, topic: str) -> Sequence[GroupState]:
@@ -260,6 +273,10 @@ class RedisLog(EventLog):
             return None
         cursor: Cursor = json.loads(text)
         return cursor
+
+    def verified(self, topic: str, source: str) -> Verified | None:
+        text = self._call("HGET", verified_key(topic), source)
+        return None if text is None else parse_verified(text)
 
     def close(self) -> None:
         with self._lock:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.event_bus.base import EventLog
+from adapters.event_bus.verified import Verified
 from contracts.routes import Cursor, Mirror, Route
 from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
-from cutover.context import Context, CouldNotCheck, StepFailed
+from cutover.context import Context, CouldNotCheck, CutoverError, StepFailed
+from cutover.mirror.copying import copyings, resumed
 from cutover.plan import Transition
 from validation.log_comparison import Differences, LogComparison
 
@@ -47,6 +49,7 @@ class BusWork:
         self.volumes = volumes
         self.comparisons: dict[str, LogComparison] = {}
         self._compared_for: Mirror | None = None
+        self._noted: dict[str, Verified] = {}
 
     def close(self) -> None:
         """Give up connections."""
@@ -107,7 +110,15 @@ class BusWork:
             self._compare_once()
             if self.context.now() - began < _SHORT_SECONDS:
                 break
-        return f"{sum(c.compared for c in self.comparisons.values())} events equal"
+        return f"{sum(c.compared for c in self.comparisons.values())} events equal{self._earlier()}"
+
+    def _earlier(self) -> str:
+        """What need not be compared any more, for people."""
+        noted = [one for one in self._noted.values() if one.compared]
+        if not noted:
+            return ""
+        newest = max(noted, key=lambda one: one.at)
+        return f"; {sum(one.compared for one in noted)} before them were found equal by {newest.by}, at {newest.at}"
 
     def _compare_once(self) -> None:
         for topic, comparison in self.comparisons.items():
@@ -119,25 +130,36 @@ class BusWork:
                 raise self.differ(topic, found)
 
     def _open_comparisons(self, mirror: Mirror) -> None:
+        """Begin where the mirror has compared to already, or else where it began to copy."""
         self._drop_comparisons()
-        for topic in self.topics:
-            self.comparisons[topic] = LogComparison(
-                topic,
-                self.logs[mirror.source],
-                self.logs[mirror.target],
-                mirror.starts[topic],
-                mirror.target_starts[topic],
-                copies_count=self.context.route.chain(topic)[-1].copies,
-            )
+        source, target = self.logs[mirror.source], self.logs[mirror.target]
+        for copying in copyings(self.context.route):
+            topic = copying.topic
+            noted = resumed(copying, source, target)
+            if noted is not None:
+                if noted.differences:
+                    raise self._differ(topic, f"{noted.differences}, found by {noted.by} at {noted.at}")
+                self._noted[topic] = noted
+            starts = (copying.start, copying.target_start) if noted is None else (noted.source, noted.target)
+            self.comparisons[topic] = LogComparison(topic, source, target, *starts, copies_count=copying.include_copies)
         self._compared_for = mirror
 
     def _drop_comparisons(self) -> None:
         for comparison in self.comparisons.values():
             comparison.close()
-        self.comparisons, self._compared_for = {}, None
+        self.comparisons, self._compared_for, self._noted = {}, None, {}
 
-    def differ(self, topic: str, found: Differences) -> StepFailed:
-        """The failure that two differing logs are."""
+    def differ(self, topic: str, found: Differences) -> CutoverError:
+        """The failure that two differing logs are, unless what is missing was taken by retention."""
+        trimmed = self.comparisons[topic].trimmed()
+        if trimmed:
+            return CouldNotCheck(
+                f"{topic} cannot be compared: {trimmed} lost entries (retention, XTRIM) that no comparison had come to",
+                f"Retire {self.passive.name} and let it join anew; until then traffic stays on {self.active.name}",
+            )
+        return self._differ(topic, str(found))
+
+    def _differ(self, topic: str, found: str) -> StepFailed:
         return StepFailed(
             f"{self.active.name} and {self.passive.name} differ in {topic}: {found}",
             "Traffic stays where it was. Keep both backends and look at the named events before trying again",

@@ -25,7 +25,8 @@ def main() -> None:
         signal.signal(name, lambda *_: view.stop())
     metrics.serve(names.METRICS_PORT)
     view.start()
-    MirrorService(view, lambda backend: open_log(backend, settings, os.environ)).run()
+    by = os.environ.get(names.ENV_POD_NAME, "mirror")
+    MirrorService(view, lambda backend: open_log(backend, settings, os.environ), by).run()
 
 
 if __name__ == "__main__":

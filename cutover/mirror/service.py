@@ -1,22 +1,26 @@
 """The mirror: copies what the serving backend gets into the other one, exactly once.
 
 Runs as a Deployment of one. Which way it copies is the route's word; it holds no state of its own,
-for the target keeps, in one atomic step with the copies, how far they come.
+for the target keeps, in one atomic step with the copies, how far they come. Behind the copying it
+compares what it copied (verifying.py).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from adapters import metrics
 from adapters.event_bus.base import EventLog, Stored
 from adapters.event_bus.chain_reader import newest_epoch
 from adapters.event_bus.errors import EventBusError, Fenced
+from adapters.event_bus.verified import Verified
 from adapters.event_bus.view import RouteView
 from contracts.routes import Cursor, Mirror, Route
+from cutover.mirror.copying import Copying, copyings
+from cutover.mirror.verifying import Cut, Pacing, Verifier, VerifyingThread
 
 _log = logging.getLogger(__name__)
 
@@ -39,28 +43,6 @@ def starting_point(source: EventLog, copied: Cursor | None, start: Cursor) -> Cu
     return copied if copied is not None and source.reached(copied, start) else start
 
 
-@dataclass(frozen=True, slots=True)
-class Copying:
-    """What a route wants copied of one topic."""
-
-    topic: str
-    source: str
-    target: str
-    start: Cursor
-    include_copies: bool
-
-
-def copyings(route: Route) -> tuple[Copying, ...]:
-    """What `route` wants copied: nothing where it names no mirror."""
-    mirror = route.mirror
-    if mirror is None:
-        return ()
-    return tuple(
-        Copying(topic, mirror.source, mirror.target, start, route.chain(topic)[-1].copies)
-        for topic, start in mirror.starts.items()
-    )
-
-
 class CopySession:
     """One session of copying one topic in one direction. It fences older ones. Owned by one thread.
 
@@ -70,6 +52,7 @@ class CopySession:
 
     def __init__(self, copying: Copying, source: EventLog, target: EventLog, epoch: Callable[[], int]) -> None:
         self._copying = copying
+        self._target = target
         self._epoch = epoch
         self._waiting: Sequence[Stored] = ()
         topic = copying.topic
@@ -102,6 +85,14 @@ class CopySession:
         metrics.MIRRORED.labels(self._copying.topic, self._copying.source).inc(len(content))
         return len(entries)
 
+    def cut(self) -> Cut:
+        """How far it has come, in both logs."""
+        return Cut(self._reached, self._target.end(self._copying.topic), time.monotonic())
+
+    def note(self, verified: Verified) -> None:
+        """Note what was compared, unless a newer session copies: then its cuts say nothing."""
+        self._copier.note_verified(verified)
+
     def close(self) -> None:
         """Give up both connections."""
         try:
@@ -113,9 +104,19 @@ class CopySession:
 class TopicMirror:
     """Copies one topic in one direction, on its own thread, until stopped."""
 
-    def __init__(self, copying: Copying, source: EventLog, target: EventLog, epoch: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        copying: Copying,
+        source: EventLog,
+        target: EventLog,
+        epoch: Callable[[], int],
+        by: str,
+        pacing: Pacing,
+    ) -> None:
         self._copying = copying
         self._epoch = epoch
+        self._by = by
+        self._pacing = pacing
         self._source = source
         self._target = target
         self._stopped = threading.Event()
@@ -146,19 +147,38 @@ class TopicMirror:
 
     def _copy(self) -> None:
         session = CopySession(self._copying, self._source, self._target, self._epoch)
+        verifying = VerifyingThread(self._verifier, self._copying.topic, self._pacing)
         try:
             while not self._stopped.is_set():
                 looked_at = session.step(IDLE_SECONDS)
+                verifying.copying_lags = looked_at is not None and looked_at >= BATCH
+                self._hand_over(session, verifying)
                 if looked_at is not None and looked_at < BATCH // 10:
                     self._stopped.wait(GATHER_SECONDS)
         finally:
+            verifying.stop()
             session.close()
+
+    def _verifier(self) -> Verifier:
+        return Verifier(self._copying, self._source, self._target, self._by, settle=self._pacing.settle)
+
+    def _hand_over(self, session: CopySession, verifying: VerifyingThread) -> None:
+        """Give the verifier a cut now and then, and note what it found."""
+        if verifying.wants_cut():
+            verifying.cut(session.cut())
+        due = verifying.take_due()
+        if due is not None:
+            session.note(due)
 
 
 class MirrorService:
     """Keeps one TopicMirror a topic running as the route says."""
 
-    def __init__(self, view: RouteView, make_log: Callable[[str], EventLog]) -> None:
+    def __init__(
+        self, view: RouteView, make_log: Callable[[str], EventLog], by: str = "mirror", pacing: Pacing | None = None
+    ) -> None:
+        self._by = by
+        self._pacing = pacing or Pacing()
         self._view = view
         self._make_log = make_log
         self._current: Mirror | None = None
@@ -185,7 +205,7 @@ class MirrorService:
         for copying in copyings(route):
             source, target = self._make_log(copying.source), self._make_log(copying.target)
             self._logs += [source, target]
-            self._running.append(TopicMirror(copying, source, target, self._epoch))
+            self._running.append(TopicMirror(copying, source, target, self._epoch, self._by, self._pacing))
 
     def _epoch(self) -> int:
         route = self._view.current

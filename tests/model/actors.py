@@ -16,7 +16,8 @@ from adapters.event_bus.view import RouteView
 from contracts.envelope import Event
 from contracts.routes import Mirror
 from contracts.stages import Component
-from cutover.mirror.service import Copying, CopySession, copyings
+from cutover.mirror.copying import Copying, copyings
+from cutover.mirror.service import CopySession
 from tests.model.ledger import Sent, Session
 from tests.model.wire import SETTINGS, TOPIC, ModelLog, MortalLog, SlowWriter
 

@@ -23,6 +23,7 @@ from cutover.context import Context
 from cutover.event_bus import EventBusSteps
 from cutover.event_bus.preflight.cluster_items import NEEDED
 from cutover.mirror.service import MirrorService
+from cutover.mirror.verifying import Pacing
 from cutover.run import Outcome, Runner
 from cutover.timing import Timing
 
@@ -60,7 +61,8 @@ class World:
         self.errors: list[BaseException] = []
         self._runs = itertools.count(1)
         self._mirror_view = RouteView(self.store, Component.EVENT_BUS)
-        self._mirror = threading.Thread(target=MirrorService(self._mirror_view, self.mirror_log).run, daemon=True)
+        mirror = MirrorService(self._mirror_view, self.mirror_log, "mirror-1", Pacing(cut=0.02, settle=0.0))
+        self._mirror = threading.Thread(target=mirror.run, daemon=True)
         self.bus = RoutedEventBus(self.store, self.log, self.settings, "pod-1.bus", self.registry)
 
     def log(self, name: str) -> EventLog:
