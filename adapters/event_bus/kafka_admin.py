@@ -12,6 +12,7 @@ from typing import Any, cast
 from adapters.event_bus.errors import BackendUnavailable, EventBusError, PermanentError
 from adapters.event_bus.kafka_client import (
     ANSWER_SECONDS,
+    SILENT,
     Handle,
     IsolationLevel,
     KafkaAddress,
@@ -89,11 +90,11 @@ class KafkaAdmin(Handle):
         self._speakers: dict[str, KafkaConsumer] = {}
 
     def trouble(self, error: KafkaException | KafkaError) -> EventBusError:
-        found = super().trouble(error)
-        if type(found) is BackendUnavailable:
-            # An admin client is not told that its login was refused, only that nothing came.
-            return login_refused(self.address) or found
-        return found
+        told = error.args[0] if isinstance(error, KafkaException) else error
+        if isinstance(told, KafkaError) and told.code() in SILENT:
+            # An admin client is not told that its login was refused, only that nothing came; who answers took it.
+            return login_refused(self.address) or super().trouble(error)
+        return super().trouble(error)
 
     # -- topics
 

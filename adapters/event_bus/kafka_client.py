@@ -78,6 +78,8 @@ _PERMANENT = frozenset(
 _FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
 _REJOINING = frozenset({KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION})
 _ACTIVE = frozenset({KafkaError.UNKNOWN_MEMBER_ID, KafkaError.NON_EMPTY_GROUP})
+SILENT = frozenset({KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN})
+"""The codes of errors which only say that no broker answered."""
 
 
 class WriteDenied(AccessDenied):
@@ -162,7 +164,7 @@ class Handle:
         found = error.args[0] if isinstance(error, KafkaException) else error
         if not isinstance(found, KafkaError):
             return PermanentError(f"Kafka at {self.where}: {found}")
-        silent = found.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
+        silent = found.code() in SILENT
         if silent:
             self._serve()
         if silent and self._last is not None and self._last.code() in _DENIED:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapters.event_bus import kafka_admin
 from adapters.event_bus.errors import AccessDenied
 from adapters.event_bus.kafka_admin import KafkaAdmin
 from adapters.event_bus.kafka_client import KafkaAddress, KafkaError
@@ -25,9 +26,11 @@ def admin_that_is_told(monkeypatch: pytest.MonkeyPatch, *answers: tuple[list[str
         )
         return answer
 
-    made = KafkaAdmin(KafkaAddress("127.0.0.1:1"), "test")
-    monkeypatch.setattr(made, "_admin", SimpleNamespace(list_consumer_groups=listed))
-    return made
+    monkeypatch.setattr(kafka_admin, "login_refused", lambda _: pytest.fail("who answered took the login"))
+    monkeypatch.setattr(
+        "adapters.event_bus.kafka_client.admin.AdminClient", lambda _: SimpleNamespace(list_consumer_groups=listed)
+    )
+    return KafkaAdmin(KafkaAddress("broker:9092"), "test")
 
 
 def test_groups_are_asked_for_again_while_a_coordinator_loads(monkeypatch: pytest.MonkeyPatch) -> None:
