@@ -60,10 +60,7 @@ Install one and run this again: 'uv python install 3.13' (https://docs.astral.sh
 your distribution's python3.13 and python3.13-venv; or name one with CROSSOVER_PYTHON=/path/to/python3.13."
 
 # uv takes seconds where pip takes minutes; where there is none it comes from the lock, by pip.
-# It does not read pip's settings, so it is told of the index that pip was set up with.
 with_uv() {
-    index=$("$python" -m pip config get global.index-url 2>/dev/null) || index=
-    [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
     # Progress only where somebody looks.
     quiet=-q
     if [ -t 2 ]; then quiet=; fi
@@ -83,6 +80,9 @@ else
     rm -rf .venv
     "$python" -m venv .venv
     sed -n '/^uv==/,/[^\\]$/p' "$lock" >.venv/uv.txt
+    # Who has no uv has set up pip, whose settings uv does not read: it is told of the index.
+    index=${PIP_INDEX_URL:-$(.venv/bin/python -m pip config get global.index-url 2>/dev/null || true)}
+    [ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
     { with_pip .venv/uv.txt && with_uv .venv/bin/uv; } || with_pip "$lock"
 fi
 printf '%s\n' "$wanted" >"$stamp"
