@@ -63,7 +63,7 @@ def job(
         container=made,
         service_account=CUTOVER,
         api=True,
-        labels={"crossover.dev/component": component.slug, "crossover.dev/stage": stage.value},
+        labels={names.LABEL_TRANSITION: component.slug, "crossover.dev/stage": stage.value},
         grace_seconds=_GRACE_SECONDS,
         restart="Never",
     )
@@ -71,7 +71,7 @@ def job(
         "kind": "Job",
         "metadata": {
             "namespace": settings.namespaces.backend,
-            "labels": labels(CUTOVER, {"crossover.dev/component": component.slug}),
+            "labels": labels(CUTOVER, {names.LABEL_TRANSITION: component.slug}),
             "annotations": {"pulumi.com/replaceUnready": "true"},
         },
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},

@@ -8,6 +8,7 @@ import pytest
 
 from components.kafka import cluster_id, config_files, properties
 from components.settings import parse
+from contracts import names
 from contracts.stages import STAGE_TABLE, Component, Stage, deployed_backends
 from tests.components.rendering import Program, Registered, at, decoded, render, template
 
@@ -56,6 +57,13 @@ def test_the_wanted_stage_shows_on_the_transition(stage: Stage) -> None:
     assert told == ["--component", "event_bus", "--stage", stage.value, "--watch-seconds", "10"]
     assert named == "--owner" and len(owner) == 32
     assert at(stage).outputs["stages"]["event_bus"] == stage.value
+
+
+def test_the_transition_is_found_by_who_checks_a_component() -> None:
+    """`crossover validate` looks for it by this label, on the Job and, in what is made after it, on its pods."""
+    job = _job(at(Stage.SCALE)).manifest
+    assert job["metadata"]["labels"][names.LABEL_TRANSITION] == BUS.slug
+    assert job["spec"]["template"]["metadata"]["labels"][names.LABEL_TRANSITION] == BUS.slug
 
 
 def test_a_failed_job_runs_again_and_none_vanishes_or_retries() -> None:
