@@ -33,7 +33,7 @@ demo: venv ## The whole story: up, deploy, move the event bus under load and bac
 	@$(PYTHON) -m local.demo
 
 unit: venv ## Tests that need no cluster: under a minute
-	$(PYTHON) -m pytest $(UNIT) -q -n auto
+	$(PYTHON) -m pytest $(UNIT) -q -n auto --dist worksteal
 
 lint: venv ## ruff, mypy --strict, import-linter
 	.venv/bin/ruff check .
@@ -44,7 +44,7 @@ lint: venv ## ruff, mypy --strict, import-linter
 test: lint ## All tests, on real servers and on the cluster
 	@$(PYTHON) -m local.setup tests
 	@$(PYTHON) -m local.setup
-	$(PYTHON) -m pytest $(UNIT) -q -n auto
+	$(PYTHON) -m pytest $(UNIT) -q -n auto --dist worksteal
 	. .crossover/env && $(PYTHON) -m pytest $(REST) -q
 
 bench: venv ## Run a benchmark: make bench NAME=event_bus

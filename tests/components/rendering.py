@@ -6,7 +6,9 @@ In a process of its own: the SDK's mocks leave event loops unclosed behind them,
 from __future__ import annotations
 
 import base64
+import fcntl
 import functools
+import os
 import pickle
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.stages import Stage
+from tests.conftest import SHARED
 
 PROGRAM = Path(__file__).resolve().parents[2] / "__main__.py"
 
@@ -93,8 +96,15 @@ def render(config: dict[str, Any], stack: str = "local") -> Program:
 
 @functools.cache
 def _stages() -> dict[Stage, Program]:
-    programs = render_all([{"event_bus": {"stage": stage.value}} for stage in Stage])
-    return dict(zip(Stage, programs, strict=True))
+    """Rendered once a test run: it takes seconds, and each worker needs it to name its tests."""
+    kept = Path(os.environ[SHARED]) / "stages"
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            programs = render_all([{"event_bus": {"stage": stage.value}} for stage in Stage])
+            kept.write_bytes(pickle.dumps(dict(zip(Stage, programs, strict=True))))
+        found: dict[Stage, Program] = pickle.loads(kept.read_bytes())  # noqa: S301 - from our own process
+        return found
 
 
 def at(stage: Stage) -> Program:

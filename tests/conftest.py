@@ -1,0 +1,31 @@
+"""What every test run has: more workers than cores, and one folder that the workers of a run share."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import pytest
+
+SHARED = "CROSSOVER_TESTS_SHARED"
+"""The environment variable with that folder. Workers get it from the process that starts them."""
+_FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core: half of the tests' time is spent on waiting for threads."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder, in the process that starts the workers."""
+    if SHARED not in os.environ:
+        config.stash[_FOLDER] = tempfile.TemporaryDirectory(prefix="crossover-tests-")
+        os.environ[SHARED] = config.stash[_FOLDER].name
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it there too."""
+    if _FOLDER in config.stash:
+        del os.environ[SHARED]
+        config.stash[_FOLDER].cleanup()
