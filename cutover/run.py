@@ -166,6 +166,8 @@ class Runner:
 
     def _recover(self, transition: Transition, error: Exception, opened: bool, seconds: float) -> None:
         """Put traffic where it is safe: undo before the opening, switch back after it."""
+        if self._overtaken():
+            return
         if opened:
             if isinstance(error, Interrupted):
                 self._c.say("  stopped while watching: the new side serves; pulumi up again watches to the end")
@@ -177,6 +179,13 @@ class Runner:
             self._c.say(f"  undone: {self._steps.undo()}")
         fled = transition.flees and self._c.route.stage is transition.goal
         self._remember(transition, "fled, not counted" if fled else "undone", str(error), seconds)
+
+    def _overtaken(self) -> bool:
+        """Whether another run has taken over: then it has both backends in hand, and undoes what it finds."""
+        lost = self._c.lost_lock.is_set()
+        if lost:
+            self._c.say("  the switch lock went to another run: nothing more is touched by this one")
+        return lost
 
     def _switch_back(self, transition: Transition) -> None:
         if transition.origin is None:
@@ -192,6 +201,8 @@ class Runner:
                 if step is not Step.PREFLIGHT:
                     self._step(name, back, step)
         except Exception as error:
+            if self._overtaken():
+                raise
             route = self._c.read()
             if route is not None and route.fence is not None:
                 self._c.say(f"  undone: {self._steps.undo()}")

@@ -354,6 +354,10 @@ class KubernetesLock(SwitchLock):
             except RouteError as error:
                 _log.warning("the switch lock was not given back, it runs out by itself: %s", error)
             return
+        _log.warning(
+            "the switch lock was not given back, it runs out by itself: it was changed in each of %d attempts",
+            _RELEASE_ATTEMPTS,
+        )
 
     def _delete(self, component: Component, holder: str) -> None:
         lease = self._read(component)

@@ -226,3 +226,27 @@ def test_a_lock_that_is_renewed_is_not_taken(
 def test_a_path_that_is_not_there_is_missing(server: ApiServer, api: client.ApiClient) -> None:
     with pytest.raises(RouteMissing):
         KubernetesJobs(api, "elsewhere").run_like_transition(Component.EVENT_BUS, [], print)
+
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/trading/leases/crossover-switch-event-bus"
+
+
+def test_a_lock_that_changes_whenever_it_is_given_back_is_told(
+    server: ApiServer, api: client.ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = {"name": "crossover-switch-event-bus", "resourceVersion": "1"}
+    server.answers[f"GET {LEASE}"] = (200, {"metadata": metadata, "spec": {"holderIdentity": "run-1"}})
+    server.answers[f"DELETE {LEASE}"] = (409, {"message": "conflict"})
+    KubernetesLock("trading", api).release(Component.EVENT_BUS, "run-1")
+    assert [asked for asked, _ in server.asked].count(f"DELETE {LEASE}") == 5
+    assert "was not given back, it runs out by itself: it was changed in each of 5 attempts" in caplog.text
+
+
+def test_a_lock_that_is_given_back_says_nothing(
+    server: ApiServer, api: client.ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = {"name": "crossover-switch-event-bus", "resourceVersion": "1"}
+    server.answers[f"GET {LEASE}"] = (200, {"metadata": metadata, "spec": {"holderIdentity": "run-1"}})
+    server.answers[f"DELETE {LEASE}"] = (200, {"status": "Success"})
+    KubernetesLock("trading", api).release(Component.EVENT_BUS, "run-1")
+    assert not caplog.records
