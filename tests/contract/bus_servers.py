@@ -155,6 +155,16 @@ class KafkaServer(Server):
             cwd=folder, env=self.environment(), capture_output=True, check=True,
         )  # fmt: skip
 
+    def advertise(self, port: int) -> None:
+        """Start anew, telling clients to come by `port` of loopback: a relay to this server."""
+        self.stop()
+        file = self.folder / "server.properties"
+        told = f"advertised.listeners=CLIENT://127.0.0.1:{port}\n"
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(told if line.startswith("advertised.listeners=") else line for line in lines))
+        self.bootstrap = f"127.0.0.1:{port}"
+        self.start()
+
     def command(self) -> list[str]:
         return [*self._java(), "kafka.Kafka", str(self.folder / "server.properties")]
 
