@@ -8,6 +8,7 @@ node with SASL/PLAIN and ACLs, as in the cluster, so that a seal is really enfor
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -78,6 +79,13 @@ class Server:
         if self._process is not None:
             self._process.wait()
             self._process = None
+
+    def fill_disk(self) -> None:
+        """No file of it grows any more: each write fails, as on a full disk (EFBIG for ENOSPC), until it is killed
+        and started again."""
+        if self._process is not None:
+            _, most = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (0, most))
 
     def stop(self) -> None:
         """It ends in order, or is killed after 20 s."""

@@ -49,6 +49,12 @@ def restore(kafka: KafkaServer) -> None:
     _set_passwords(kafka, KAFKA_PASSWORDS)
 
 
+def clear_disk(kafka: KafkaServer) -> None:
+    """The operator made room, and started what was left of it again."""
+    kafka.kill()
+    kafka.start()
+
+
 def _set_passwords(kafka: KafkaServer, passwords: dict[str, str]) -> None:
     kafka.kill()
     config = kafka.folder / "server.properties"
@@ -62,8 +68,13 @@ def _set_passwords(kafka: KafkaServer, passwords: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("die", "live"),
-    [(KafkaServer.kill, KafkaServer.start), (KafkaServer.freeze, KafkaServer.thaw), (revoke, restore)],
-    ids=["killed", "frozen", "credentials expired"],
+    [
+        (KafkaServer.kill, KafkaServer.start),
+        (KafkaServer.freeze, KafkaServer.thaw),
+        (revoke, restore),
+        (KafkaServer.fill_disk, clear_disk),
+    ],
+    ids=["killed", "frozen", "credentials expired", "disk full"],
 )
 def test_traffic_flees_in_seconds_and_what_only_kafka_held_comes_once(
     redis_server: RedisServer,
