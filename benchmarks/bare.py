@@ -9,7 +9,7 @@ from typing import Any
 import redis
 from confluent_kafka import KafkaException, Producer
 
-from adapters.event_bus.lanes import BATCH_EVENTS
+from adapters.event_bus.base import PARCEL_EVENTS as BATCH_EVENTS
 from contracts.envelope import Event
 
 

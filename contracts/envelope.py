@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 
 HEADER_PREFIX = "ce_"
 CONTENT_TYPE_HEADER = "content-type"
@@ -104,24 +105,51 @@ class Event:
 
     def size(self) -> int:
         """Bytes on the wire: payload, key and headers."""
-        return len(self.payload) + sum(len(k) + len(v) for k, v in self.headers().items())
+        constant = _constant_size(self.source, self.type, self.content_type, self.schema_version, self.epoch)
+        replay = len(REPLAY_HEADER) + _bytes(self.replay_for) if self.replay_for else 0
+        return len(self.payload) + constant + replay + _bytes(self.id) + _bytes(self.time) + _bytes(self.key)
 
     def headers(self) -> dict[str, bytes]:
         """The attributes as header name -> value."""
-        found = {
-            "ce_specversion": b"1.0",
-            "ce_id": self.id.encode(),
-            "ce_source": self.source.encode(),
-            "ce_type": self.type.encode(),
-            "ce_time": self.time.encode(),
-            "ce_partitionkey": self.key.encode(),
-            "ce_schemaversion": self.schema_version.encode(),
-            "ce_epoch": str(self.epoch).encode(),
-            CONTENT_TYPE_HEADER: self.content_type.encode(),
-        }
+        return dict(self.wire_headers(self.epoch))
+
+    def wire_headers(self, epoch: int) -> list[tuple[str, bytes]]:
+        """The attributes as headers, of this event as written under `epoch`."""
+        headers = [
+            ("ce_id", self.id.encode()),
+            ("ce_time", self.time.encode()),
+            ("ce_partitionkey", self.key.encode()),
+            *_constant_headers(self.source, self.type, self.content_type, self.schema_version, epoch),
+        ]
         if self.replay_for:
-            found[REPLAY_HEADER] = self.replay_for.encode()
-        return found
+            headers.append((REPLAY_HEADER, self.replay_for.encode()))
+        return headers
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+@lru_cache(maxsize=1024)
+def _constant_headers(
+    source: str, type: str, content_type: str, schema_version: str, epoch: int
+) -> tuple[tuple[str, bytes], ...]:
+    """The headers that events of one kind share: made once, for they are most of the cost of an event."""
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_schemaversion", schema_version.encode()),
+        ("ce_epoch", str(epoch).encode()),
+        (CONTENT_TYPE_HEADER, content_type.encode()),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _constant_size(source: str, type: str, content_type: str, schema_version: str, epoch: int) -> int:
+    """Bytes of the shared headers, and of the names of the others."""
+    constant = _constant_headers(source, type, content_type, schema_version, epoch)
+    return sum(len(name) + len(value) for name, value in constant) + len("ce_idce_timece_partitionkey")
 
 
 def parse_event(topic: str, headers: Mapping[str, bytes], payload: bytes) -> Event:

@@ -6,11 +6,13 @@ together. The contract that each backend keeps is tests/contract/test_event_log.
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from adapters.event_bus.errors import EventBusError, PermanentError
 from adapters.event_bus.facts import Gap, LogFacts
 from contracts.envelope import Event
 from contracts.names import DEFAULT_MAX_EVENT_BYTES, DEFAULT_PARTITIONS
@@ -22,6 +24,26 @@ PLACE_HEADER = "ce_crossoverplace"
 """On copies in a Refuge: `epoch:partition:position`, the segment that they were copied from and their place in it."""
 SWEPT = "swept:"
 """Begins the origin of entries that were stranded in another backend and brought here later: they are content."""
+PARCEL_EVENTS = 500
+PARCEL_BYTES = 1 << 20
+LANES = 2
+"""A writer may send by so many lanes a topic: while one waits for its answer the other sends."""
+
+Outcome = str | EventBusError
+"""The position where an event is stored, or why it is not (or is not known to be)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """Events of one topic, in order, that travel together: at most PARCEL_EVENTS, and PARCEL_BYTES unless it is
+    one event. `size` in bytes. All events of a key go by the same `lane`, one of LANES; `places` says where each
+    stood among what was packed. Made by wire.pack, which refuses what may not be sent."""
+
+    topic: str
+    lane: int
+    events: Sequence[Event]
+    places: Sequence[int]
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +113,7 @@ def order(position: str) -> tuple[int, int]:
 
 
 class LogWriter(ABC):
-    """One writing session of one process. Thread-safe; ordered by submission within a topic.
+    """One writing session of one process. Thread-safe; ordered by submission within a key.
 
     A future resolves with the stored position once the event is durable. It fails with
     Fenced where the event is definitely not stored because the log is sealed, with
@@ -108,6 +130,19 @@ class LogWriter(ABC):
     def submit(self, event: Event) -> Future[str]:
         """Queue `event`. Raises EventTooLarge, BufferFull, UnknownTopic at once."""
 
+    def submit_all(self, parcel: Parcel, epoch: int) -> Future[Sequence[Outcome]]:
+        """Queue the events of `parcel`, in order, as written under `epoch`. Does not raise, and its future does not
+        fail: it resolves with what became of each, what `submit` would raise included."""
+        return gathered([self._submitted(event.under(epoch)) for event in parcel.events])
+
+    def _submitted(self, event: Event) -> Future[str]:
+        try:
+            return self.submit(event)
+        except EventBusError as error:
+            refused: Future[str] = Future()
+            refused.set_exception(error)
+            return refused
+
     @abstractmethod
     def drain(self, timeout: float) -> bool:
         """Wait until every submitted event is resolved; whether that came true within `timeout` s."""
@@ -115,6 +150,28 @@ class LogWriter(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give up connections; unresolved futures fail with BusClosed."""
+
+
+def gathered(futures: Sequence[Future[str]]) -> Future[Sequence[Outcome]]:
+    """What became of all `futures`, in their order, once the last of them is resolved."""
+    result: Future[Sequence[Outcome]] = Future()
+    left = threading.Semaphore(len(futures) - 1)
+
+    def note(_: Future[str]) -> None:
+        if not left.acquire(blocking=False):
+            result.set_result([outcome_of(future) for future in futures])
+
+    for future in futures:
+        future.add_done_callback(note)
+    return result
+
+
+def outcome_of(done: Future[str]) -> Outcome:
+    """What a resolved future of `submit` says."""
+    error = done.exception()
+    if error is None:
+        return done.result()
+    return error if isinstance(error, EventBusError) else PermanentError(repr(error))
 
 
 class LogReader(ABC):

@@ -159,7 +159,7 @@ class ChainReader:
             if self._take(entries):
                 self._mark(entries, segment, route)
                 reader.ack(entries)
-                metrics.CONSUMED.labels(self._topic, self._group, segment.backend).inc(len(entries))
+                metrics.consumed(self._topic, self._group, segment.backend).inc(len(entries))
         elif segment.end is not None and reader.finished():
             self.leave()
         return Turn.READ_ON

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from adapters.event_bus.base import order
+from adapters.event_bus.base import Outcome, Parcel, order
 from contracts.registry import Tail
 from contracts.routes import Cursor
 
@@ -31,14 +31,18 @@ class Journal:
         self._kept: dict[str, deque[tuple[str, str, str]]] = {}
         self._overflown: dict[str, tuple[str, str]] = {}
 
-    def add(self, backend: str, topic: str, position: str, event_id: str) -> None:
-        """`backend` stored an event at `position`. What another one stored before is forgotten."""
+    def add(self, backend: str, parcel: Parcel, outcomes: Sequence[Outcome]) -> None:
+        """`backend` stored those events of `parcel` whose outcome is a position. What another one stored before is
+        forgotten."""
+        topic = parcel.topic
         with self._lock:
             if backend != self._backend:
                 self._backend, self._kept, self._overflown = backend, {}, {}
             kept = self._kept.setdefault(topic, deque())
-            kept.append((*place_of(position), event_id))
-            if len(kept) > MOST_REMEMBERED:
+            for event, outcome in zip(parcel.events, outcomes, strict=True):
+                if isinstance(outcome, str):
+                    kept.append((*place_of(outcome), event.id))
+            while len(kept) > MOST_REMEMBERED:
                 self._overflown[topic] = kept.popleft()[:2]
 
     def trim(self, topic: str, copied: Cursor) -> None:

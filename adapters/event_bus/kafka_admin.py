@@ -16,13 +16,12 @@ from adapters.event_bus.kafka_client import (
     Handle,
     IsolationLevel,
     KafkaAddress,
-    KafkaConsumer,
     KafkaError,
     KafkaException,
     TopicPartition,
     admin,
-    login_refused,
 )
+from adapters.event_bus.kafka_consumer import KafkaConsumer, login_refused
 
 CLUSTER = "kafka-cluster"
 """The name of the whole cluster in rights; its kind is BROKER."""

@@ -57,9 +57,17 @@ def before(position: str) -> str:
     return NOTHING if int(time) == 0 else f"{int(time) - 1}-{_MAX_COUNT}"
 
 
-def event_arguments(event: Event) -> list[Argument]:
-    """The number of fields and values of `event`'s entry, and these."""
-    return entry_arguments(event.headers(), event.payload)
+def event_arguments(event: Event, epoch: int, more: Mapping[str, bytes] | None = None) -> list[Argument]:
+    """The number of fields and values of the entry of `event` as written under `epoch`, with `more` headers, and
+    these."""
+    arguments: list[Argument] = [0]
+    for header in event.wire_headers(epoch):
+        arguments += header
+    for header in more.items() if more else ():
+        arguments += header
+    arguments += (DATA, event.payload)
+    arguments[0] = len(arguments) - 1
+    return arguments
 
 
 def entry_arguments(headers: Mapping[str, bytes], payload: bytes) -> list[Argument]:
@@ -76,7 +84,7 @@ def copy_arguments(entry: Stored, segment: int) -> list[Argument]:
     place = place_header(entry, segment)
     if entry.event is None:
         return entry_arguments(place, entry.raw)
-    return entry_arguments(entry.event.headers() | place, entry.event.payload)
+    return event_arguments(entry.event, entry.event.epoch, place)
 
 
 def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:

@@ -1,0 +1,277 @@
+"""Fetching from Kafka: as a member of a group, or from given offsets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, cast
+
+from adapters.event_bus.base import Stored
+from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
+from adapters.event_bus.kafka_client import (
+    ANSWER_SECONDS,
+    DENIED,
+    OFFSET_BEGINNING,
+    Consumer,
+    Handle,
+    KafkaAddress,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from adapters.event_bus.wire import decode
+
+_LOGIN_SECONDS = 2.0
+_GIVE_UP_SECONDS = 0.1
+"""How soon it is seen that nobody waits for an answer any more."""
+
+Fetched = tuple[int, int, Message | None]
+"""Partition, offset, and the message; without one it says that all before the offset has been fetched."""
+
+
+class _Helper:
+    """A thread that does what the library would block on for as long as it likes."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def do[T](self, act: Callable[[], T], seconds: float, give_up: threading.Event) -> T:
+        """The answer of `act`. Raises TimeoutError where there is none in `seconds`, or `give_up` was set."""
+        answer: Future[T] = Future()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="kafka-helper", daemon=True)
+            self._thread.start()
+        self._work.put(lambda: _resolve(answer, act))
+        deadline = time.monotonic() + seconds
+        while not give_up.is_set() and (left := deadline - time.monotonic()) > 0:
+            try:
+                return answer.result(min(left, _GIVE_UP_SECONDS))
+            except TimeoutError:
+                continue
+        raise TimeoutError
+
+    def end(self) -> None:
+        """Wait for what is under way."""
+        if self._thread is not None:
+            self._work.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (act := self._work.get()) is not None:
+            act()
+
+
+def _resolve[T](answer: Future[T], act: Callable[[], T]) -> None:
+    try:
+        answer.set_result(act())
+    except BaseException as error:
+        # Whoever waits for the answer has it raised.
+        answer.set_exception(error)
+
+
+class KafkaConsumer(Handle):
+    """A consumer that commits only what it is told to. Owned by one thread."""
+
+    def __init__(
+        self,
+        address: KafkaAddress,
+        client_id: str,
+        group: str,
+        *,
+        session: float = 10.0,
+        committed_only: bool = True,
+        told_of_ends: float = 0.5,
+    ) -> None:
+        """`told_of_ends`: within how many seconds it says that an end was reached behind which lie no events,
+        only the record that ends a transaction. It also is how often an idle one asks."""
+        super().__init__(address)
+        self._helper = _Helper()
+        self._given_up = threading.Event()
+        self._consumer = Consumer(
+            address.config(client_id, self.note)
+            | {
+                "group.id": group,
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",  # only where retention took what was asked for
+                "isolation.level": "read_committed" if committed_only else "read_uncommitted",
+                "partition.assignment.strategy": "cooperative-sticky",
+                "session.timeout.ms": int(session * 1000),
+                "heartbeat.interval.ms": int(session * 1000 / 4),
+                "queued.max.messages.kbytes": 16_384,
+                "fetch.wait.max.ms": int(told_of_ends * 1000),
+                # A partition whose last messages were not taken yet is not asked for again for a moment: at
+                # 1,000 events/s that halves what a group costs the broker, and adds at most as much to a delivery.
+                "queued.min.messages": 1,
+                "fetch.queue.backoff.ms": 5,
+            }
+        )
+
+    def _serve(self) -> None:
+        with suppress(KafkaException):
+            self._consumer.poll(0)
+
+    @property
+    def group(self) -> Any:
+        """What a transaction needs to know of the group."""
+        return self._consumer.consumer_group_metadata()
+
+    def subscribe(
+        self, topic: str, assigned: Callable[[list[int]], Mapping[int, int]], revoked: Callable[[list[int]], None]
+    ) -> None:
+        """Join the group. `assigned(partitions)` says where each begins; `revoked(partitions)` may still commit.
+        Both are called by fetch and close."""
+
+        def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            starts = assigned([p.partition for p in partitions])
+            consumer.incremental_assign(
+                [TopicPartition(topic, p.partition, starts.get(p.partition, OFFSET_BEGINNING)) for p in partitions]
+            )
+
+        def on_revoke(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+            revoked([p.partition for p in partitions])
+            consumer.incremental_unassign(partitions)
+
+        self._consumer.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke)
+
+    def assign(self, topic: str, starts: Mapping[int, int]) -> None:
+        """Read these partitions from these offsets, outside any group."""
+        self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in starts.items()])
+
+    def pause(self, topic: str, partition: int) -> None:
+        """Fetch no more of `partition`."""
+        self._consumer.pause([TopicPartition(topic, partition)])
+
+    def fetch(self, most: int, timeout: float) -> Iterable[Fetched]:
+        """What there is, waiting at most `timeout` s for the first."""
+        self._refuse_given_up()
+        try:
+            first = self._consumer.poll(timeout)
+            if first is None:
+                return []
+            messages = [first]
+            if most > 1:
+                messages += self._consumer.consume(most - 1, 0)
+        except KafkaException as error:
+            raise self.trouble(error) from error
+        found: list[Fetched] = []
+        for message in messages:
+            wrong = message.error()
+            partition, offset = message.partition(), message.offset()
+            if wrong is None:
+                found.append((partition or 0, offset or 0, message))
+            elif wrong.code() == KafkaError._PARTITION_EOF:
+                found.append((partition or 0, offset or 0, None))
+            elif wrong.code() in DENIED or wrong.fatal():
+                raise self.trouble(wrong)
+            else:
+                self.note(wrong)  # librdkafka goes on by itself
+        return found
+
+    def commit(self, topic: str, positions: Mapping[int, int]) -> None:
+        """Make `positions` the group's. Durable when it returns. Where no answer comes, it gives up."""
+        self._refuse_given_up()
+        offsets = [TopicPartition(topic, p, offset) for p, offset in positions.items()]
+        try:
+            # The library itself would wait for a dead broker for minutes.
+            answers = self._helper.do(
+                lambda: self._consumer.commit(offsets=offsets, asynchronous=False), ANSWER_SECONDS, self._given_up
+            )
+        except TimeoutError as error:
+            self._given_up.set()
+            raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit") from error
+        except KafkaException as error:
+            raise self.trouble(error) from error
+        for answer in answers:
+            if answer.error is not None:
+                raise self.trouble(answer.error)
+
+    def committed(
+        self, topic: str, partitions: Iterable[int], timeout: float = ANSWER_SECONDS
+    ) -> dict[int, tuple[int, str]]:
+        """The group's positions in those of `partitions` where it has one, each with the note beside it."""
+        self._refuse_given_up()
+        try:
+            answers = self._consumer.committed([TopicPartition(topic, p) for p in partitions], timeout)
+        except KafkaException as error:
+            raise self.trouble(error) from error
+        for answer in answers:
+            if answer.error is not None:
+                raise self.trouble(answer.error)
+        return {a.partition: (a.offset, a.metadata or "") for a in answers if a.offset >= 0}
+
+    def partitions(self, topic: str, timeout: float = ANSWER_SECONDS) -> list[int]:
+        """The partitions of `topic`."""
+        try:
+            known = self._consumer.list_topics(topic, timeout).topics[topic]
+        except KafkaException as error:
+            raise self.trouble(error) from error
+        if known.error is not None:
+            raise self.trouble(known.error)
+        return sorted(known.partitions)
+
+    def offsets_since(self, topic: str, partitions: Iterable[int], since: float) -> dict[int, tuple[int, int]]:
+        """For each partition the first offset with a time at or after `since` (s since 1970), and its end."""
+        try:
+            asked = [TopicPartition(topic, p, int(since * 1000)) for p in partitions]
+            found: dict[int, tuple[int, int]] = {}
+            for answer in self._consumer.offsets_for_times(asked, ANSWER_SECONDS):
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, answer.partition), ANSWER_SECONDS)
+                found[answer.partition] = (answer.offset if 0 <= answer.offset < end else end, end)
+            return found
+        except KafkaException as error:
+            raise self.trouble(error) from error
+
+    def give_up(self) -> None:
+        """Wait for the backend no more: from now on it can only be closed. From any thread."""
+        self._given_up.set()
+
+    def close(self) -> None:
+        """Leave the group and give up the connections; in the background where it gave up."""
+        if self._given_up.is_set():
+            threading.Thread(target=self._close, name="kafka-close", daemon=True).start()
+        else:
+            self._close()
+
+    def _refuse_given_up(self) -> None:
+        """The library may hang in a consumer that is still in the middle of a commit."""
+        if self._given_up.is_set():
+            raise BackendUnavailable(f"Kafka at {self.where} is not waited for any more")
+
+    def _close(self) -> None:
+        self._helper.end()
+        self._consumer.close()
+
+
+def login_refused(address: KafkaAddress) -> EventBusError | None:
+    """Why Kafka refuses this user's login; None where it does not, or does not answer."""
+    consumer = KafkaConsumer(address, "crossover-login", "crossover-login")
+    try:
+        consumer.partitions("crossover-login", _LOGIN_SECONDS)
+    except AccessDenied as error:
+        return error
+    except EventBusError:
+        return None
+    finally:
+        consumer.close()
+    return None
+
+
+def stored(topic: str, message: Message, handle: object = None) -> Stored:
+    """A message as callers see it. Never raises."""
+    headers: dict[str, bytes] = {}
+    try:
+        for name, value in cast(list[tuple[str, bytes | None]], message.headers() or ()):
+            headers[name] = value or b""
+    except UnicodeDecodeError:
+        headers = {}  # a header whose name is no text: none of ours, and unreadable
+    return decode(
+        topic, message.partition() or 0, str(message.offset()), headers, message.value() or b"", handle=handle
+    )
