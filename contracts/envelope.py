@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 HEADER_PREFIX = "ce_"
 CONTENT_TYPE_HEADER = "content-type"
@@ -157,28 +158,87 @@ def parse_event(topic: str, headers: Mapping[str, bytes], payload: bytes) -> Eve
 
     Raises MalformedEvent naming the missing or unreadable attribute.
     """
-    text: dict[str, str] = {}
+    get = headers.get
+    try:
+        shared = _shared_attributes(
+            get("ce_specversion", b""), get("ce_source", b""), get("ce_type", b""), get(CONTENT_TYPE_HEADER),
+            get("ce_schemaversion", b"1"), get("ce_epoch", b"0"), get(REPLAY_HEADER, b""),
+        )  # fmt: skip
+        id, time, key = get("ce_id", b"").decode(), get("ce_time", b"").decode(), get("ce_partitionkey", b"").decode()
+        for name in headers.keys() - _KNOWN if len(headers) > len(_OWN) else ():
+            headers[name].decode()
+    except UnicodeDecodeError as error:
+        raise MalformedEvent(f"header {_unreadable(headers)!r} of an event in {topic!r} is not UTF-8") from error
+    if shared is None or not (id and time and key):
+        raise MalformedEvent(f"an event in {topic!r} {_complaint(headers)}")
+    return _made(topic, key, payload, id, time, shared)
+
+
+_OWN = ("ce_id", "ce_time", "ce_partitionkey", "ce_specversion", "ce_source", "ce_type", "ce_schemaversion",
+        "ce_epoch", CONTENT_TYPE_HEADER)  # fmt: skip
+_KNOWN = frozenset((*_OWN, REPLAY_HEADER))
+_Shared = tuple[str, str, str, str, int, str]
+
+
+@lru_cache(maxsize=1024)
+def _shared_attributes(
+    specversion: bytes,
+    source: bytes,
+    type: bytes,
+    content_type: bytes | None,
+    schema: bytes,
+    epoch: bytes,
+    replay: bytes,
+) -> _Shared | None:
+    """What the events of one kind share, read once; None where it is not that of an event. Raises
+    UnicodeDecodeError."""
+    content = DEFAULT_CONTENT_TYPE if content_type is None else content_type.decode()
+    number = epoch.decode()
+    text = specversion.decode(), source.decode(), type.decode(), content, schema.decode(), number, replay.decode()
+    if not (all(text[:3]) and number.isdigit()):
+        return None
+    return text[1], text[2], content, text[4], int(number), text[6]
+
+
+def _unreadable(headers: Mapping[str, bytes]) -> str:
+    """The first header that is no text."""
     for name, value in headers.items():
         try:
-            text[name] = value.decode()
-        except UnicodeDecodeError as error:
-            raise MalformedEvent(f"header {name!r} of an event in {topic!r} is not UTF-8") from error
-    missing = [name for name in _REQUIRED if not text.get(HEADER_PREFIX + name)]
+            value.decode()
+        except UnicodeDecodeError:
+            return name
+    return ""
+
+
+def _complaint(headers: Mapping[str, bytes]) -> str:
+    """What keeps `headers` from being those of an event."""
+    missing = [name for name in _REQUIRED if not headers.get(HEADER_PREFIX + name)]
     if missing:
-        raise MalformedEvent(f"an event in {topic!r} lacks the CloudEvents attributes {', '.join(missing)}")
-    epoch = text.get("ce_epoch", "0")
-    if not epoch.isdigit():
-        raise MalformedEvent(f"ce_epoch of an event in {topic!r} is {epoch!r}, not a whole number")
-    return Event(
-        topic=topic,
-        key=text["ce_partitionkey"],
-        payload=payload,
-        id=text["ce_id"],
-        source=text["ce_source"],
-        time=text["ce_time"],
-        type=text["ce_type"],
-        content_type=text.get(CONTENT_TYPE_HEADER, DEFAULT_CONTENT_TYPE),
-        schema_version=text.get("ce_schemaversion", "1"),
-        epoch=int(epoch),
-        replay_for=text.get(REPLAY_HEADER, ""),
-    )
+        return f"lacks the CloudEvents attributes {', '.join(missing)}"
+    return f"has the ce_epoch {headers.get('ce_epoch', b'').decode()!r}, not a whole number"
+
+
+_SETTERS: tuple[Callable[[Event, Any], None], ...] = tuple(
+    Event.__dict__[field.name].__set__ for field in fields(Event)
+)
+(_set_topic, _set_key, _set_payload, _set_id, _set_source, _set_time, _set_type, _set_content_type, _set_schema,
+ _set_epoch, _set_replay) = _SETTERS  # fmt: skip
+
+
+def _made(topic: str, key: str, payload: bytes, id: str, time: str, shared: _Shared) -> Event:
+    """An Event past its constructor: a frozen one sets field by field through object.__setattr__, which costs
+    more than all the rest of reading an event."""
+    event = Event.__new__(Event)
+    _set_topic(event, topic)
+    _set_key(event, key)
+    _set_payload(event, payload)
+    _set_id(event, id)
+    _set_time(event, time)
+    source, type, content_type, schema, epoch, replay = shared
+    _set_source(event, source)
+    _set_type(event, type)
+    _set_content_type(event, content_type)
+    _set_schema(event, schema)
+    _set_epoch(event, epoch)
+    _set_replay(event, replay)
+    return event

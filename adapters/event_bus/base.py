@@ -6,14 +6,15 @@ together. The contract that each backend keeps is tests/contract/test_event_log.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from adapters.event_bus.errors import EventBusError, PermanentError
+from adapters.event_bus.errors import EventBusError
 from adapters.event_bus.facts import Gap, LogFacts
+from adapters.event_bus.parcels import Outcome, Parcel, gathered
 from contracts.envelope import Event
 from contracts.names import DEFAULT_MAX_EVENT_BYTES, DEFAULT_PARTITIONS
 from contracts.routes import Cursor, Segment
@@ -24,26 +25,6 @@ PLACE_HEADER = "ce_crossoverplace"
 """On copies in a Refuge: `epoch:partition:position`, the segment that they were copied from and their place in it."""
 SWEPT = "swept:"
 """Begins the origin of entries that were stranded in another backend and brought here later: they are content."""
-PARCEL_EVENTS = 500
-PARCEL_BYTES = 1 << 20
-LANES = 2
-"""A writer may send by so many lanes a topic: while one waits for its answer the other sends."""
-
-Outcome = str | EventBusError
-"""The position where an event is stored, or why it is not (or is not known to be)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """Events of one topic, in order, that travel together: at most PARCEL_EVENTS, and PARCEL_BYTES unless it is
-    one event. `size` in bytes. All events of a key go by the same `lane`, one of LANES; `places` says where each
-    stood among what was packed. Made by wire.pack, which refuses what may not be sent."""
-
-    topic: str
-    lane: int
-    events: Sequence[Event]
-    places: Sequence[int]
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +61,36 @@ class Stored:
     def content(self) -> bool:
         """Whether it is what groups come for wherever copies do not count."""
         return self.origin is None or self.origin.startswith(SWEPT)
+
+
+_SETTERS: tuple[Callable[[Stored, Any], None], ...] = tuple(
+    Stored.__dict__[field.name].__set__ for field in fields(Stored)
+)
+(_set_event, _set_partition, _set_position, _set_origin, _set_raw, _set_error, _set_count, _set_handle) = _SETTERS
+
+
+def stored_at(
+    event: Event | None,
+    partition: int,
+    position: str,
+    origin: str | None,
+    raw: bytes,
+    error: str,
+    delivery_count: int,
+    handle: object,
+) -> Stored:
+    """A Stored past its constructor, which sets the fields of a frozen class at several times the cost: one is made
+    for each event that is read."""
+    made = Stored.__new__(Stored)
+    _set_event(made, event)
+    _set_partition(made, partition)
+    _set_position(made, position)
+    _set_origin(made, origin)
+    _set_raw(made, raw)
+    _set_error(made, error)
+    _set_count(made, delivery_count)
+    _set_handle(made, handle)
+    return made
 
 
 def entry_size(entry: Stored) -> int:
@@ -152,28 +163,6 @@ class LogWriter(ABC):
         """Give up connections; unresolved futures fail with BusClosed."""
 
 
-def gathered(futures: Sequence[Future[str]]) -> Future[Sequence[Outcome]]:
-    """What became of all `futures`, in their order, once the last of them is resolved."""
-    result: Future[Sequence[Outcome]] = Future()
-    left = threading.Semaphore(len(futures) - 1)
-
-    def note(_: Future[str]) -> None:
-        if not left.acquire(blocking=False):
-            result.set_result([outcome_of(future) for future in futures])
-
-    for future in futures:
-        future.add_done_callback(note)
-    return result
-
-
-def outcome_of(done: Future[str]) -> Outcome:
-    """What a resolved future of `submit` says."""
-    error = done.exception()
-    if error is None:
-        return done.result()
-    return error if isinstance(error, EventBusError) else PermanentError(repr(error))
-
-
 class LogReader(ABC):
     """One member of a consumer group reading one segment of one topic. Owned by one thread.
 
@@ -191,6 +180,14 @@ class LogReader(ABC):
     @abstractmethod
     def ack(self, entries: Sequence[Stored]) -> None:
         """Everything in `entries` has taken effect. Durable when this returns."""
+
+    def begin_ack(self, entries: Sequence[Stored]) -> None:
+        """As `ack`, but durable only once `settle` returned: a reader may do it while the next batch is fetched."""
+        self.ack(entries)
+
+    def settle(self) -> None:
+        """Wait until what `begin_ack` began is durable. Raises as `ack` does."""
+        return
 
     @abstractmethod
     def seal_at(self, end: Cursor) -> None:

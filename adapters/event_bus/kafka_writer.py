@@ -9,13 +9,14 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
-from adapters.event_bus.base import LANES, LogCopier, LogSettings, Outcome, Stored
+from adapters.event_bus.base import LogCopier, LogSettings, Stored
 from adapters.event_bus.errors import BackendUnavailable, EventBusError, Fenced, PermanentError, PublishTimeout
 from adapters.event_bus.kafka_client import ANSWER_SECONDS, KafkaAddress, SessionFenced, WriteDenied
 from adapters.event_bus.kafka_consumer import KafkaConsumer, stored
 from adapters.event_bus.kafka_producer import KafkaProducer, Row
 from adapters.event_bus.kafka_reader import group_id
 from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter, Name, Part
+from adapters.event_bus.parcels import LANES, Outcome
 from adapters.event_bus.wire import encode_copy, letter_limit, reached
 from contracts.envelope import Event
 from contracts.routes import Cursor

@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from adapters.event_bus.base import PARCEL_BYTES, LogSettings, LogWriter, Outcome, Parcel
+from adapters.event_bus.base import LogSettings, LogWriter
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Fenced, PermanentError, PublishTimeout
+from adapters.event_bus.parcels import PARCEL_BYTES, Outcome, Parcel
 from adapters.event_bus.wire import pack
 from contracts.envelope import Event
 

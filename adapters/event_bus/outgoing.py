@@ -3,37 +3,84 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import cast, overload
 
-from adapters.event_bus.base import Outcome, Parcel
 from adapters.event_bus.errors import BatchFailed, EventBusError, Fenced
 from adapters.event_bus.interface import Receipt
+from adapters.event_bus.parcels import Outcome, Parcel, all_stored
 from contracts.envelope import Event
 
-Result = Receipt | EventBusError
-Finish = Callable[[Sequence[Event], Sequence[Result]], None]
-"""Takes the events of a batch, and what became of each."""
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Events of a parcel that are durable: all of them, or those at `at`."""
+
+    parcel: Parcel
+    outcomes: Sequence[Outcome]
+    backend: str
+    epoch: int
+    at: Sequence[int]
+
+
+class Receipts(Sequence[Receipt]):
+    """The receipts of a batch, in its order; made when the first is looked at, for few callers look at any."""
+
+    def __init__(self, count: int, stored: Sequence[Stretch]) -> None:
+        self._count = count
+        self._stored = stored
+        self._made: list[Receipt] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Receipt: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Receipt]: ...
+    def __getitem__(self, index: int | slice) -> Receipt | Sequence[Receipt]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made[index]
+
+    def _make(self) -> list[Receipt]:
+        found: list[Receipt | None] = [None] * self._count
+        for one in self._stored:
+            places, events = one.parcel.places, one.parcel.events
+            for n in one.at:
+                found[places[n]] = Receipt(events[n].id, one.backend, cast(str, one.outcomes[n]), one.epoch)
+        return [receipt for receipt in found if receipt is not None]
 
 
 class Batch:
-    """Events accepted together. Their parcels may be settled on different threads."""
+    """Events accepted together; `finish` is called once all are settled. Their parcels may be settled on different
+    threads."""
 
-    def __init__(self, events: Sequence[Event], finish: Finish) -> None:
-        self._events = events
+    def __init__(self, events: Sequence[Event], finish: Callable[[Batch], None]) -> None:
+        self.events = events
+        self.errors: dict[int, EventBusError] = {}
+        """By place in the batch."""
+        self._stored: list[Stretch] = []
         self._finish = finish
-        self.results: list[Result] = [_UNKNOWN] * len(events)
         self._left = len(events)
         self._lock = threading.Lock()
 
-    def settled(self, count: int) -> None:
-        """The results of `count` more events stand where they belong."""
+    @property
+    def receipts(self) -> Receipts:
+        """Of all events, where none failed."""
+        return Receipts(len(self.events), self._stored)
+
+    def settled(self, stored: Stretch, errors: dict[int, EventBusError]) -> None:
+        """What became of more of its events."""
         with self._lock:
-            self._left -= count
+            self._stored.append(stored)
+            self.errors |= errors
+            self._left -= len(stored.at) + len(errors)
             if self._left:
                 return
-        self._finish(self._events, self.results)
+        self._finish(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +95,8 @@ class Outgoing:
 
     def refused(self, outcomes: Sequence[Outcome]) -> Outgoing | None:
         """What of it is definitely not stored because the backend is sealed; it keeps its place among all."""
+        if all_stored(outcomes):
+            return None
         left = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, Fenced)]
         if not left:
             return None
@@ -58,51 +107,44 @@ class Outgoing:
         size = sum(event.size() for event in events)
         return replace(self, parcel=replace(self.parcel, events=events, places=places, size=size))
 
-    def settle(self, outcomes: Sequence[Outcome], backend: str, epoch: int) -> tuple[int, list[EventBusError]]:
-        """Put the results where they belong; how many are stored, and the errors. Refusals are no results."""
-        results, stored, failed = self.batch.results, 0, []
-        for place, event, outcome in zip(self.parcel.places, self.parcel.events, outcomes, strict=True):
-            if isinstance(outcome, str):
-                stored += 1
-                results[place] = Receipt(event.id, backend, outcome, epoch)
-            elif not isinstance(outcome, Fenced):
-                failed.append(outcome)
-                results[place] = outcome
-        return stored, failed
+    def results(
+        self, outcomes: Sequence[Outcome], backend: str, epoch: int
+    ) -> tuple[Stretch, dict[int, EventBusError]]:
+        """What of it is stored, and by place in the batch what failed. Refusals are neither."""
+        at: Sequence[int] = range(len(outcomes))
+        errors: dict[int, EventBusError] = {}
+        if not all_stored(outcomes):
+            at = [n for n in at if isinstance(outcomes[n], str)]
+            for place, outcome in zip(self.parcel.places, outcomes, strict=True):
+                if isinstance(outcome, EventBusError) and not isinstance(outcome, Fenced):
+                    errors[place] = outcome
+        return Stretch(self.parcel, outcomes, backend, epoch, at), errors
 
 
-_UNKNOWN = EventBusError("not resolved yet")
-
-
-def finish_one(future: Future[Receipt]) -> Finish:
+def finish_one(future: Future[Receipt]) -> Callable[[Batch], None]:
     """Resolves the future of one event."""
 
-    def finish(_: Sequence[Event], results: Sequence[Result]) -> None:
+    def finish(batch: Batch) -> None:
         if not future.set_running_or_notify_cancel():
             return  # the caller gave it up; it is stored all the same
-        if isinstance(results[0], Receipt):
-            future.set_result(results[0])
+        if batch.errors:
+            future.set_exception(batch.errors[0])
         else:
-            future.set_exception(results[0])
+            future.set_result(batch.receipts[0])
 
     return finish
 
 
-def finish_all(future: Future[Sequence[Receipt]]) -> Finish:
+def finish_all(future: Future[Sequence[Receipt]]) -> Callable[[Batch], None]:
     """Resolves the future of a batch."""
 
-    def finish(events: Sequence[Event], results: Sequence[Result]) -> None:
+    def finish(batch: Batch) -> None:
         if not future.set_running_or_notify_cancel():
             return
-        receipts = [result for result in results if isinstance(result, Receipt)]
-        if len(receipts) == len(results):
-            future.set_result(receipts)
+        if batch.errors:
+            errors = {batch.events[place].id: error for place, error in sorted(batch.errors.items())}
+            future.set_exception(BatchFailed(errors, len(batch.events)))
         else:
-            future.set_exception(BatchFailed(_errors(events, results), len(events)))
+            future.set_result(batch.receipts)
 
     return finish
-
-
-def _errors(events: Iterable[Event], results: Iterable[Result]) -> dict[str, EventBusError]:
-    failed = zip(events, results, strict=True)
-    return {event.id: result for event, result in failed if isinstance(result, EventBusError)}

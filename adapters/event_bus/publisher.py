@@ -16,12 +16,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, LogSettings, LogWriter, Outcome, Refuge
+from adapters.event_bus.base import EventLog, LogSettings, LogWriter, Refuge
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, UnknownTopic
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS, Action, Gate, Standing, next_action
 from adapters.event_bus.interface import Receipt
 from adapters.event_bus.journal import Journal
-from adapters.event_bus.outgoing import Batch, Finish, Outgoing, finish_all, finish_one
+from adapters.event_bus.outgoing import Batch, Outgoing, finish_all, finish_one
+from adapters.event_bus.parcels import Outcome
 from adapters.event_bus.room import Room
 from adapters.event_bus.standby import Aside, Standby, on_a_thread
 from adapters.event_bus.wire import pack
@@ -122,7 +123,7 @@ class Publisher:
             result.set_result(())
         return result
 
-    def _accept(self, events: Sequence[Event], finish: Finish) -> None:
+    def _accept(self, events: Sequence[Event], finish: Callable[[Batch], None]) -> None:
         route = self._route
         parcels = pack(self._settings, events, None if route is None else route.chains)
         if not self._room.enter(len(events), self._settings.publish_timeout):
@@ -359,16 +360,17 @@ class Publisher:
 
     def _resolve(self, outgoing: Outgoing, outcomes: Sequence[Outcome], backend: str, epoch: int) -> None:
         """Tell callers what became of a parcel, but for what was taken back."""
-        stored, failed = outgoing.settle(outcomes, backend, epoch)
-        self._room.leave(stored + len(failed))
-        topic = outgoing.parcel.topic
-        if stored:
-            metrics.published(topic, backend).inc(stored)
+        stored, failed = outgoing.results(outcomes, backend, epoch)
+        topic, count = outgoing.parcel.topic, len(stored.at)
+        if not count and not failed:
+            return
+        self._room.leave(count + len(failed))
+        if count:
+            metrics.published(topic, backend).inc(count)
             metrics.publish_seconds(topic).observe(time.monotonic() - outgoing.accepted)
-        for error in failed:
+        for error in failed.values():
             metrics.PUBLISH_FAILED.labels(topic, error.__class__.__name__).inc()
-        if stored or failed:
-            outgoing.batch.settled(stored + len(failed))
+        outgoing.batch.settled(stored, failed)
 
     def _take_back(self, outgoing: Outgoing) -> None:
         """Put what is definitely not stored back in its place; the lock is held."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from adapters.event_bus.base import ORIGIN_HEADER, Stored
@@ -87,11 +88,16 @@ def copy_arguments(entry: Stored, segment: int) -> list[Argument]:
     return event_arguments(entry.event, entry.event.epoch, place)
 
 
+@lru_cache(maxsize=1024)
+def _names(raw: tuple[bytes, ...]) -> tuple[str, ...]:
+    """The names of an entry's fields as text: entries of one kind have the same."""
+    return tuple(name.decode(errors="backslashreplace") for name in raw)
+
+
 def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:
     """An entry as XRANGE and XREADGROUP answer it."""
     position, flat = entry[0].decode(), entry[1]
-    names = [bytes(name).decode(errors="backslashreplace") for name in flat[::2]]
-    fields = dict(zip(names, flat[1::2], strict=True))
+    fields = dict(zip(_names(tuple(flat[::2])), flat[1::2], strict=True))
     payload = fields.pop(DATA, None)
     if payload is None:
         # Not one of ours. Kept whole, so that a dead letter loses nothing.

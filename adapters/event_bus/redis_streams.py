@@ -18,20 +18,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from adapters.event_bus import redis_facts
-from adapters.event_bus.base import (
-    EventLog,
-    GroupState,
-    LogCopier,
-    LogReader,
-    LogSettings,
-    LogTail,
-    Outcome,
-    Refuge,
-    Stored,
-)
+from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Refuge, Stored
 from adapters.event_bus.errors import BackendUnavailable, Fenced, PublishTimeout
 from adapters.event_bus.facts import Gap, LogFacts
 from adapters.event_bus.lanes import LaneWriter, Name, Part
+from adapters.event_bus.parcels import Outcome
 from adapters.event_bus.redis_client import (
     Argument,
     RedisAddress,

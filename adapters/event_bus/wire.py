@@ -4,18 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from adapters.event_bus.base import (
-    LANES,
-    ORIGIN_HEADER,
-    PARCEL_BYTES,
-    PARCEL_EVENTS,
-    PLACE_HEADER,
-    LogSettings,
-    Parcel,
-    Stored,
-    order,
-)
+from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order, stored_at
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
+from adapters.event_bus.parcels import LANES, PARCEL_BYTES, PARCEL_EVENTS, Parcel
 from contracts.envelope import Event, MalformedEvent, parse_event
 from contracts.names import DEAD_LETTER_SUFFIX, all_topics
 from contracts.routes import Cursor
@@ -103,16 +94,8 @@ def decode(
         event = parse_event(topic, headers, payload)
     except MalformedEvent as malformed:
         error = str(malformed)
-    return Stored(
-        event=event,
-        partition=partition,
-        position=position,
-        origin=None if origin is None else origin.decode(errors="replace"),
-        raw=payload,
-        error=error,
-        delivery_count=delivery_count,
-        handle=handle,
-    )
+    source = None if origin is None else origin.decode(errors="replace")
+    return stored_at(event, partition, position, source, payload, error, delivery_count, handle)
 
 
 def place_header(entry: Stored, segment: int) -> dict[str, bytes]:

@@ -8,11 +8,12 @@ from concurrent.futures import Future
 
 import pytest
 
-from adapters.event_bus.base import LANES, PARCEL_EVENTS, LogSettings
+from adapters.event_bus.base import LogSettings
 from adapters.event_bus.errors import BatchFailed, BusClosed, EventTooLarge, Fenced, PermanentError, UnknownTopic
 from adapters.event_bus.factory import fixed_route
 from adapters.event_bus.memory import MemoryLog, MemoryWriter
 from adapters.event_bus.memory_server import MemoryServer
+from adapters.event_bus.parcels import LANES, PARCEL_EVENTS
 from adapters.event_bus.publisher import MAX_OUTSTANDING, Publisher
 from adapters.event_bus.wire import pack
 from contracts.envelope import Event, parse_event
