@@ -17,7 +17,7 @@ from threading import Event as Signal
 
 from adapters.event_bus.interface import Receipt
 from adapters.event_bus.routed import RoutedEventBus
-from benchmarks.bare import READ_EVENTS, BareKafka, BareRedis, rows
+from benchmarks.bare import READ_EVENTS, BareKafka, BareRedis
 from benchmarks.frame import Figure, ratios, spread, take_turns
 from benchmarks.servers import BACKENDS, SIZES, Servers, Size
 from contracts.envelope import Event
@@ -64,7 +64,7 @@ def bare_client(running: Servers, backend: str) -> Bare:
 
 def published_bare(client: Bare, size: Size) -> Taken:
     """One round of the bare client, on fresh events."""
-    sent = rows(size.made())
+    sent = size.made()
     watch = Stopwatch()
     client.publish(size.bare, sent)
     return watch.taken(size.events)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -116,15 +116,22 @@ class Event:
 
     def wire_headers(self, epoch: int) -> list[tuple[str, bytes]]:
         """The attributes as headers, of this event as written under `epoch`."""
+        return next(wire_rows((self,), epoch))[2]
+
+
+def wire_rows(events: Iterable[Event], epoch: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
+    """Payload, key and headers of each event as written under `epoch`.
+
+    One by one, for thousands of headers at once would keep the garbage collector busy."""
+    for event in events:
+        key = event.key.encode()
         headers = [
-            ("ce_id", self.id.encode()),
-            ("ce_time", self.time.encode()),
-            ("ce_partitionkey", self.key.encode()),
-            *_constant_headers(self.source, self.type, self.content_type, self.schema_version, epoch),
-        ]
-        if self.replay_for:
-            headers.append((REPLAY_HEADER, self.replay_for.encode()))
-        return headers
+            ("ce_id", event.id.encode()), ("ce_time", event.time.encode()), ("ce_partitionkey", key),
+            *_constant_headers(event.source, event.type, event.content_type, event.schema_version, epoch),
+        ]  # fmt: skip
+        if event.replay_for:
+            headers.append((REPLAY_HEADER, event.replay_for.encode()))
+        yield event.payload, key, headers
 
 
 def _bytes(text: str) -> int:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 
 from adapters.event_bus.base import LogCopier, LogSettings, Stored
 from adapters.event_bus.errors import BackendUnavailable, EventBusError, Fenced, PermanentError, PublishTimeout
@@ -15,14 +16,17 @@ from adapters.event_bus.kafka_client import ANSWER_SECONDS, KafkaAddress, Sessio
 from adapters.event_bus.kafka_consumer import KafkaConsumer, stored
 from adapters.event_bus.kafka_producer import KafkaProducer, Row
 from adapters.event_bus.kafka_reader import group_id
-from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter, Name, Part
+from adapters.event_bus.lanes import LaneWriter, Name, Part
 from adapters.event_bus.parcels import LANES, Outcome
 from adapters.event_bus.wire import encode_copy, letter_limit, reached
-from contracts.envelope import Event
+from contracts.envelope import Event, wire_rows
 from contracts.routes import Cursor
 
 _log = logging.getLogger(__name__)
 
+BATCH_BYTES = 4 << 20
+"""Of a batch over all partitions: a request to Kafka costs more than one to Redis. Should all of it have one key, it
+is one record batch still, which Kafka takes or refuses as a whole."""
 _OVERHEAD_BYTES = 256 << 10
 _LETTER_OVERHEAD_BYTES = 16 << 10
 _CLOCK_SECONDS = 2.0
@@ -48,6 +52,7 @@ class KafkaWriter(LaneWriter):
 
     lanes = LANES
     batch_events = 4000
+    batch_bytes = BATCH_BYTES
 
     def __init__(self, address: KafkaAddress, settings: LogSettings, client_id: str) -> None:
         super().__init__(settings, client_id)
@@ -70,7 +75,8 @@ class KafkaWriter(LaneWriter):
             unsent = PublishTimeout(f"not sent within {limit:g} s, so not stored: {error}")
             return [unsent] * sum(len(events) for events, _ in parts)
         began = time.time()
-        answers = producer.send(topic, _rows(parts), lambda: self.closing)
+        keys = [event.key for events, _ in parts for event in events]
+        answers = producer.send(topic, keys, _rows(parts), lambda: self.closing)
         denied = any(isinstance(answer, WriteDenied) for answer in answers)
         if denied or producer.lost:
             self._leave(lane)  # librdkafka goes on to refuse for a second after rights are given back
@@ -153,10 +159,7 @@ class KafkaWriter(LaneWriter):
 
 
 def _rows(parts: Sequence[Part]) -> Iterator[Row]:
-    """Made one by one as they are sent: thousands of headers at once would keep the garbage collector busy."""
-    for events, epoch in parts:
-        for event in events:
-            yield event.payload, event.key.encode(), event.wire_headers(epoch)
+    return chain.from_iterable(wire_rows(events, epoch) for events, epoch in parts)
 
 
 class KafkaCopier(LogCopier):
@@ -203,7 +206,7 @@ class KafkaCopier(LogCopier):
         self._producer.begin()
         try:
             if rows:
-                self._send(rows)
+                self._producer.send_in_transaction(self._topic, rows)
             self._number += 1
             self._producer.send_position(self._topic, self._number, note, self._group.group, TRANSACTION_SECONDS)
             self._producer.commit(TRANSACTION_SECONDS)
@@ -214,11 +217,6 @@ class KafkaCopier(LogCopier):
             if isinstance(error, PermanentError):
                 raise
             raise BackendUnavailable(f"a batch of copies of {self._topic} was not committed: {error}") from error
-
-    def _send(self, rows: Sequence[Row]) -> None:
-        for answer in self._producer.send(self._topic, rows, lambda: False):
-            if isinstance(answer, EventBusError):
-                raise answer
 
     def _undo(self) -> None:
         try:

@@ -57,6 +57,7 @@ class _Item:
 class _Lane:
     changed: threading.Condition
     batch_events: int
+    batch_bytes: int
     queue: deque[_Item] = field(default_factory=deque)
     queued_events: int = 0
     queued_bytes: int = 0
@@ -70,6 +71,7 @@ class LaneWriter(LogWriter):
 
     lanes = 1
     batch_events = 1000
+    batch_bytes = BATCH_BYTES
 
     def __init__(self, settings: LogSettings, client_id: str) -> None:
         self._settings = settings
@@ -153,7 +155,7 @@ class LaneWriter(LogWriter):
     def _lane(self, name: Name) -> _Lane:
         lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[name] = _Lane(threading.Condition(self._lock), self.batch_events)
+            lane = self._lanes[name] = _Lane(threading.Condition(self._lock), self.batch_events, self.batch_bytes)
             thread_name = f"lane-{name[0]}-{name[1]}"
             lane.thread = threading.Thread(target=self._run, args=(name, lane), name=thread_name, daemon=True)
             lane.thread.start()
@@ -253,7 +255,7 @@ class LaneWriter(LogWriter):
 
 
 def _full(lane: _Lane) -> bool:
-    return lane.queued_events >= lane.batch_events or lane.queued_bytes >= BATCH_BYTES
+    return lane.queued_events >= lane.batch_events or lane.queued_bytes >= lane.batch_bytes
 
 
 def _taken(lane: _Lane, now: float) -> tuple[list[_Item], list[_Item]]:
@@ -264,7 +266,7 @@ def _taken(lane: _Lane, now: float) -> tuple[list[_Item], list[_Item]]:
     while lane.queue:
         item = lane.queue[0]
         expired = item.deadline < now
-        full = count + len(item.parcel.events) > lane.batch_events or size + item.parcel.size > BATCH_BYTES
+        full = count + len(item.parcel.events) > lane.batch_events or size + item.parcel.size > lane.batch_bytes
         if batch and full and not expired:
             break
         lane.queue.popleft()
