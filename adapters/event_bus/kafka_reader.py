@@ -238,12 +238,11 @@ class KafkaReader(LogReader):
             self._commit(self._places)
 
     def _commit(self, places: Mapping[int, _Place], consumer: KafkaConsumer | None = None) -> None:
-        consumer = consumer or self._joined()
-        if self._begun is not None:
-            self.settle()
+        self.settle()
         positions = {p: place.position for p, place in places.items() if place.position != place.committed}
         if not positions:
             return
+        consumer = consumer or self._joined()  # not before: who leaves has no places left, and must not join again
         deadline = time.monotonic() + REJOIN_SECONDS
         while True:
             try:
