@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -181,6 +181,21 @@ def parse_event(topic: str, headers: Mapping[str, bytes], payload: bytes) -> Eve
     return _made(topic, key, payload, id, time, shared)
 
 
+def parse_ordered(topic: str, headers: Sequence[tuple[str, bytes]], payload: bytes) -> Event | None:
+    """As parse_event, at a fraction of its cost, where `headers` stand just as wire_rows writes them and there are no
+    others; else None."""
+    if len(headers) != len(_OWN):
+        return None
+    (first, id), (second, time), (third, key) = headers[:3]
+    if (first, second, third) != _OWN[:3] or not (id and time and key):
+        return None
+    try:
+        shared = _shared_in_order(tuple(headers[3:]))
+        return None if shared is None else _made(topic, key.decode(), payload, id.decode(), time.decode(), shared)
+    except UnicodeDecodeError:
+        return None
+
+
 _OWN = ("ce_id", "ce_time", "ce_partitionkey", "ce_specversion", "ce_source", "ce_type", "ce_schemaversion",
         "ce_epoch", CONTENT_TYPE_HEADER)  # fmt: skip
 _KNOWN = frozenset((*_OWN, REPLAY_HEADER))
@@ -205,6 +220,16 @@ def _shared_attributes(
     if not (all(text[:3]) and number.isdigit()):
         return None
     return text[1], text[2], content, text[4], int(number), text[6]
+
+
+@lru_cache(maxsize=1024)
+def _shared_in_order(headers: tuple[tuple[str, bytes], ...]) -> _Shared | None:
+    """The shared attributes, where `headers` are all of them as _constant_headers has them."""
+    names, values = zip(*headers, strict=True)
+    if names != _OWN[3:] or None in values:
+        return None
+    specversion, source, type, schema, epoch, content_type = values
+    return _shared_attributes(specversion, source, type, content_type, schema, epoch, b"")
 
 
 def _unreadable(headers: Mapping[str, bytes]) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, cast
+from typing import Any
 
-from adapters.event_bus.base import Stored
+from adapters.event_bus.base import Stored, stored_at
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
 from adapters.event_bus.kafka_client import (
     ANSWER_SECONDS,
@@ -25,6 +25,7 @@ from adapters.event_bus.kafka_client import (
     TopicPartition,
 )
 from adapters.event_bus.wire import decode
+from contracts.envelope import parse_ordered
 
 _LOGIN_SECONDS = 2.0
 _GIVE_UP_SECONDS = 0.1
@@ -277,14 +278,14 @@ def login_refused(address: KafkaAddress) -> EventBusError | None:
 
 def stored(topic: str, message: Message, handle: object = None) -> Stored:
     """A message as callers see it. Never raises."""
+    headers: Any
     try:
-        found = dict(cast(list[tuple[str, bytes | None]], message.headers() or ()))
+        headers = message.headers() or ()
     except UnicodeDecodeError:
-        found = {}  # a header whose name is no text: none of ours, and unreadable
-    if None in found.values():
-        headers = {name: value or b"" for name, value in found.items()}
-    else:
-        headers = cast(dict[str, bytes], found)
-    return decode(
-        topic, message.partition() or 0, str(message.offset()), headers, message.value() or b"", handle=handle
-    )
+        headers = ()  # a header whose name is no text: none of ours, and unreadable
+    payload, partition, offset = message.value() or b"", message.partition() or 0, str(message.offset())
+    event = parse_ordered(topic, headers, payload)
+    if event is not None:
+        return stored_at(event, partition, offset, None, payload, "", 1, handle)
+    fields = {name: value or b"" for name, value in headers}
+    return decode(topic, partition, offset, fields, payload, handle=handle)

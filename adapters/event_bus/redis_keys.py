@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from adapters.event_bus.base import ORIGIN_HEADER, Stored
+from adapters.event_bus.base import ORIGIN_HEADER, Stored, stored_at
 from adapters.event_bus.redis_client import Argument
 from adapters.event_bus.wire import decode, place_header
-from contracts.envelope import Event
+from contracts.envelope import Event, parse_ordered
 
 PARTITION = "0"
 """A stream has no partitions: all cursors name this one."""
 NOTHING = "0-0"
 """The position before everything."""
 DATA = "data"
+_DATA = DATA.encode()
+_OWN_LENGTH = 20
+"""Of an entry with the nine headers of an event and its payload: names and values."""
 _MAX_COUNT = (1 << 64) - 1
 
 
@@ -97,6 +100,11 @@ def _names(raw: tuple[bytes, ...]) -> tuple[str, ...]:
 def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:
     """An entry as XRANGE and XREADGROUP answer it."""
     position, flat = entry[0].decode(), entry[1]
+    if len(flat) == _OWN_LENGTH and flat[-2] == _DATA:
+        headers = list(zip(_names(tuple(flat[:-2:2])), flat[1:-2:2], strict=True))
+        event = parse_ordered(topic, headers, flat[-1])
+        if event is not None:
+            return stored_at(event, 0, position, None, flat[-1], "", deliveries, None)
     fields = dict(zip(_names(tuple(flat[::2])), flat[1::2], strict=True))
     payload = fields.pop(DATA, None)
     if payload is None:

@@ -16,7 +16,7 @@ from adapters.event_bus.memory_server import MemoryServer
 from adapters.event_bus.parcels import LANES, PARCEL_EVENTS
 from adapters.event_bus.publisher import MAX_OUTSTANDING, Publisher
 from adapters.event_bus.wire import pack
-from contracts.envelope import Event, parse_event
+from contracts.envelope import Event, parse_event, parse_ordered
 
 SETTINGS = LogSettings(topics=("t", "u"), partitions=1, max_event_bytes=2000)
 
@@ -151,4 +151,17 @@ def test_an_events_size_is_that_of_its_headers_and_payload() -> None:
     headers = event.headers()
     assert event.size() == len(event.payload) + sum(len(name) + len(value) for name, value in headers.items())
     assert parse_event("t", headers, event.payload) == event
+    assert parse_ordered("t", list(headers.items()), event.payload) == event
     assert dict(event.wire_headers(13))["ce_epoch"] == b"13"
+
+
+@pytest.mark.parametrize("spoilt", [0, 1, 2, 3, 7])
+def test_headers_that_do_not_stand_as_they_are_written_are_left_to_the_parser_that_names_what_is_wrong(
+    spoilt: int,
+) -> None:
+    headers = Event.create("t", "k", b"", source="s").under(1).wire_headers(1)
+    for wrong in ([*headers[:spoilt], *headers[spoilt + 1 :]], [*headers, ("x", b"")], headers[::-1]):
+        assert parse_ordered("t", wrong, b"") is None
+    name, _ = headers[spoilt]
+    assert parse_ordered("t", [*headers[:spoilt], (name, b"\xff"), *headers[spoilt + 1 :]], b"") is None
+    assert parse_ordered("t", [*headers[:spoilt], (name, b""), *headers[spoilt + 1 :]], b"") is None
