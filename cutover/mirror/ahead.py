@@ -1,81 +1,71 @@
-"""Reading ahead: the next batch is fetched while the one in hand is copied."""
+"""Reading ahead: what comes next is fetched while the batch in hand is copied."""
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from adapters.event_bus.base import LogTail, Stored
 from contracts.routes import Cursor
 
-_BATCHES = 2
-"""How many batches may lie ready: more would only take memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What one poll of the tail came to: entries and the place after them, or why there are none."""
-
-    entries: Sequence[Stored]
-    after: Cursor
-    error: BaseException | None = None
-
 
 class ReadAhead(LogTail):
-    """`tail`, polled on a thread of its own for `max_events` at a time. It ends with the first error of the tail,
-    which poll raises."""
+    """`tail`, polled on a thread of its own until `enough` entries lie ready. It ends with the first error of the
+    tail, which poll raises once all that came before was taken.
 
-    def __init__(self, tail: LogTail, max_events: int) -> None:
+    What lies ready is taken as one batch: a copier that is slow gets larger ones, not more of them."""
+
+    def __init__(self, tail: LogTail, enough: int) -> None:
         self._tail = tail
-        self._most = max_events
-        self._ready: queue.Queue[_Read] = queue.Queue(_BATCHES)
-        self._after = tail.position()
-        self._stopped = threading.Event()
+        self._enough = enough
+        self._changed = threading.Condition()
+        self._ready: list[Stored] = []
+        self._read_to = self._after = dict(tail.position())
+        self._error: Exception | None = None
+        self._stopped = False
         self._thread: threading.Thread | None = None
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
-        """What was read ahead: a batch as it came, whatever `max_events` says."""
+        """All that was read ahead, less than twice `enough`, whatever `max_events` says."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, args=(timeout,), name="mirror-ahead", daemon=True)
             self._thread.start()
-        try:
-            read = self._ready.get(timeout=timeout)
-        except queue.Empty:
-            return ()
-        if read.error is not None:
-            raise read.error
-        self._after = read.after
-        return read.entries
+        with self._changed:
+            self._changed.wait_for(lambda: self._read_to != self._after or self._ready or self._error, timeout)
+            entries, self._ready, self._after = self._ready, [], self._read_to
+            self._changed.notify_all()
+            if not entries and self._error is not None:
+                raise self._error
+        return entries
 
     def position(self) -> Cursor:
         return self._after
 
     def close(self) -> None:
-        self._stopped.set()
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
         self._tail.close()
 
     def _run(self, timeout: float) -> None:
-        while not self._stopped.is_set():
-            before = dict(self._tail.position())
+        while self._wanted():
             try:
-                entries = self._tail.poll(self._most, timeout)
-                read = _Read(entries, dict(self._tail.position()))
+                entries = self._tail.poll(self._enough, timeout)
             except Exception as error:
                 # Whoever polls has it raised.
-                read = _Read((), before, error)
-            if read.entries or read.error is not None or read.after != before:
-                self._hand_over(read, timeout)
-            if read.error is not None:
+                with self._changed:
+                    self._error = error
+                    self._changed.notify_all()
                 return
+            with self._changed:
+                self._ready += entries
+                self._read_to = dict(self._tail.position())
+                self._changed.notify_all()
 
-    def _hand_over(self, read: _Read, timeout: float) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._ready.put(read, timeout=timeout)
-            except queue.Full:
-                continue  # the copier is slower: nothing more is read meanwhile
-            return
+    def _wanted(self) -> bool:
+        """Whether to read on, once there is room for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._ready) < self._enough)
+            return not self._stopped
