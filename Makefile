@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 NAME ?= event_bus
-UNIT := tests/unit tests/components
+UNIT := tests/unit tests/components -q -n auto --dist worksteal
 REST := tests/model tests/contract tests/plugins tests/e2e
 .DEFAULT_GOAL := help
 .PHONY: help venv setup up down status env demo test unit lint lock bench
@@ -33,7 +33,7 @@ demo: venv ## The whole story: up, deploy, move the event bus under load and bac
 	@$(PYTHON) -m local.demo
 
 unit: venv ## Tests that need no cluster: under a minute
-	$(PYTHON) -m pytest $(UNIT) -q -n auto --dist worksteal
+	$(PYTHON) -m pytest $(UNIT)
 
 lint: venv ## ruff, mypy --strict, import-linter
 	.venv/bin/ruff check .
@@ -44,7 +44,7 @@ lint: venv ## ruff, mypy --strict, import-linter
 test: lint ## All tests, on real servers and on the cluster
 	@$(PYTHON) -m local.setup tests
 	@$(PYTHON) -m local.setup
-	$(PYTHON) -m pytest $(UNIT) -q -n auto --dist worksteal
+	$(PYTHON) -m pytest $(UNIT)
 	. .crossover/env && $(PYTHON) -m pytest $(REST) -q
 
 bench: venv ## Run a benchmark: make bench NAME=event_bus
