@@ -16,13 +16,12 @@ from adapters.event_bus.kafka_client import (
     Handle,
     IsolationLevel,
     KafkaAddress,
-    KafkaConsumer,
     KafkaError,
     KafkaException,
     TopicPartition,
     admin,
-    login_refused,
 )
+from adapters.event_bus.kafka_consumer import KafkaConsumer, login_refused
 
 CLUSTER = "kafka-cluster"
 """The name of the whole cluster in rights; its kind is BROKER."""
@@ -170,7 +169,7 @@ class KafkaAdmin(Handle):
                 if time.monotonic() > deadline:
                     raise
                 self._listed(topic)  # after a restart the client goes by leaders that are no more
-                time.sleep(_RETRY_SECONDS)
+                time.sleep(_RETRY_SECONDS)  # a leader that is elected announces nothing
 
     def _offsets(self, topic: str, spec: str) -> dict[int, int]:
         # The library left these two without types.

@@ -1,17 +1,16 @@
-"""The one module that imports `confluent_kafka`: handles that speak bytes and raise our own errors.
+"""The one module that imports `confluent_kafka`: addresses, and foreign errors as our own.
 
-A handle connects in the background and again after a failure, as librdkafka does; what could not
-be done within the time given raises BackendUnavailable.
+The handles, which speak bytes, are kafka_producer.py, kafka_consumer.py and kafka_admin.py. A handle connects in the
+background and again after a failure, as librdkafka does; what could not be done within the time given raises
+BackendUnavailable.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -26,19 +25,21 @@ from confluent_kafka import (
     admin,
 )
 
-from adapters.event_bus.base import Stored
-from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError, PermanentError, PublishTimeout
-from adapters.event_bus.wire import decode
+from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError, PermanentError
 
 __all__ = [
+    "OFFSET_BEGINNING",
+    "Consumer",
     "IsolationLevel",
     "KafkaError",
     "KafkaException",
+    "Message",
+    "Producer",
     "TopicCollection",
     "TopicPartition",
     "admin",
 ]
-"""Of the library, for kafka_admin.py; the rest of this module is its own."""
+"""Of the library, for the modules of the handles; the rest of this module is its own."""
 
 _log = logging.getLogger(__name__)
 _library_log = logging.getLogger(f"{__name__}.librdkafka")
@@ -48,9 +49,8 @@ ANSWER_SECONDS = 10.0
 """How long one answer may take before it counts as none."""
 PARTITIONER = "murmur2_random"
 """How every producer of ours, a service's or the mirror's, chooses the partition of a key: as Java clients do."""
-_LOGIN_SECONDS = 2.0
 
-_DENIED = frozenset(
+DENIED = frozenset(
     {
         KafkaError._AUTHENTICATION,
         KafkaError.SASL_AUTHENTICATION_FAILED,
@@ -60,6 +60,7 @@ _DENIED = frozenset(
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     }
 )
+"""The codes of errors which say that the user may not."""
 _PERMANENT = frozenset(
     {
         KafkaError._INVALID_ARG,
@@ -133,7 +134,7 @@ def translate(error: KafkaError, where: str) -> EventBusError:
     code, text = error.code(), f"Kafka at {where}: {error.name()}: {error.str()}"
     if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
         return WriteDenied(f"{text}. The topic is sealed, or this user has no rights on it (the Transition gives them)")
-    if code in _DENIED:
+    if code in DENIED:
         return AccessDenied(f"{text}. Check KAFKA_USERNAME and KAFKA_PASSWORD, and the user's ACLs")
     kinds: tuple[tuple[frozenset[int], type[EventBusError]], ...] = (
         (_PERMANENT, PermanentError),
@@ -167,319 +168,6 @@ class Handle:
         silent = found.code() in SILENT
         if silent:
             self._serve()
-        if silent and self._last is not None and self._last.code() in _DENIED:
+        if silent and self._last is not None and self._last.code() in DENIED:
             found = self._last
         return translate(found, self.where)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record to send."""
-
-    key: bytes | None
-    headers: Mapping[str, bytes]
-    payload: bytes
-
-
-class KafkaProducer(Handle):
-    """An idempotent producer, transactional with a `transactional_id`. Not thread-safe."""
-
-    def __init__(
-        self, address: KafkaAddress, client_id: str, timeout: float, batch_bytes: int, transactional_id: str = ""
-    ) -> None:
-        super().__init__(address)
-        self._lost = False
-        config = address.config(client_id, self.note) | {
-            "enable.idempotence": True,
-            "acks": "all",
-            "partitioner": PARTITIONER,
-            # Not to gather, for `send` flushes: so that nothing leaves before the whole batch is handed over.
-            # What it holds for a partition is then one record batch, which Kafka takes or refuses as a whole.
-            "linger.ms": int(timeout * 500),
-            "message.timeout.ms": int(timeout * 1000),
-            "message.max.bytes": batch_bytes,
-            "batch.size": batch_bytes,
-        }
-        if transactional_id:
-            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": int(timeout * 1000)}
-        self._producer = Producer(config)
-
-    def _serve(self) -> None:
-        self._producer.poll(0)
-
-    def note(self, error: KafkaError) -> None:
-        super().note(error)
-        self._lost = self._lost or error.fatal() or error.code() == KafkaError._FATAL
-
-    @property
-    def lost(self) -> bool:
-        """Whether it can send no more (a fatal error): make another."""
-        self._serve()
-        return self._lost
-
-    def warm(self, topic: str, timeout: float) -> None:
-        """Connect and learn the partitions of `topic`. Seconds."""
-        try:
-            known = self._producer.list_topics(topic, timeout).topics[topic]
-        except KafkaException as error:
-            raise self.trouble(error) from error
-        if known.error is not None:
-            raise translate(known.error, self.where)
-
-    def send(self, topic: str, rows: Sequence[Row], give_up: Callable[[], bool]) -> list[str | EventBusError]:
-        """Send `rows` together and wait for all answers: where each lies, as `partition:offset`, or why not."""
-        answers: list[str | EventBusError | None] = [None] * len(rows)
-        for number, row in enumerate(rows):
-            try:
-                self._producer.produce(
-                    topic,
-                    row.payload,
-                    row.key,
-                    on_delivery=partial(self._answered, answers, number),
-                    headers=list(row.headers.items()),
-                )
-            except KafkaException as error:
-                answers[number] = self._failure(error.args[0])
-            except BufferError as error:
-                answers[number] = BackendUnavailable(f"Kafka at {self.where}: {error}")
-        self._wait(give_up)
-        unknown = PublishTimeout(f"Kafka at {self.where} gave no answer: it may or may not be stored")
-        return [unknown if answer is None else answer for answer in answers]
-
-    def _wait(self, give_up: Callable[[], bool]) -> None:
-        """Until every answer is there, or `give_up()`."""
-        try:
-            while self._producer.flush(0.2) and not give_up():
-                pass
-        except KafkaException as error:
-            self._lost = self._lost or error.args[0].fatal()
-            raise self.trouble(error) from error
-
-    def _answered(
-        self, answers: list[str | EventBusError | None], number: int, error: KafkaError | None, message: Message
-    ) -> None:
-        if error is None:
-            answers[number] = f"{message.partition()}:{message.offset()}"
-        else:
-            answers[number] = self._failure(error)
-
-    def _failure(self, error: KafkaError) -> EventBusError:
-        self._lost = self._lost or error.fatal()
-        found = self.trouble(error)
-        if isinstance(found, BackendUnavailable) and not isinstance(found, SessionFenced):
-            return PublishTimeout(f"{found}: it may or may not be stored")
-        return found
-
-    # -- transactions
-
-    def begin_session(self, timeout: float) -> None:
-        """Shut out older sessions of the transactional id, and wait for what they left. Seconds."""
-        self._transact(self._producer.init_transactions, timeout)
-
-    def begin(self) -> None:
-        """Begin a transaction."""
-        self._transact(self._producer.begin_transaction)
-
-    def send_position(self, topic: str, offset: int, note: str, group: Any, timeout: float) -> None:
-        """Commit `offset` with `note` for partition 0 of `topic` in `group`, as part of the transaction."""
-        position = TopicPartition(topic, 0, offset, note)
-        self._transact(self._producer.send_offsets_to_transaction, [position], group, timeout)
-
-    def commit(self, timeout: float) -> None:
-        """Commit the transaction."""
-        self._transact(self._producer.commit_transaction, timeout)
-
-    def abort(self, timeout: float) -> None:
-        """Undo the transaction."""
-        self._transact(self._producer.abort_transaction, timeout)
-
-    def _transact(self, act: Callable[..., None], *arguments: Any) -> None:
-        try:
-            act(*arguments)
-        except KafkaException as error:
-            self._lost = self._lost or error.args[0].fatal()
-            raise self.trouble(error) from error
-
-    def close(self) -> None:
-        """Give up what is unsent, and the connections."""
-        self._producer.purge()
-        del self._producer  # the library's own close would warn of each transaction that was fenced
-
-
-Fetched = tuple[int, int, Message | None]
-"""Partition, offset, and the message; without one it says that all before the offset has been fetched."""
-
-
-class KafkaConsumer(Handle):
-    """A consumer that commits only what it is told to. Owned by one thread."""
-
-    def __init__(
-        self,
-        address: KafkaAddress,
-        client_id: str,
-        group: str,
-        *,
-        session: float = 10.0,
-        committed_only: bool = True,
-        told_of_ends: float = 0.5,
-    ) -> None:
-        """`told_of_ends`: within how many seconds it says that an end was reached behind which lie no events,
-        only the record that ends a transaction. It also is how often an idle one asks."""
-        super().__init__(address)
-        self._consumer = Consumer(
-            address.config(client_id, self.note)
-            | {
-                "group.id": group,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",  # only where retention took what was asked for
-                "isolation.level": "read_committed" if committed_only else "read_uncommitted",
-                "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": int(session * 1000),
-                "heartbeat.interval.ms": int(session * 1000 / 4),
-                "queued.max.messages.kbytes": 16_384,
-                "fetch.wait.max.ms": int(told_of_ends * 1000),
-                # A partition whose last messages were not taken yet is not asked for again for a moment: at
-                # 1,000 events/s that halves what a group costs the broker, and adds at most as much to a delivery.
-                "queued.min.messages": 1,
-                "fetch.queue.backoff.ms": 5,
-            }
-        )
-
-    def _serve(self) -> None:
-        with suppress(KafkaException):
-            self._consumer.poll(0)
-
-    @property
-    def group(self) -> Any:
-        """What a transaction needs to know of the group."""
-        return self._consumer.consumer_group_metadata()
-
-    def subscribe(
-        self, topic: str, assigned: Callable[[list[int]], Mapping[int, int]], revoked: Callable[[list[int]], None]
-    ) -> None:
-        """Join the group. `assigned(partitions)` says where each begins; `revoked(partitions)` may still commit.
-        Both are called by fetch and close."""
-
-        def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            starts = assigned([p.partition for p in partitions])
-            consumer.incremental_assign(
-                [TopicPartition(topic, p.partition, starts.get(p.partition, OFFSET_BEGINNING)) for p in partitions]
-            )
-
-        def on_revoke(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            revoked([p.partition for p in partitions])
-            consumer.incremental_unassign(partitions)
-
-        self._consumer.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke)
-
-    def assign(self, topic: str, starts: Mapping[int, int]) -> None:
-        """Read these partitions from these offsets, outside any group."""
-        self._consumer.assign([TopicPartition(topic, p, offset) for p, offset in starts.items()])
-
-    def pause(self, topic: str, partition: int) -> None:
-        """Fetch no more of `partition`."""
-        self._consumer.pause([TopicPartition(topic, partition)])
-
-    def fetch(self, most: int, timeout: float) -> Iterable[Fetched]:
-        """What there is, waiting at most `timeout` s for the first."""
-        try:
-            first = self._consumer.poll(timeout)
-            if first is None:
-                return []
-            messages = [first]
-            if most > 1:
-                messages += self._consumer.consume(most - 1, 0)
-        except KafkaException as error:
-            raise self.trouble(error) from error
-        found: list[Fetched] = []
-        for message in messages:
-            wrong = message.error()
-            partition, offset = message.partition(), message.offset()
-            if wrong is None:
-                found.append((partition or 0, offset or 0, message))
-            elif wrong.code() == KafkaError._PARTITION_EOF:
-                found.append((partition or 0, offset or 0, None))
-            elif wrong.code() in _DENIED or wrong.fatal():
-                raise self.trouble(wrong)
-            else:
-                self.note(wrong)  # librdkafka goes on by itself
-        return found
-
-    def commit(self, topic: str, positions: Mapping[int, int]) -> None:
-        """Make `positions` the group's. Durable when it returns."""
-        offsets = [TopicPartition(topic, p, offset) for p, offset in positions.items()]
-        try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            raise self.trouble(error) from error
-        for answer in answers:
-            if answer.error is not None:
-                raise self.trouble(answer.error)
-
-    def committed(
-        self, topic: str, partitions: Iterable[int], timeout: float = ANSWER_SECONDS
-    ) -> dict[int, tuple[int, str]]:
-        """The group's positions in those of `partitions` where it has one, each with the note beside it."""
-        try:
-            answers = self._consumer.committed([TopicPartition(topic, p) for p in partitions], timeout)
-        except KafkaException as error:
-            raise self.trouble(error) from error
-        for answer in answers:
-            if answer.error is not None:
-                raise self.trouble(answer.error)
-        return {a.partition: (a.offset, a.metadata or "") for a in answers if a.offset >= 0}
-
-    def partitions(self, topic: str, timeout: float = ANSWER_SECONDS) -> list[int]:
-        """The partitions of `topic`."""
-        try:
-            known = self._consumer.list_topics(topic, timeout).topics[topic]
-        except KafkaException as error:
-            raise self.trouble(error) from error
-        if known.error is not None:
-            raise self.trouble(known.error)
-        return sorted(known.partitions)
-
-    def offsets_since(self, topic: str, partitions: Iterable[int], since: float) -> dict[int, tuple[int, int]]:
-        """For each partition the first offset with a time at or after `since` (s since 1970), and its end."""
-        try:
-            asked = [TopicPartition(topic, p, int(since * 1000)) for p in partitions]
-            found: dict[int, tuple[int, int]] = {}
-            for answer in self._consumer.offsets_for_times(asked, ANSWER_SECONDS):
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, answer.partition), ANSWER_SECONDS)
-                found[answer.partition] = (answer.offset if 0 <= answer.offset < end else end, end)
-            return found
-        except KafkaException as error:
-            raise self.trouble(error) from error
-
-    def close(self) -> None:
-        """Leave the group and give up the connections."""
-        self._consumer.close()
-
-
-def login_refused(address: KafkaAddress) -> EventBusError | None:
-    """Why Kafka refuses this user's login; None where it does not, or does not answer."""
-    consumer = KafkaConsumer(address, "crossover-login", "crossover-login")
-    try:
-        consumer.partitions("crossover-login", _LOGIN_SECONDS)
-    except AccessDenied as error:
-        return error
-    except EventBusError:
-        return None
-    finally:
-        consumer.close()
-    return None
-
-
-def stored(topic: str, message: Message, handle: object = None) -> Stored:
-    """A message as callers see it. Never raises."""
-    headers: dict[str, bytes] = {}
-    try:
-        for name, value in cast(list[tuple[str, bytes | None]], message.headers() or ()):
-            headers[name] = value or b""
-    except UnicodeDecodeError:
-        headers = {}  # a header whose name is no text: none of ours, and unreadable
-    return decode(
-        topic, message.partition() or 0, str(message.offset()), headers, message.value() or b"", handle=handle
-    )

@@ -17,7 +17,8 @@ from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, 
 from adapters.event_bus.errors import BackendUnavailable
 from adapters.event_bus.facts import LogFacts
 from adapters.event_bus.kafka_admin import CLUSTER, KafkaAdmin, Right
-from adapters.event_bus.kafka_client import GroupActive, KafkaAddress, KafkaConsumer
+from adapters.event_bus.kafka_client import GroupActive, KafkaAddress
+from adapters.event_bus.kafka_consumer import KafkaConsumer
 from adapters.event_bus.kafka_reader import KafkaReader, KafkaTail, group_id, scan
 from adapters.event_bus.kafka_writer import KafkaCopier, KafkaWriter, copier_name
 from adapters.event_bus.wire import reached

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from adapters.event_bus.base import LogReader, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable, BusClosed, EventBusError
-from adapters.event_bus.kafka_client import Fetched, KafkaConsumer, Rejoining, stored
+from adapters.event_bus.kafka_client import Rejoining
+from adapters.event_bus.kafka_consumer import Fetched, KafkaConsumer, stored
 from adapters.event_bus.pace import Pace
 from contracts.routes import Cursor, Segment
 

@@ -11,16 +11,9 @@ from contextlib import suppress
 
 from adapters.event_bus.base import LogCopier, LogSettings, Stored
 from adapters.event_bus.errors import BackendUnavailable, EventBusError, Fenced, PermanentError, PublishTimeout
-from adapters.event_bus.kafka_client import (
-    ANSWER_SECONDS,
-    KafkaAddress,
-    KafkaConsumer,
-    KafkaProducer,
-    Row,
-    SessionFenced,
-    WriteDenied,
-    stored,
-)
+from adapters.event_bus.kafka_client import ANSWER_SECONDS, KafkaAddress, SessionFenced, WriteDenied
+from adapters.event_bus.kafka_consumer import KafkaConsumer, stored
+from adapters.event_bus.kafka_producer import KafkaProducer, Row
 from adapters.event_bus.kafka_reader import group_id
 from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter, Outcome
 from adapters.event_bus.wire import encode_copy, reached
