@@ -4,7 +4,8 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 NAME ?= event_bus
 UNIT := tests/unit tests/components -q -n auto --dist worksteal
-REST := tests/model tests/contract tests/plugins tests/e2e
+SERVERS := tests/model tests/contract -q -n 2 --dist worksteal --durations=10
+CLUSTER := tests/plugins tests/e2e -q --durations=10
 .DEFAULT_GOAL := help
 .PHONY: help venv setup up down status env demo test unit lint lock bench
 
@@ -45,7 +46,8 @@ test: lint ## All tests, on real servers and on the cluster
 	@$(PYTHON) -m local.setup tests
 	@$(PYTHON) -m local.setup
 	$(PYTHON) -m pytest $(UNIT)
-	. .crossover/env && $(PYTHON) -m pytest $(REST) -q
+	. .crossover/env && $(PYTHON) -m pytest $(SERVERS)
+	. .crossover/env && $(PYTHON) -m pytest $(CLUSTER)
 
 bench: venv ## Run a benchmark: make bench NAME=event_bus
 	@$(PYTHON) -m benchmarks $(NAME)

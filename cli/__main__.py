@@ -1,4 +1,4 @@
-"""`crossover`: status, migrate, rollback, validate. A thin layer over stack config and `pulumi up`.
+"""`crossover`: status, migrate, rollback, validate, dead-letters. A thin layer over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched.
 """
@@ -17,16 +17,18 @@ from rich.console import Console
 from adapters.routes.base import RouteError
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
+from cli import dead_letters
 from cli.errors import CliError
 from cli.stack import DEFAULT_STACK, Stack
 from cli.status import MOVABLE, gather, table
 from contracts import names
 from contracts.stages import Component, Stage
-from cutover.plan import described, plan
+from cutover.plan import ImpossiblePlan, described, plan
 
 FAILED, REFUSED = 1, 2
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
+app.add_typer(dead_letters.app, name="dead-letters")
 _out = Console()
 _StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
 _Context = Annotated[
@@ -80,13 +82,26 @@ def rollback(
     retire: Annotated[
         bool, typer.Option("--retire", help="Also take the new side down (mvp instead of shadow).")
     ] = False,
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="The new side is dead: flee from it, and ask it nothing.")
+    ] = False,
     preview: _Preview = False,
     stack: _StackName = DEFAULT_STACK,
     context: _Context = None,
     namespace: _Namespace = names.NAMESPACE,
 ) -> None:
-    """Put COMPONENT back on the MVP backend. The new side stays, kept in step, for the next try."""
-    _move(component, Stage.MVP if retire else Stage.SHADOW, preview, Stack(stack), context, namespace)
+    """Put COMPONENT back on the MVP backend. The new side stays, kept in step, for the next try.
+
+    After an --emergency, once the new side is back: the same without it delivers what only the new side held.
+    """
+    if retire and emergency:
+        raise CliError(
+            "--retire takes the new side down, and in an --emergency it may hold events that nobody else has",
+            f"crossover rollback {component.value} --emergency; once it is back, crossover rollback {component.value} "
+            "--retire",
+        )
+    stage = Stage.MVP if retire else Stage.SHADOW
+    _move(component, stage, preview, Stack(stack), context, namespace, emergency=emergency)
 
 
 @app.command()
@@ -98,14 +113,24 @@ def validate(component: _Component, context: _Context = None, namespace: _Namesp
         raise typer.Exit(FAILED)
 
 
-def _move(component: Component, stage: Stage, preview: bool, stack: Stack, context: str | None, namespace: str) -> None:
+def _move(
+    component: Component,
+    stage: Stage,
+    preview: bool,
+    stack: Stack,
+    context: str | None,
+    namespace: str,
+    *,
+    emergency: bool = False,
+) -> None:
     _refuse_unmovable(component)
     before = stack.wanted()[component]  # reads the config first: a broken one must not be written to
-    _out.print(f"{component.value}: {before.value} => {stage.value} (stack {stack.name})", highlight=False)
+    how = ", in an emergency" if emergency else ""
+    _out.print(f"{component.value}: {before.value} => {stage.value}{how} (stack {stack.name})", highlight=False)
     if preview:
-        _show_steps(component, stage, context, namespace)
-        raise typer.Exit(stack.preview(component, stage))
-    stack.set_stage(component, stage)
+        _show_steps(component, stage, context, namespace, emergency=emergency)
+        raise typer.Exit(stack.preview(component, stage, emergency=emergency))
+    stack.ask_for(component, stage, emergency=emergency)
     code = stack.up()
     if code != 0:
         _out.print(
@@ -116,13 +141,19 @@ def _move(component: Component, stage: Stage, preview: bool, stack: Stack, conte
         raise typer.Exit(FAILED)
 
 
-def _show_steps(component: Component, stage: Stage, context: str | None, namespace: str) -> None:
+def _show_steps(
+    component: Component, stage: Stage, context: str | None, namespace: str, *, emergency: bool = False
+) -> None:
     try:
         route = KubernetesRouteStore(namespace, connect(context)).read(component).route
     except RouteError as error:
         _out.print(f"the live route could not be read, so the steps are not known: {error}", highlight=False)
         return
-    for line in described(plan(route, stage), component, stage):
+    try:
+        steps = described(plan(route, stage, emergency=emergency), component, stage)
+    except ImpossiblePlan as error:
+        raise CliError(str(error), "crossover status shows where traffic is") from None
+    for line in steps:
         _out.print(line, highlight=False)
 
 

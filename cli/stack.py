@@ -34,17 +34,17 @@ class Stack:
         """
         return wanted_stages(self._read("config", "--json"), f"Pulumi.{self.name}.yaml")
 
-    def set_stage(self, component: Component, stage: Stage) -> None:
-        """Write `stage` to the stack's config file. Nothing else changes until an update runs."""
-        self._read(*self._setting(component, stage))
+    def ask_for(self, component: Component, stage: Stage, *, emergency: bool = False) -> None:
+        """Write what is wanted to the stack's config file. Nothing else changes until an update runs."""
+        self._write(component, stage, emergency)
 
-    def preview(self, component: Component, stage: Stage) -> int:
-        """`pulumi preview` as if config said `stage`, from a copy: the stack's own file stays as it is."""
+    def preview(self, component: Component, stage: Stage, *, emergency: bool = False) -> int:
+        """`pulumi preview` as if config asked for that, from a copy: the stack's own file stays as it is."""
         own = self._root / f"Pulumi.{self.name}.yaml"
         with tempfile.TemporaryDirectory(prefix="crossover-preview-") as folder:
             copy = Path(folder) / own.name
             shutil.copyfile(own, copy)
-            self._read(*self._setting(component, stage), "--config-file", str(copy))
+            self._write(component, stage, emergency, "--config-file", str(copy))
             return self._show("preview", "--config-file", str(copy))
 
     def up(self) -> int:
@@ -58,9 +58,10 @@ class Stack:
             raise CliError("there is no `pulumi` on PATH", "run `make setup`, then `. .crossover/env`")
         return [program, *arguments, "--stack", self.name, "--non-interactive"]
 
-    @staticmethod
-    def _setting(component: Component, stage: Stage) -> tuple[str, ...]:
-        return ("config", "set", "--path", f"{PROJECT}:{component.value}.stage", stage.value)
+    def _write(self, component: Component, stage: Stage, emergency: bool, *where: str) -> None:
+        declared = emergencies(self._read("config", "--json", *where))
+        for arguments in changes(component, stage, emergency=emergency, declared=component in declared):
+            self._read(*arguments, *where)
 
     def _show(self, *arguments: str) -> int:
         return subprocess.run(self.command(*arguments), cwd=self._root, env=self._environment, check=False).returncode
@@ -87,14 +88,34 @@ def _words(arguments: Sequence[str]) -> str:
     return " ".join(arguments[:2])
 
 
+def changes(component: Component, stage: Stage, *, emergency: bool, declared: bool) -> list[tuple[str, ...]]:
+    """The pulumi commands that make config ask for `stage`, in an `emergency` or not; `declared`: config says now that
+    there is one. The file is read by an update only once all of them have run."""
+    key = f"{PROJECT}:{component.value}"
+    to_stage = ("config", "set", "--path", f"{key}.stage", stage.value)
+    if emergency:
+        return [to_stage, ("config", "set", "--path", f"{key}.emergency", "true")]
+    return [to_stage, ("config", "rm", "--path", f"{key}.emergency")] if declared else [to_stage]
+
+
+def emergencies(config_json: str) -> set[Component]:
+    """The components for which `pulumi config --json` declares an emergency."""
+    config: dict[str, Any] = json.loads(config_json)
+    return {component for component in Component if _entry(config, component).get("emergency") not in (None, False)}
+
+
+def _entry(config: Mapping[str, Any], component: Component) -> dict[str, Any]:
+    entry = config.get(f"{PROJECT}:{component.value}", {})
+    found: dict[str, Any] = entry.get("objectValue") or json.loads(entry.get("value") or "{}")
+    return found
+
+
 def wanted_stages(config_json: str, file: str) -> dict[Component, Stage]:
     """The stages that `pulumi config --json` asks for. Raises CliError on an unknown stage, naming `file`."""
     config: dict[str, Any] = json.loads(config_json)
     stages = {}
     for component in Component:
-        entry = config.get(f"{PROJECT}:{component.value}", {})
-        value = entry.get("objectValue") or json.loads(entry.get("value") or "{}")
-        text = value.get("stage", Stage.MVP.value)
+        text = _entry(config, component).get("stage", Stage.MVP.value)
         if text not in list(Stage):
             raise CliError(
                 f"{file} asks for stage {text!r} of {component.value}, which does not exist",

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from adapters.routes.base import AdapterRegistry, RouteError, RouteMissing, RouteStore
 from contracts.registry import AdapterRecord
-from contracts.routes import Route
+from contracts.routes import Route, Stranded
 from contracts.stages import Component, Stage, serving_backend
 
 MOVABLE = (Component.EVENT_BUS,)
@@ -90,6 +90,8 @@ def _state(wanted: Stage, route: Route | None, active: Stage | None, problem: st
         return "unknown"
     if route is not None and (route.fence is not None or route.progress is not None):
         return "switching"
+    if route is not None and route.stranded:
+        return "out of step"
     if active is None:
         return "not deployed"
     return "in step" if active is wanted else "out of step"
@@ -98,9 +100,28 @@ def _state(wanted: Stage, route: Route | None, active: Stage | None, problem: st
 def _note(wanted: Stage, route: Route | None, detail: str) -> str:
     if route is not None and route.fence is not None:
         return f"a fence stands since {route.fence.since}, held by {route.fence.holder}"
+    if route is not None and route.stranded:
+        return _stranded(route.stranded)
     if route is not None and route.stage is not wanted:
         return detail or f"config asks for {wanted.value}: run pulumi up"
     return ""
+
+
+def _stranded(stranded: Mapping[str, Stranded]) -> str:
+    """What only the backend holds from which traffic fled, by topic, and what to do."""
+    held = [
+        f"{topic} {'at least ' if tail.at_least else ''}{tail.count}"
+        + (f" (first {tail.first}, last {tail.last})" if tail.count else "")
+        for topic, tail in stranded.items()
+        if not tail.swept
+    ]
+    backend = next(iter(stranded.values())).backend
+    if not held:
+        return f"what was stranded in {backend} has been delivered; {backend} is not in step yet: run pulumi up"
+    return (
+        f"traffic fled from {backend}. Acknowledged events that are known to be there only: {', '.join(held)}. Once "
+        f"{backend} is back: pulumi config rm --path crossover:event_bus.emergency && pulumi up"
+    )
 
 
 def table(rows: Sequence[ComponentStatus], stack: str) -> Table:

@@ -19,7 +19,7 @@ from contracts.registry import LABEL_ADAPTER
 from contracts.routes import route_name
 from contracts.stages import Component
 
-CLIENT = "event-bus-client"
+CLIENT = names.BUS_CLIENT_NAME
 """ConfigMap and Secret with the environment of a bus client (use both with envFrom, and give POD_NAME
 and POD_UID), and a ServiceAccount with an adapter's rights for clients of your own."""
 CUTOVER = "crossover-cutover"

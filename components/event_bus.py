@@ -26,6 +26,13 @@ from contracts import names
 from contracts.stages import STAGE_TABLE, Component, deployed_backends
 
 COMPONENT = Component.EVENT_BUS
+EMERGENCY = (
+    "event_bus.emergency is true: where kafka serves, traffic goes to redis without asking kafka, within seconds. "
+    "Acknowledged events that the mirror had not copied stay in kafka; the Transition tells how many, and the first "
+    "and last id. They are delivered once, after what came since, when kafka is back and emergency is taken out of "
+    "config. Until then stage scale is refused, and kafka is kept. A kafka that still serves is not fled from"
+)
+"""What a preview says that it will mean."""
 
 
 def mirror(settings: Settings, client_hash: object) -> list[Manifest]:
@@ -66,6 +73,8 @@ class EventBus(pulumi.ComponentResource):
         stage = settings.event_bus.stage
         super().__init__("crossover:event_bus:EventBus", name, {"stage": stage.value}, opts)
         self._settings = settings
+        if settings.event_bus.emergency:
+            pulumi.log.warn(EMERGENCY, self)
         self._inside = pulumi.ResourceOptions(parent=self, depends_on=foundation.ready)
         redis_hash, kafka_hash = self._secrets(foundation)
         base = create_all(
@@ -97,6 +106,7 @@ class EventBus(pulumi.ComponentResource):
             owner=foundation.owner,
             watch_seconds=settings.event_bus.watch_seconds,
             deadline=settings.event_bus.deadline_seconds,
+            emergency=settings.event_bus.emergency,
             ready=[route, *base, *self._kept, *deployed],
             opts=pulumi.ResourceOptions(parent=self),
         )

@@ -25,6 +25,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A DNS label, as Kubernetes wants names."""
 Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")]
 """An amount of storage: 512Mi, 10Gi."""
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}$")]
+"""A name that both Redis and Kafka can hold, with room for that of its dead letters."""
 Size = Literal["small", "standard"]
 """A row of components/sizes.py."""
 
@@ -88,6 +90,11 @@ class EventBusSettings(_Model):
     """The event bus: Redis Streams, then Kafka."""
 
     stage: Stage = Stage.MVP
+    topics: tuple[TopicName, ...] = names.TOPICS
+    """All topics, those of the services included. One may be added at any stage; none may be taken away."""
+    emergency: bool = False
+    """Whether the backend that serves is dead: traffic then goes back without asking it. To be taken out again once
+    it is back: that delivers what only it holds."""
     partitions: int = Field(default=names.DEFAULT_PARTITIONS, ge=1, le=1000)
     """Partitions of each topic. Fixed once events exist: a key's place depends on it."""
     max_event_bytes: int = Field(default=names.DEFAULT_MAX_EVENT_BYTES, ge=1024, le=10_000_000)
@@ -98,6 +105,37 @@ class EventBusSettings(_Model):
     """How long a Transition may take in all, history included."""
     redis: RedisSettings = Field(default_factory=RedisSettings)
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+
+    @model_validator(mode="after")
+    def _topics_are_whole(self) -> Self:
+        missing = [topic for topic in names.TOPICS if topic not in self.topics]
+        if missing:
+            raise unfit(
+                f"topics lacks {', '.join(missing)}: the services could not publish",
+                key=f"topics[{len(self.topics)}]",
+                fix=missing[0],
+            )
+        twice = sorted({topic for topic in self.topics if self.topics.count(topic) > 1})
+        aside = [topic for topic in self.topics if topic.endswith(names.DEAD_LETTER_SUFFIX)]
+        if twice or aside:
+            raise unfit(
+                f"topics names {(twice or aside)[0]} "
+                + ("twice" if twice else "although each topic has a dead-letter topic already"),
+                key="topics[0]",
+                fix=f"{names.TOPICS[0]} (and give each topic once)",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _emergency_goes_back(self) -> Self:
+        if self.emergency and self.stage in (Stage.SCALE, Stage.COMPLETE):
+            raise unfit(
+                f"emergency is true at stage {self.stage.value}, where kafka serves: traffic would flee from kafka and "
+                "be wanted there. For the emergency set the stage to shadow; once kafka is back take emergency out",
+                key="emergency",
+                fix="false",
+            )
+        return self
 
 
 class HostedDatabase(_Model):

@@ -15,6 +15,7 @@ from the live route.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 
@@ -43,6 +44,7 @@ def job(
     owner: pulumi.Input[str],
     watch_seconds: float,
     deadline: int,
+    emergency: bool = False,
 ) -> Manifest:
     """The Job, without a name. `owner` is the same for all runs of one stack's state: where an update was cut
     off its Job may still run, and gives way to the Job of the next one."""
@@ -54,8 +56,9 @@ def job(
         args=[
             *("--component", component.value, "--stage", stage.value, "--watch-seconds", f"{watch_seconds:g}"),
             *("--owner", owner),
+            *(["--emergency"] if emergency else []),
         ],
-        env=[*identity_env(), *env(**{names.ENV_VOLUMES: told_volumes(_volumes(settings))})],
+        env=[*identity_env(), *env(**_told(settings))],
         env_from=env_from(CUTOVER),
     )
     pod = Pod(
@@ -78,13 +81,24 @@ def job(
     }
 
 
+def _told(settings: Settings) -> dict[str, str]:
+    """What a Transition has to be run for where it changes: so it stands in its pod, not in a ConfigMap."""
+    bus = settings.event_bus
+    return {
+        names.ENV_VOLUMES: told_volumes(_volumes(settings)),
+        names.ENV_TOPICS: ",".join(bus.topics),
+        names.ENV_PARTITIONS: str(bus.partitions),
+    }
+
+
 def _volumes(settings: Settings) -> dict[str, str]:
     """Of each backend that keeps data on one; of Kafka's, each broker has one."""
     return {"redis": settings.event_bus.redis.storage, "kafka": settings.event_bus.kafka.storage}
 
 
 class Transition(pulumi.ComponentResource):
-    """States the wanted stage of a component. `ready`: what must exist before it may begin."""
+    """States the wanted stage of a component. `ready`: what must exist before it may begin. `emergency`: the
+    backend that serves is dead, and not asked."""
 
     stage: Stage
     job: pulumi.CustomResource
@@ -100,15 +114,26 @@ class Transition(pulumi.ComponentResource):
         watch_seconds: float,
         deadline: int,
         ready: Sequence[pulumi.Resource],
+        emergency: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        stated = {"component": component.value, "stage": stage.value}
+        stated: dict[str, Any] = {"component": component.value, "stage": stage.value}
+        if emergency:
+            stated["emergency"] = True
         super().__init__("crossover:transition:Transition", name, stated, opts)
         self.stage = stage
         hook = verdict.hook(component, settings)
         wait = f"{deadline + _SLACK_SECONDS}s"
         self.job = create(
-            job(settings, component, stage, owner=owner, watch_seconds=watch_seconds, deadline=deadline),
+            job(
+                settings,
+                component,
+                stage,
+                owner=owner,
+                watch_seconds=watch_seconds,
+                deadline=deadline,
+                emergency=emergency,
+            ),
             pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(ready),

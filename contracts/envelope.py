@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 
 HEADER_PREFIX = "ce_"
 CONTENT_TYPE_HEADER = "content-type"
+REPLAY_HEADER = "ce_crossoverreplayfor"
+"""On an event that was set aside once and is published again: the one consumer group that it counts for."""
 DEFAULT_TYPE = "dev.crossover.event"
 DEFAULT_CONTENT_TYPE = "application/json"
 _REQUIRED = ("id", "source", "type", "time", "specversion", "partitionkey")
@@ -51,7 +53,8 @@ class MalformedEvent(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One event. `payload` is opaque bytes; `time` is RFC 3339 UTC; `epoch` is the route's
-    epoch under which it was first written (0: not yet written)."""
+    epoch under which it was first written (0: not yet written); `replay_for` is the one consumer
+    group that it counts for (empty: every group)."""
 
     topic: str
     key: str
@@ -63,6 +66,7 @@ class Event:
     content_type: str = DEFAULT_CONTENT_TYPE
     schema_version: str = "1"
     epoch: int = 0
+    replay_for: str = ""
 
     @staticmethod
     def create(
@@ -104,7 +108,7 @@ class Event:
 
     def headers(self) -> dict[str, bytes]:
         """The attributes as header name -> value."""
-        return {
+        found = {
             "ce_specversion": b"1.0",
             "ce_id": self.id.encode(),
             "ce_source": self.source.encode(),
@@ -115,6 +119,9 @@ class Event:
             "ce_epoch": str(self.epoch).encode(),
             CONTENT_TYPE_HEADER: self.content_type.encode(),
         }
+        if self.replay_for:
+            found[REPLAY_HEADER] = self.replay_for.encode()
+        return found
 
 
 def parse_event(topic: str, headers: Mapping[str, bytes], payload: bytes) -> Event:
@@ -145,4 +152,5 @@ def parse_event(topic: str, headers: Mapping[str, bytes], payload: bytes) -> Eve
         content_type=text.get(CONTENT_TYPE_HEADER, DEFAULT_CONTENT_TYPE),
         schema_version=text.get("ce_schemaversion", "1"),
         epoch=int(epoch),
+        replay_for=text.get(REPLAY_HEADER, ""),
     )

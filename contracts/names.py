@@ -10,6 +10,8 @@ HOSTED_NAMESPACE = "hosted"
 REDIS_NAME, REDIS_PORT = "event-bus-redis", 6379
 KAFKA_NAME, KAFKA_PORT = "event-bus-kafka", 9092
 MIRROR_NAME = "event-bus-mirror"
+BUS_CLIENT_NAME = "event-bus-client"
+"""The ConfigMap, Secret and ServiceAccount that any client of the event bus may use."""
 POOLER_NAME, POOLER_PORT = "database-pooler", 6432
 HOSTED_POSTGRES_NAME, POSTGRES_PORT = "hosted-postgres", 5432
 HOSTED_LLM_NAME, HOSTED_LLM_PORT = "hosted-llm", 8080

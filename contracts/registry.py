@@ -19,18 +19,41 @@ ANNOTATION_VERSION = "crossover.dev/protocol-version"
 ANNOTATION_LAG = "crossover.dev/lag"
 """JSON: events not yet acknowledged, by `topic/group`, for the groups that this adapter reads as."""
 
+ANNOTATION_STRANDED = "crossover.dev/stranded"
+"""JSON: by topic, the Tail that this adapter knows of. Only in and after an emergency."""
+
 LEASE_SECONDS = 15
 """How long an adapter counts as live after its last renewal, in seconds."""
 RENEW_SECONDS = 4.0
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised where fence and acknowledgement change; a cutover refuses adapters of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Acknowledged events of one topic that were not copied: how many, and the ids of the first and the last.
+    `at_least`: there were more than could be remembered."""
+
+    count: int
+    first: str
+    last: str
+    at_least: bool = False
+
+    def __add__(self, other: Tail) -> Tail:
+        """Both together. Ids are UUIDv7, which sort by time."""
+        return Tail(
+            self.count + other.count,
+            min(self.first, other.first),
+            max(self.last, other.last),
+            self.at_least or other.at_least,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterRecord:
     """One adapter as the cutover sees it. `age_seconds` is the time since its last renewal, by its own clock and
     the cutover's. `clock_ahead` is how far its clock is ahead of the store's, in seconds to within 1 s; None
-    where the store does not say when it was told."""
+    where the store does not say when it was told. `stranded`: by topic, see Tail."""
 
     name: str
     role: str
@@ -39,6 +62,7 @@ class AdapterRecord:
     age_seconds: float
     lag: Mapping[str, int] = field(default_factory=dict)
     clock_ahead: float | None = None
+    stranded: Mapping[str, Tail] = field(default_factory=dict)
 
     @property
     def live(self) -> bool:

@@ -52,6 +52,29 @@ class Fence(_Record):
     epoch: int
     since: str
     holder: str
+    copied: dict[str, dict[str, str]] | None = None
+    """Only in an emergency, in which the backend that serves is not waited for: by topic, how far the other one has
+    copies of it, for good. None (and not written) in every other switch."""
+
+    @property
+    def emergency(self) -> bool:
+        """Whether what is in flight is not waited for."""
+        return self.copied is not None
+
+
+class Stranded(_Record):
+    """What only `backend` holds of a topic since traffic fled from it: all that lies there after `copied`, in its
+    segment of `epoch`. `count`, `first` and `last` (event ids) are what live publishers knew to be acknowledged,
+    `at_least` that there may be more; `swept`, that it has been delivered since."""
+
+    backend: str
+    epoch: int
+    copied: dict[str, str]
+    count: int = 0
+    first: str = ""
+    last: str = ""
+    at_least: bool = False
+    swept: bool = False
 
 
 class Mirror(_Record):
@@ -104,6 +127,8 @@ class Route(_Record):
     mirror: Mirror | None = None
     chains: dict[str, Annotated[tuple[Segment, ...], Field(min_length=1)]] = Field(default_factory=dict)
     progress: Progress | None = None
+    stranded: dict[str, Stranded] | None = None
+    """By topic; None (and not written) where nothing is."""
     history: tuple[HistoryEntry, ...] = ()
 
     def chain(self, topic: str) -> tuple[Segment, ...]:

@@ -40,6 +40,9 @@ def main(
     stage: Annotated[Stage | None, typer.Option(help="The stage to bring it to.")] = None,
     check: Annotated[bool, typer.Option(help="Check the component as it stands; change nothing.")] = False,
     preview: Annotated[bool, typer.Option(help="List the steps from the live route; change nothing.")] = False,
+    emergency: Annotated[
+        bool, typer.Option(help="The backend that serves is dead: move traffic without asking it. Only to mvp, shadow.")
+    ] = False,
     owner: Annotated[str, typer.Option(help="Whose run it is: an older one of the same owner gives way.")] = "",
     watch_seconds: Annotated[float, typer.Option(help="How long post-checks run after a switch.", min=0)] = 10.0,
 ) -> None:
@@ -54,7 +57,7 @@ def main(
     api = connect()
     store = KubernetesRouteStore(namespace, api)
     if preview and stage is not None:
-        for line in described(plan(store.read(component).route, stage), component, stage):
+        for line in described(plan(store.read(component).route, stage, emergency=emergency), component, stage):
             say(line)
         return
     context = Context(
@@ -73,7 +76,9 @@ def main(
     volumes = volume_bytes(os.environ.get(names.ENV_VOLUMES, ""))
     steps = EventBusSteps(context, *_logs(store.read(component).route, stage), volumes)
     try:
-        outcome = validate(context, steps) if stage is None else Runner(context, steps, stage).run()
+        outcome = (
+            validate(context, steps) if stage is None else Runner(context, steps, stage, emergency=emergency).run()
+        )
     finally:
         steps.close()
     say(summary(component, outcome))

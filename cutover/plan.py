@@ -32,7 +32,13 @@ class Step(StrEnum):
     WATCH = "watch"
     FINISH_GROUPS = "finish_groups"
     RETIRE = "retire"
+    SURVEY = "survey"
+    BREAK_OFF = "break_off"
+    FLEE = "flee"
+    COUNT = "count"
+    SWEEP = "sweep"
     RECORD = "record"
+    ADD_TOPICS = "add_topics"
 
 
 MEANINGS: dict[Step, str] = {
@@ -52,6 +58,12 @@ MEANINGS: dict[Step, str] = {
     Step.FINISH_GROUPS: "every consumer group has finished what only the leaving backend serves",
     Step.RETIRE: "the leaving backend is taken out of the route",
     Step.RECORD: "the stage is recorded",
+    Step.ADD_TOPICS: "topics that are new in config exist, are in the route, and are mirrored",
+    Step.SURVEY: "the backend that serves is not seen to be well",
+    Step.BREAK_OFF: "no copy comes any more; adapters hold and have acknowledged the next epoch, as far as they answer",
+    Step.FLEE: "the route names the other backend, in one write; the dead one was asked nothing",
+    Step.COUNT: "what only the dead backend holds is told",
+    Step.SWEEP: "what only the other backend held has been delivered, once",
 }
 
 _SWITCH = (
@@ -81,6 +93,28 @@ TRANSITIONS: dict[tuple[Stage | None, Stage], tuple[Step, ...]] = {
     (Stage.COMPLETE, Stage.SCALE): _JOIN,
 }
 
+ADDITION = (Step.ADD_TOPICS,)
+"""What a run does before its transitions, at any stage, where config names topics that the route does not have."""
+
+EMERGENCIES: dict[tuple[Stage | None, Stage], tuple[Step, ...]] = {
+    (Stage.SCALE, Stage.SHADOW): (Step.SURVEY, Step.BREAK_OFF, Step.FLEE, Step.COUNT),
+}
+"""In place of a row above where the backend that serves is dead, by the operator's word: nothing waits for it."""
+
+SETTLEMENTS: dict[tuple[Stage | None, Stage], tuple[Step, ...]] = {
+    (Stage.SHADOW, Stage.SHADOW): (
+        Step.SWEEP,  # first, for whatever else is wrong, what was acknowledged must come
+        Step.PREFLIGHT,
+        Step.PREPARE,
+        Step.START_MIRROR,
+        Step.BACKFILL,
+        Step.COMPARE,
+        Step.RECORD,
+    ),
+}
+"""What must come before anything else once traffic fled: the dead backend, back again, gives what only it held, and
+is brought into step."""
+
 _LINE = (Stage.MVP, Stage.SHADOW, Stage.SCALE, Stage.COMPLETE)
 
 
@@ -99,7 +133,12 @@ class Transition:
     @property
     def switches(self) -> bool:
         """Whether it changes the backend that serves."""
-        return Step.OPEN in self.steps
+        return Step.OPEN in self.steps or self.flees
+
+    @property
+    def flees(self) -> bool:
+        """Whether the backend that serves is not asked anything."""
+        return Step.FLEE in self.steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +168,37 @@ def path(origin: Stage | None, goal: Stage) -> tuple[Transition, ...]:
     return tuple(_row(a, b) for a, b in itertools.pairwise(stops))
 
 
+def transitions(route: Route | None, wanted: Stage, *, emergency: bool = False) -> tuple[Transition, ...]:
+    """The rows that lead from `route` to `wanted`, neighbour by neighbour; where something is stranded, nothing goes
+    before its delivery, but for an `emergency`, which only has to be away. Raises ImpossiblePlan."""
+    if route is None:
+        return path(None, wanted)
+    if emergency and wanted not in (Stage.MVP, Stage.SHADOW):
+        raise ImpossiblePlan(f"an emergency flees to the old backend, which does not serve at {wanted.value}")
+    if emergency and route.stage is Stage.COMPLETE:
+        raise ImpossiblePlan(
+            f"at {route.stage.value} there is no other backend to flee to: {route.active} alone is left"
+        )
+    found: list[Transition] = []
+    stranded = route.stranded is not None
+    for row in path(route.stage, wanted):
+        flight = EMERGENCIES.get((row.origin, row.goal)) if emergency else None
+        if stranded and flight is None:
+            found.append(_settlement(row.origin))
+            stranded = False
+        found.append(row if flight is None else Transition(row.origin, row.goal, flight))
+        stranded = stranded or flight is not None
+    if stranded and not emergency:
+        found.append(_settlement(route.stage))
+    return tuple(found)
+
+
+def _settlement(stage: Stage | None) -> Transition:
+    if stage is None or (stage, stage) not in SETTLEMENTS:
+        raise ImpossiblePlan(f"something is stranded at {stage}, where nothing can be")
+    return Transition(stage, stage, SETTLEMENTS[stage, stage])
+
+
 def _row(origin: Stage | None, goal: Stage) -> Transition:
     try:
         return Transition(origin, goal, TRANSITIONS[origin, goal])
@@ -136,16 +206,20 @@ def _row(origin: Stage | None, goal: Stage) -> Transition:
         raise ImpossiblePlan(f"there is no transition from {origin} to {goal}") from None
 
 
-def plan(route: Route | None, wanted: Stage) -> Plan:
+def plan(route: Route | None, wanted: Stage, *, emergency: bool = False) -> Plan:
     """What leads from the recorded `route` (None: nothing was ever written) to `wanted`.
 
     OPEN is the one write that changes who serves, so a route with a fence was cut off before it
-    and is undone; a route whose progress says WATCH was cut off after it and is watched to the end.
+    and is undone; a route whose progress says WATCH was cut off after it and is watched to the end. Not so where
+    traffic has to flee: that fences anew whatever was cut off.
     """
     if route is None:
         return Plan(False, False, path(None, wanted))
+    todo = transitions(route, wanted, emergency=emergency)
+    if any(transition.flees for transition in todo):
+        return Plan(False, False, todo)
     watching = route.progress is not None and route.progress.step == Step.WATCH
-    return Plan(route.fence is not None, watching, path(route.stage, wanted))
+    return Plan(route.fence is not None, watching, todo)
 
 
 def described(todo: Plan, component: Component, wanted: Stage) -> list[str]:

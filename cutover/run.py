@@ -13,7 +13,7 @@ from contracts.stages import Stage
 from cutover.context import Context, utc_now
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
 from cutover.event_bus import StepMethod
-from cutover.plan import Plan, Step, Transition, path, plan
+from cutover.plan import ADDITION, ImpossiblePlan, Plan, Step, Transition, path, plan, transitions
 from validation.log_comparison import ComparisonStopped
 from validation.result import Check
 
@@ -26,6 +26,9 @@ class Steps(Protocol):
     @property
     def steps(self) -> Mapping[Step, StepMethod]:
         """The method of each step."""
+
+    def added_topics(self) -> tuple[str, ...]:
+        """The topics that are new in config. Raises StepFailed where config does not fit the route."""
 
     def undo(self) -> str:
         """Let go of a fence that was not opened."""
@@ -64,11 +67,12 @@ class Outcome:
 
 
 class Runner:
-    """One run of a Transition Job."""
+    """One run of a Transition Job. `emergency`: the backend that serves is dead, by the operator's word."""
 
-    def __init__(self, context: Context, steps: Steps, wanted: Stage) -> None:
+    def __init__(self, context: Context, steps: Steps, wanted: Stage, *, emergency: bool = False) -> None:
         self._c = context
         self._steps = steps
+        self._emergency = emergency
         self._outcome = Outcome(wanted)
 
     def run(self) -> Outcome:
@@ -84,7 +88,9 @@ class Runner:
             return outcome
         try:
             with self._c.lock_kept():
-                self._follow(plan(self._c.read(), outcome.wanted))
+                self._follow(plan(self._c.read(), outcome.wanted, emergency=self._emergency))
+        except ImpossiblePlan as error:
+            outcome.verdict, outcome.message = StepFailed.verdict, f"{error}. Nothing was changed"
         except (CutoverError, RouteError, EventBusError, ComparisonStopped) as error:
             outcome.verdict = error.verdict if isinstance(error, CutoverError) else CouldNotCheck.verdict
             outcome.message = str(error)
@@ -95,18 +101,23 @@ class Runner:
 
     def _follow(self, todo: Plan) -> None:
         route = self._c.seen.route
-        if route is not None and route.fence is None:
+        flees = any(transition.flees for transition in todo.transitions)
+        if route is not None and route.fence is None and not flees:
             self._readmit()
-        if todo.empty:
-            self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
-            return
         if todo.undo:
             self._c.say("an earlier switch was cut off before it opened: undoing it")
             self._c.say(f"  {self._steps.undo()}")
+        if route is not None and not flees and self._steps.added_topics():
+            self._transition(Transition(route.stage, route.stage, ADDITION))
+        if todo.empty:
+            self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
+            if route is not None and route.stranded:
+                self._c.say("  events are still stranded: take emergency out of config once their backend is back")
+            return
         if todo.resume_watch:
             self._c.say("an earlier switch was cut off while it was watched: watching it to the end")
             self._transition(self._watched_again())
-        for transition in path(self._c.route.stage if self._c.seen.route else None, self._outcome.wanted):
+        for transition in transitions(self._c.seen.route, self._outcome.wanted, emergency=self._emergency):
             self._transition(transition)
 
     def _readmit(self) -> None:
@@ -155,6 +166,8 @@ class Runner:
 
     def _recover(self, transition: Transition, error: Exception, opened: bool, seconds: float) -> None:
         """Put traffic where it is safe: undo before the opening, switch back after it."""
+        if self._overtaken():
+            return
         if opened:
             if isinstance(error, Interrupted):
                 self._c.say("  stopped while watching: the new side serves; pulumi up again watches to the end")
@@ -164,7 +177,15 @@ class Runner:
         route = self._c.read()
         if route is not None and route.fence is not None:
             self._c.say(f"  undone: {self._steps.undo()}")
-        self._remember(transition, "undone", str(error), seconds)
+        fled = transition.flees and self._c.route.stage is transition.goal
+        self._remember(transition, "fled, not counted" if fled else "undone", str(error), seconds)
+
+    def _overtaken(self) -> bool:
+        """Whether another run has taken over: then it has both backends in hand, and undoes what it finds."""
+        lost = self._c.lost_lock.is_set()
+        if lost:
+            self._c.say("  the switch lock went to another run: nothing more is touched by this one")
+        return lost
 
     def _switch_back(self, transition: Transition) -> None:
         if transition.origin is None:
@@ -180,6 +201,8 @@ class Runner:
                 if step is not Step.PREFLIGHT:
                     self._step(name, back, step)
         except Exception as error:
+            if self._overtaken():
+                raise
             route = self._c.read()
             if route is not None and route.fence is not None:
                 self._c.say(f"  undone: {self._steps.undo()}")
@@ -212,6 +235,13 @@ def validate(context: Context, steps: Steps) -> Outcome:
     outcome = Outcome(route.stage, route.stage)
     here = Transition(route.stage, route.stage, ())
     checks = [Step.PREFLIGHT] + ([Step.COMPARE] if route.mirror is not None else [])
+    try:
+        added = steps.added_topics()
+    except CutoverError as error:
+        return Outcome(route.stage, route.stage, error.verdict, str(error))
+    if added:
+        missing = f"the topics {', '.join(added)} are in config and not on the event bus yet. Run pulumi up"
+        return Outcome(route.stage, route.stage, StepFailed.verdict, missing)
     for step in checks:
         began = context.now()
         verdict, detail = HOLDS, ""

@@ -22,6 +22,10 @@ class Timing:
     finish_groups: float = 300.0
     lock_wait: float = 45.0
     mirror_lag: float = 10.0
+    survey: float = 2.0
+    flight_fence: float = 5.0
+    """How long an emergency waits for adapters: beyond it traffic moves without those that are silent."""
+    flight_count: float = 3.0
 
     def __post_init__(self) -> None:
         if self.pause >= FENCE_HOLD_SECONDS:

@@ -1,4 +1,4 @@
-"""What every test run has: more workers than cores, and one folder that the workers of a run share."""
+"""What every test run has: more workers than cores, one folder that they share, and no deadlines."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import tempfile
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 SHARED = "CROSSOVER_TESTS_SHARED"
 """The environment variable with that folder. Workers get it from the process that starts them."""
 _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+settings.register_profile("unhurried", deadline=None)  # a full machine is no fault of what is tested
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -18,11 +18,18 @@ from contracts.routes import Cursor, Segment
 
 ORIGIN_HEADER = "ce_crossoverorigin"
 """On entries that a mirror copied: the name of the backend they were copied from."""
+PLACE_HEADER = "ce_crossoverplace"
+"""On copies in a Refuge: `epoch:partition:position`, the segment that they were copied from and their place in it."""
+SWEPT = "swept:"
+"""Begins the origin of entries that were stranded in another backend and brought here later: they are content."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What all backends need to know. `publish_timeout` in seconds; sizes in bytes."""
+    """What all backends need to know. `publish_timeout` in seconds; sizes in bytes.
+
+    `topics` may be empty for a client of a bus that follows a route: then the route alone says which there are.
+    """
 
     topics: tuple[str, ...]
     partitions: int = DEFAULT_PARTITIONS
@@ -46,6 +53,11 @@ class Stored:
     error: str = ""
     delivery_count: int = 1
     handle: object = field(default=None, compare=False)
+
+    @property
+    def content(self) -> bool:
+        """Whether it is what groups come for wherever copies do not count."""
+        return self.origin is None or self.origin.startswith(SWEPT)
 
 
 def entry_size(entry: Stored) -> int:
@@ -134,6 +146,11 @@ class LogReader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Leave the group, so that another member takes over at once."""
+
+    def give_up(self) -> None:
+        """The backend is not waited for any more: what waits for it fails, and `close` does not wait. From any
+        thread."""
+        return
 
 
 class LogTail(ABC):
@@ -248,8 +265,9 @@ class EventLog(ABC):
 
     # -- mirror target
     @abstractmethod
-    def copier(self, topic: str, source: str) -> LogCopier:
-        """The one copying session into this log from `source`; fences an older one."""
+    def copier(self, topic: str, source: str, segment: int = 0) -> LogCopier:
+        """The one copying session into this log from `source`; fences an older one. `segment`: the epoch of the
+        source's segment that is copied, for PLACE_HEADER. Raises Fenced where a Refuge takes no copies."""
 
     @abstractmethod
     def copied(self, topic: str, source: str) -> Cursor | None:
@@ -274,3 +292,28 @@ class LogCopier(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give up connections."""
+
+
+class Refuge(ABC):
+    """What a log adds to which traffic may flee when the one that it follows is dead.
+
+    It then stands in for that log with the copies that it has. So copies carry their place, groups leave a word
+    here of how much of the other log they took, and are not given that again.
+    """
+
+    @abstractmethod
+    def note_taken(self, topic: str, group: str, segment: int, cursor: Cursor) -> None:
+        """All before `cursor` in the other log's segment of epoch `segment` took effect in `group`. Never back."""
+
+    @abstractmethod
+    def taken(self, topic: str, group: str) -> bool:
+        """Whether `group` ever left such a word."""
+
+    @abstractmethod
+    def close_copies(self, topic: str, source: str) -> Cursor | None:
+        """How far copies from `source` come: from when this returns none is added until `open_copies`. Idempotent."""
+
+    @abstractmethod
+    def open_copies(self, topic: str, source: str, at: Cursor) -> None:
+        """Where copies from `source` are not taken, take them again, of what comes after `at`: a mirror that missed all
+        since cannot bring what lies before it. Idempotent."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, LogReader, Stored
+from adapters.event_bus.base import EventLog, LogReader, Refuge, Stored
+from adapters.event_bus.bookmarks import Bookmarks, Mark
 from adapters.event_bus.errors import UnknownTopic
 from contracts.routes import Route, Segment
 
@@ -41,7 +42,7 @@ def newest_epoch(entries: Sequence[Stored]) -> int:
 
 class ChainReader:
     """Reads one topic as `member` of `group`. `take` hands entries out, and says whether all of them took
-    effect. Owned by one thread."""
+    effect; `bookmarks` are told of it. Owned by one thread."""
 
     def __init__(
         self,
@@ -54,11 +55,14 @@ class ChainReader:
         max_batch: int,
         start: str,
         follows_routes: bool,
+        bookmarks: Bookmarks,
     ) -> None:
         self._open_log = open_log
+        self._bookmarks = bookmarks
         self._topic = topic
         self._group = group
         self._member = member
+        self._of = topic, group
         self._take = take
         self._max_batch = max_batch
         self._start = start
@@ -89,6 +93,17 @@ class ChainReader:
         if reading is not None:
             reading[0].close()
 
+    def flee(self) -> None:
+        """Leave the segment without waiting for its backend, which may be dead."""
+        self.give_up()
+        self.leave()
+
+    def give_up(self) -> None:
+        """Let `step` wait for the backend no more. From any thread."""
+        reading = self._reading
+        if reading is not None:
+            reading[0].give_up()
+
     def _enter(self, route: Route | None) -> tuple[LogReader, Segment] | None:
         if route is None:
             return None
@@ -100,6 +115,7 @@ class ChainReader:
         if segment is None:
             return None
         self.segment_epoch = segment.epoch
+        self._bookmarks.flush(lambda mark: (mark.topic, mark.group, mark.refuge) == (*self._of, segment.backend))
         reader = self._open_log(segment.backend).reader(self._topic, self._group, self._member, segment)
         self._reading = reader, segment
         return self._reading
@@ -113,7 +129,10 @@ class ChainReader:
         if self._start != "latest":
             return
         for backend in {segment.backend for segment in chain}:
-            if any(state.group == self._group for state in self._open_log(backend).groups(self._topic)):
+            log = self._open_log(backend)
+            if isinstance(log, Refuge) and log.taken(*self._of):
+                return
+            if any(state.group == self._group for state in log.groups(self._topic)):
                 return
         for segment in chain:
             log = self._open_log(segment.backend)
@@ -126,7 +145,7 @@ class ChainReader:
             # Also where it is sealed: its backend may be retired, and made anew, before we come to its end.
             now = _segment_in(route, self._topic, segment)
             if now is None:
-                self.leave()
+                self.flee()
                 return Turn.READ_ON
             if segment.end is None and now.end is not None:
                 reader.seal_at(now.end)
@@ -138,11 +157,23 @@ class ChainReader:
             return Turn.AWAIT_ROUTE
         if entries:
             if self._take(entries):
+                self._mark(entries, segment, route)
                 reader.ack(entries)
                 metrics.CONSUMED.labels(self._topic, self._group, segment.backend).inc(len(entries))
         elif segment.end is not None and reader.finished():
             self.leave()
         return Turn.READ_ON
+
+    def _mark(self, entries: Sequence[Stored], segment: Segment, route: Route | None) -> None:
+        """These took effect, whatever now becomes of their acknowledgement."""
+        mirror = route.mirror if route is not None else None
+        if mirror is None:
+            return
+        refuge = mirror.target if segment.backend == mirror.source else mirror.source
+        log, cursor = self._open_log(segment.backend), dict[str, str]()
+        for entry in entries:
+            cursor |= log.after(entry)
+        self._bookmarks.note(Mark(self._topic, self._group, segment.epoch, refuge), cursor)
 
     def _outran_the_route(self, entries: Sequence[Stored], known: int) -> bool:
         """Whether these were written under an epoch newer than the `known` one, by which they were

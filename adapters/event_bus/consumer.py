@@ -7,20 +7,22 @@ and the handing out.
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from adapters import metrics
 from adapters.event_bus.base import EventLog, Stored
+from adapters.event_bus.bookmarks import Bookmarks
 from adapters.event_bus.chain_reader import ChainReader, Turn
+from adapters.event_bus.dead_letters import applies, letter
 from adapters.event_bus.errors import EventBusError, RetryableError
+from adapters.event_bus.gate import FENCE_HOLD_SECONDS
 from adapters.event_bus.interface import Handler, RejectEvent
 from adapters.event_bus.view import RouteView
 from contracts.envelope import Event, new_event_id
-from contracts.names import dead_letter_topic
+from contracts.routes import Route
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Consumer:
         max_batch: int,
         start: str,
         follows_routes: bool,
+        bookmarks: Bookmarks,
     ) -> None:
         self._view = view
         self._topic = topic
@@ -58,8 +61,11 @@ class Consumer:
         self._set_aside = set_aside
         self._stopped = threading.Event()
         self._chain = ChainReader(
-            open_log, topic, group, member, self._take, max_batch=max_batch, start=start, follows_routes=follows_routes
-        )
+            open_log, topic, group, member, self._take, max_batch=max_batch, start=start,
+            follows_routes=follows_routes, bookmarks=bookmarks,
+        )  # fmt: skip
+        self._fence: tuple[int, float] = (0, 0.0)
+        self._held_for = 0
         self.failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"bus-{group}-{topic}", daemon=True)
         self._thread.start()
@@ -73,6 +79,14 @@ class Consumer:
     def segment_epoch(self) -> int:
         """The epoch of the segment being read; 0 before the first."""
         return self._chain.segment_epoch
+
+    def give_up(self) -> None:
+        """Wait for the backend no more: it is dead. What is in hand is finished."""
+        self._chain.give_up()
+
+    def holds(self, epoch: int) -> bool:
+        """Whether it has nothing in hand and takes nothing, for the emergency's fence of `epoch`."""
+        return self._held_for == epoch or not self._thread.is_alive()
 
     def stop(self) -> None:
         """Ask it to finish the batch in hand and leave."""
@@ -100,12 +114,29 @@ class Consumer:
 
     def _step(self) -> bool:
         """Read once. False where there is nothing to read yet."""
-        turn = self._chain.step(self._view.current, POLL_SECONDS)
+        route = self._view.current
+        fence = self._emergency(route)
+        if fence:
+            self._chain.flee()
+            self._held_for = fence
+            self._view.wait_for(lambda r: r is not route, POLL_SECONDS)
+            return True
+        turn = self._chain.step(route, POLL_SECONDS)
         if turn is Turn.AWAIT_ROUTE:
             epoch = self._chain.awaited_epoch
             _log.info("%s waits for the route of epoch %d before it reads on in %s", self._group, epoch, self._topic)
             self._view.wait_for(lambda r: r is not None and r.epoch >= epoch, _ROUTE_SECONDS)
         return turn is not Turn.IDLE
+
+    def _emergency(self, route: Route | None) -> int:
+        """The epoch of an emergency's fence in force; 0 where there is none. One that nobody opens ends by itself."""
+        fence = route.fence if route is not None else None
+        if fence is None or not fence.emergency:
+            return 0
+        now = time.monotonic()
+        if self._fence[0] != fence.epoch:
+            self._fence = fence.epoch, now
+        return fence.epoch if now - self._fence[1] <= FENCE_HOLD_SECONDS else 0
 
     # -- handing out
 
@@ -114,7 +145,7 @@ class Consumer:
         for entry in entries:
             if entry.event is None:
                 self._reject_unreadable(entry)
-            else:
+            elif applies(entry.event, self._group):
                 events.append(entry.event)
         return self._deliver(events)
 
@@ -178,21 +209,7 @@ class Consumer:
         self._dead_letter(event.key, event.payload, cause, attempts, attributes)
 
     def _dead_letter(self, key: str, payload: bytes, cause: str, attempts: int, attributes: dict[str, str]) -> None:
-        letter = {
-            "topic": self._topic,
-            "group": self._group,
-            "cause": cause,
-            "attempts": attempts,
-            "attributes": attributes,
-            "payload_base64": base64.b64encode(payload).decode(),
-        }
-        event = Event.create(
-            dead_letter_topic(self._topic),
-            key,
-            json.dumps(letter).encode(),
-            source=f"crossover/{self._group}",
-            type="dev.crossover.dead_letter",
-        )
+        event = letter(self._topic, self._group, key, payload, cause=cause, attempts=attempts, attributes=attributes)
         _log.error("set aside an event of %s for %s: %s (dead letter %s)", self._topic, self._group, cause, event.id)
         try:
             self._set_aside(event)

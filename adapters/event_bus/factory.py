@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
 
 from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import LogSettings
@@ -58,6 +59,8 @@ def open_bus(client_id: str, env: Mapping[str, str] = os.environ) -> RoutedEvent
     pod = env.get(names.ENV_POD_NAME) or socket.gethostname()
     name = re.sub(r"[^a-z0-9.-]", "-", f"{pod}.{client_id}".lower())
     store, registry = _routes(env, settings)
+    if registry is not None:
+        settings = replace(settings, topics=())  # the route says which there are, also those that are added later
     return RoutedEventBus(store, lambda backend: open_log(backend, settings, env), settings, name, registry)
 
 

@@ -8,6 +8,8 @@ local CONSUMER = 'crossover'
 -- which): no dead consumers pile up, and nothing pending has to be moved when a member leaves.
 
 local ORIGIN = 'ce_crossoverorigin'
+local PLACE = 'ce_crossoverplace'
+local SWEPT = 'swept:'
 local PRODUCER_LIMIT = 512
 local PRODUCER_IDLE_SECONDS = 86400
 
@@ -121,8 +123,9 @@ end
 
 -- Copying -------------------------------------------------------------------------------------------
 
--- KEYS: stream, copier. A new session; older ones are refused from here on.
+-- KEYS: stream, copier. A new session, older ones are refused from here on; -1 where no copies are taken.
 local function open_copier(keys, args)
+  if redis.call('HEXISTS', keys[2], 'closed') == 1 then return -1 end
   redis.call('HSET', keys[2], 'sequence', 0)
   return redis.call('HINCRBY', keys[2], 'session', 1)
 end
@@ -141,6 +144,31 @@ local function copy(keys, args)
   return {'copied'}
 end
 
+-- KEYS: stream, copier, copied. ARGS: source. No copies from here on; how far they come, '' where there are none.
+local function close_copies(keys, args)
+  redis.call('HSET', keys[2], 'closed', 1)
+  redis.call('HINCRBY', keys[2], 'session', 1)
+  return redis.call('HGET', keys[3], args[1]) or ''
+end
+
+-- KEYS: stream, copier, copied. ARGS: source, a cursor. Where copies were not taken, they are again, of what comes
+-- after the cursor.
+local function open_copies(keys, args)
+  if redis.call('HDEL', keys[2], 'closed') == 1 then redis.call('HSET', keys[3], args[1], args[2]) end
+  return redis.status_reply('OK')
+end
+
+-- KEYS: stream, taken. ARGS: epoch of the other log's segment, then partition and offset by turns: the group of this
+-- key took all before them there. A field a partition and segment is kept, for a group may be far behind.
+local function note_taken(keys, args)
+  for i = 2, #args, 2 do
+    local field = args[1] .. ':' .. args[i]
+    local known = redis.call('HGET', keys[2], field)
+    if not known or compare_numbers(known, args[i + 1]) < 0 then redis.call('HSET', keys[2], field, args[i + 1]) end
+  end
+  return redis.status_reply('OK')
+end
+
 -- Reading -------------------------------------------------------------------------------------------
 
 -- 0: another member is active; 1: we were active already; 2: we have just become so.
@@ -151,23 +179,41 @@ local function hold(owner, member, lease)
   return current and 1 or 2
 end
 
-local function is_copy(fields)
+-- Whether an entry is a copy that does not count as content, and its place in the log that it was copied from.
+local function copied_from(fields)
+  local origin, place
   for i = 1, #fields, 2 do
-    if fields[i] == ORIGIN then return true end
+    if fields[i] == ORIGIN then origin = fields[i + 1] end
+    if fields[i] == PLACE then place = fields[i + 1] end
   end
-  return false
+  return origin ~= nil and string.sub(origin, 1, #SWEPT) ~= SWEPT, place
 end
 
--- Takes copies out of `entries` and acknowledges them.
-local function without_copies(stream, group, entries)
-  local natives, copies = {}, {}
+-- Whether the group took what lies at `place`, by its record, which is read at the first question.
+local function was_taken(record, place)
+  if not record.key then return false end
+  if not record.fields then record.fields = fields_of(redis.call('HGETALL', record.key)) end
+  local segment, position = string.match(place, '^(%d+:%d+):(%d+)$')
+  local taken = segment and record.fields[segment]
+  return taken and compare_numbers(position, taken) < 0
+end
+
+-- Takes out of `entries`, and acknowledges, what the group is not to be given: copies where they do not count, and
+-- what it took already where that was copied from.
+local function sift(stream, group, entries, copies_count, taken_key)
+  local kept, passed, record = {}, {}, {key = taken_key}
   for _, entry in ipairs(entries) do
-    if is_copy(entry[2]) then copies[#copies + 1] = entry[1] else natives[#natives + 1] = entry end
+    local copy, place = copied_from(entry[2])
+    if (copy and not copies_count) or (place and was_taken(record, place)) then
+      passed[#passed + 1] = entry[1]
+    else
+      kept[#kept + 1] = entry
+    end
   end
-  for first = 1, #copies, 1000 do
-    redis.call('XACK', stream, group, unpack(copies, first, math.min(first + 999, #copies)))
+  for first = 1, #passed, 1000 do
+    redis.call('XACK', stream, group, unpack(passed, first, math.min(first + 999, #passed)))
   end
-  return natives
+  return kept
 end
 
 -- The next page of what is pending after `after`, claimed: entries, the last id looked at, delivery counts.
@@ -193,7 +239,7 @@ local function allowed(stream, group, bound, count)
   return ahead
 end
 
--- KEYS: stream, owner. ARGS: group, member, lease (ms), count, after (an id; '': all that is pending; '>': no
+-- KEYS: stream, owner, taken. ARGS: group, member, lease (ms), count, after (an id; '': all that is pending; '>': no
 -- more pending), bound (an id, or '': open), copies ('1': deliver them).
 -- Returns state, entries, delivery counts, next `after`, entries looked at, and where the group now stands.
 local function read(keys, args)
@@ -205,7 +251,7 @@ local function read(keys, args)
   if after ~= '>' then
     local entries, last, counts = claim(stream, group, after, bound, count)
     if entries then
-      if args[7] ~= '1' then entries = without_copies(stream, group, entries) end
+      entries = sift(stream, group, entries, args[7] == '1', keys[3])
       local deliveries = {}
       for i, entry in ipairs(entries) do deliveries[i] = counts[entry[1]] end
       return {'read', entries, deliveries, last, 1, ''}
@@ -217,7 +263,7 @@ local function read(keys, args)
     local reply = redis.call('XREADGROUP', 'GROUP', group, CONSUMER, 'COUNT', count, 'STREAMS', stream, '>')
     if reply then
       entries, looked_at = reply[1][2], #reply[1][2]
-      if args[7] ~= '1' then entries = without_copies(stream, group, entries) end
+      entries = sift(stream, group, entries, args[7] == '1', keys[3])
     end
   end
   local place = ''
@@ -298,6 +344,9 @@ redis.register_function('crossover_append', append)
 redis.register_function('crossover_seal', seal)
 redis.register_function('crossover_open_copier', open_copier)
 redis.register_function('crossover_copy', copy)
+redis.register_function('crossover_close_copies', close_copies)
+redis.register_function('crossover_open_copies', open_copies)
+redis.register_function('crossover_note_taken', note_taken)
 redis.register_function('crossover_read', read)
 redis.register_function('crossover_ack', ack)
 redis.register_function('crossover_leave', leave)

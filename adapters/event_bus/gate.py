@@ -32,7 +32,9 @@ class Action(StrEnum):
     CLOSE = "close"
     """Hold what comes from now on."""
     SETTLE = "settle"
-    """Nothing is in flight: acknowledge the fence, where there is one."""
+    """Nothing is in flight, or the fence is an emergency's: acknowledge the fence, where there is one."""
+    TAKE_OVER = "take over"
+    """Traffic fled from the backend that was written to: what is in flight there is taken back, to be sent again."""
     REOPEN = "reopen"
     """Open a writer to the backend that the route names, and send what was held."""
     END = "end"
@@ -41,7 +43,9 @@ class Action(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Standing:
     """All that the next action depends on. `fence` is the epoch of the fence in force; `stale` says that the
-    writer was opened under another epoch than the route's; `refused`, that the backend is sealed."""
+    writer was opened under another epoch than the route's; `refused`, that the backend is sealed. `emergency`: the
+    fence in force does not wait for what is in flight; `fled`: the route names another backend than the writer's,
+    because that one is dead."""
 
     gate: Gate
     fence: int | None
@@ -50,20 +54,24 @@ class Standing:
     refused: bool
     in_flight: int
     held: int
+    emergency: bool = False
+    fled: bool = False
 
 
 def next_action(at: Standing) -> Action | None:
     """What has to be done now; None where nothing does until something changes."""
     fenced = at.fence is not None
+    quiet = not at.in_flight or (fenced and at.emergency)
     match at.gate:
         case Gate.CLOSED:
             return Action.END
-        case Gate.OPEN if fenced or at.stale or at.refused:
-            return Action.CLOSE
-        case Gate.CLOSING if not at.in_flight:
-            return Action.SETTLE
-        case Gate.HELD if fenced and at.fence != at.acknowledged:
-            return Action.SETTLE
-        case Gate.HELD if not fenced and at.held:
-            return Action.REOPEN
-    return None
+        case Gate.OPEN:
+            return Action.CLOSE if fenced or at.stale or at.refused else None
+        case Gate.CLOSING | Gate.HELD if not fenced and at.fled and at.in_flight:
+            return Action.TAKE_OVER
+        case Gate.CLOSING:
+            return Action.SETTLE if quiet else None
+        case Gate.HELD if fenced:
+            return Action.SETTLE if quiet and at.fence != at.acknowledged else None
+        case Gate.HELD:
+            return Action.REOPEN if at.held and not at.in_flight else None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, cast
 
 from adapters.event_bus.base import Stored
-from adapters.event_bus.errors import AccessDenied, EventBusError
+from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
 from adapters.event_bus.kafka_client import (
     ANSWER_SECONDS,
     DENIED,
@@ -23,9 +27,52 @@ from adapters.event_bus.kafka_client import (
 from adapters.event_bus.wire import decode
 
 _LOGIN_SECONDS = 2.0
+_GIVE_UP_SECONDS = 0.1
+"""How soon it is seen that nobody waits for an answer any more."""
 
 Fetched = tuple[int, int, Message | None]
 """Partition, offset, and the message; without one it says that all before the offset has been fetched."""
+
+
+class _Helper:
+    """A thread that does what the library would block on for as long as it likes."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def do[T](self, act: Callable[[], T], seconds: float, give_up: threading.Event) -> T:
+        """The answer of `act`. Raises TimeoutError where there is none in `seconds`, or `give_up` was set."""
+        answer: Future[T] = Future()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="kafka-helper", daemon=True)
+            self._thread.start()
+        self._work.put(lambda: _resolve(answer, act))
+        deadline = time.monotonic() + seconds
+        while not give_up.is_set() and (left := deadline - time.monotonic()) > 0:
+            try:
+                return answer.result(min(left, _GIVE_UP_SECONDS))
+            except TimeoutError:
+                continue
+        raise TimeoutError
+
+    def end(self) -> None:
+        """Wait for what is under way."""
+        if self._thread is not None:
+            self._work.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (act := self._work.get()) is not None:
+            act()
+
+
+def _resolve[T](answer: Future[T], act: Callable[[], T]) -> None:
+    try:
+        answer.set_result(act())
+    except BaseException as error:
+        # Whoever waits for the answer has it raised.
+        answer.set_exception(error)
 
 
 class KafkaConsumer(Handle):
@@ -44,6 +91,8 @@ class KafkaConsumer(Handle):
         """`told_of_ends`: within how many seconds it says that an end was reached behind which lie no events,
         only the record that ends a transaction. It also is how often an idle one asks."""
         super().__init__(address)
+        self._helper = _Helper()
+        self._given_up = threading.Event()
         self._consumer = Consumer(
             address.config(client_id, self.note)
             | {
@@ -102,6 +151,7 @@ class KafkaConsumer(Handle):
 
     def fetch(self, most: int, timeout: float) -> Iterable[Fetched]:
         """What there is, waiting at most `timeout` s for the first."""
+        self._refuse_given_up()
         try:
             first = self._consumer.poll(timeout)
             if first is None:
@@ -126,10 +176,17 @@ class KafkaConsumer(Handle):
         return found
 
     def commit(self, topic: str, positions: Mapping[int, int]) -> None:
-        """Make `positions` the group's. Durable when it returns."""
+        """Make `positions` the group's. Durable when it returns. Where no answer comes, it gives up."""
+        self._refuse_given_up()
         offsets = [TopicPartition(topic, p, offset) for p, offset in positions.items()]
         try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+            # The library itself would wait for a dead broker for minutes.
+            answers = self._helper.do(
+                lambda: self._consumer.commit(offsets=offsets, asynchronous=False), ANSWER_SECONDS, self._given_up
+            )
+        except TimeoutError as error:
+            self._given_up.set()
+            raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit") from error
         except KafkaException as error:
             raise self.trouble(error) from error
         for answer in answers:
@@ -140,6 +197,7 @@ class KafkaConsumer(Handle):
         self, topic: str, partitions: Iterable[int], timeout: float = ANSWER_SECONDS
     ) -> dict[int, tuple[int, str]]:
         """The group's positions in those of `partitions` where it has one, each with the note beside it."""
+        self._refuse_given_up()
         try:
             answers = self._consumer.committed([TopicPartition(topic, p) for p in partitions], timeout)
         except KafkaException as error:
@@ -171,8 +229,24 @@ class KafkaConsumer(Handle):
         except KafkaException as error:
             raise self.trouble(error) from error
 
+    def give_up(self) -> None:
+        """Wait for the backend no more: from now on it can only be closed. From any thread."""
+        self._given_up.set()
+
     def close(self) -> None:
-        """Leave the group and give up the connections."""
+        """Leave the group and give up the connections; in the background where it gave up."""
+        if self._given_up.is_set():
+            threading.Thread(target=self._close, name="kafka-close", daemon=True).start()
+        else:
+            self._close()
+
+    def _refuse_given_up(self) -> None:
+        """The library may hang in a consumer that is still in the middle of a commit."""
+        if self._given_up.is_set():
+            raise BackendUnavailable(f"Kafka at {self.where} is not waited for any more")
+
+    def _close(self) -> None:
+        self._helper.end()
         self._consumer.close()
 
 

@@ -204,7 +204,7 @@ class KafkaLog(EventLog):
 
     # -- mirror target
 
-    def copier(self, topic: str, source: str) -> LogCopier:
+    def copier(self, topic: str, source: str, segment: int = 0) -> LogCopier:
         return KafkaCopier(self._address, self.settings, topic, source)
 
     def copied(self, topic: str, source: str) -> Cursor | None:

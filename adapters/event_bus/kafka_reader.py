@@ -114,6 +114,11 @@ class KafkaReader(LogReader):
             self._closed = True
             self._leave()
 
+    def give_up(self) -> None:
+        consumer = self._consumer
+        if consumer is not None:
+            consumer.give_up()
+
     # -- the group
 
     def _joined(self) -> KafkaConsumer:

@@ -16,13 +16,14 @@ from adapters.event_bus.kafka_consumer import KafkaConsumer, stored
 from adapters.event_bus.kafka_producer import KafkaProducer, Row
 from adapters.event_bus.kafka_reader import group_id
 from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter, Outcome
-from adapters.event_bus.wire import encode_copy, reached
+from adapters.event_bus.wire import encode_copy, letter_limit, reached
 from contracts.envelope import Event
 from contracts.routes import Cursor
 
 _log = logging.getLogger(__name__)
 
 _OVERHEAD_BYTES = 256 << 10
+_LETTER_OVERHEAD_BYTES = 16 << 10
 _CLOCK_SECONDS = 2.0
 """How far a clock may step back within one batch."""
 _RETRY_SECONDS = 0.1
@@ -32,7 +33,8 @@ TRANSACTION_SECONDS = 10.0
 
 def largest_batch(settings: LogSettings) -> int:
     """Bytes of the largest record batch that a writer sends: a topic must take it."""
-    return max(BATCH_BYTES, settings.max_event_bytes) + _OVERHEAD_BYTES
+    events = max(BATCH_BYTES, settings.max_event_bytes) + _OVERHEAD_BYTES
+    return max(events, letter_limit(settings.max_event_bytes) + _LETTER_OVERHEAD_BYTES)
 
 
 def copier_name(source: str, topic: str) -> str:

@@ -11,7 +11,17 @@ from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 
-from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, LogWriter, Stored
+from adapters.event_bus.base import (
+    EventLog,
+    GroupState,
+    LogCopier,
+    LogReader,
+    LogSettings,
+    LogTail,
+    LogWriter,
+    Refuge,
+    Stored,
+)
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Fenced, PublishTimeout
 from adapters.event_bus.facts import Clock, LogFacts, Retained, Rights, TopicFacts
 from adapters.event_bus.memory_reader import MemoryReader, MemoryTail
@@ -114,14 +124,17 @@ def _resolve(done: Sequence[tuple[Future[str], str | EventBusError]]) -> None:
 class MemoryCopier(LogCopier):
     """Appends copies in one step with the source position; refused once a newer session exists."""
 
-    def __init__(self, server: MemoryServer, settings: LogSettings, topic: str, source: str) -> None:
+    def __init__(self, server: MemoryServer, settings: LogSettings, topic: str, source: str, segment: int) -> None:
         self._server = server
         self._settings = settings
         self._topic = topic
         self._source = source
+        self._segment = segment
         self._reached: Cursor | None = None
         with server.changed:
             server.faults.check("copier")
+            if (topic, source) in server.closed:
+                raise Fenced(f"no copies of {topic} are taken from {source}: traffic fled from it")
             self._session = server.sessions.get((topic, source), 0) + 1
             server.sessions[topic, source] = self._session
 
@@ -132,7 +145,7 @@ class MemoryCopier(LogCopier):
                 raise Fenced(f"a newer session copies {self._topic} from {self._source}: nothing was copied")
             _refuse_backwards(self._reached, reached)
             for entry in entries:
-                headers, key, payload = encode_copy(entry, self._source)
+                headers, key, payload = encode_copy(entry, self._source, self._segment)
                 self._server.append(self._topic, self._settings.partitions, key, headers, payload)
             self._server.copied[self._topic, self._source] = self._reached = dict(reached)
 
@@ -145,7 +158,7 @@ def _refuse_backwards(before: Cursor | None, now: Cursor) -> None:
         raise ValueError(f"copies reach {dict(before)} already: {dict(now)} is behind it")
 
 
-class MemoryLog(EventLog):
+class MemoryLog(EventLog, Refuge):
     """One process's view of a `MemoryServer`."""
 
     def __init__(self, name: str, settings: LogSettings, server: MemoryServer | None = None) -> None:
@@ -274,13 +287,42 @@ class MemoryLog(EventLog):
 
     # -- mirror target
 
-    def copier(self, topic: str, source: str) -> LogCopier:
-        return MemoryCopier(self.server, self.settings, topic, source)
+    def copier(self, topic: str, source: str, segment: int = 0) -> LogCopier:
+        return MemoryCopier(self.server, self.settings, topic, source, segment)
 
     def copied(self, topic: str, source: str) -> Cursor | None:
         with self.server.changed:
             self.server.faults.check("copied")
             return self.server.copied.get((topic, source))
+
+    # -- Refuge
+
+    def note_taken(self, topic: str, group: str, segment: int, cursor: Cursor) -> None:
+        with self.server.changed:
+            self.server.faults.check("note_taken")
+            taken = self.server.taken.setdefault((topic, group), {})
+            for partition, place in cursor.items():
+                name = f"{segment}:{partition}"
+                taken[name] = max(int(place), taken.get(name, 0))
+
+    def taken(self, topic: str, group: str) -> bool:
+        with self.server.changed:
+            self.server.faults.check("taken")
+            return (topic, group) in self.server.taken
+
+    def close_copies(self, topic: str, source: str) -> Cursor | None:
+        with self.server.changed:
+            self.server.faults.check("close_copies")
+            self.server.closed.add((topic, source))
+            self.server.sessions[topic, source] = self.server.sessions.get((topic, source), 0) + 1
+            return self.server.copied.get((topic, source))
+
+    def open_copies(self, topic: str, source: str, at: Cursor) -> None:
+        with self.server.changed:
+            self.server.faults.check("open_copies")
+            if (topic, source) in self.server.closed:
+                self.server.closed.discard((topic, source))
+                self.server.copied[topic, source] = dict(at)
 
     def close(self) -> None:
         """Nothing to give up: the server lives on."""

@@ -104,11 +104,16 @@ class MemoryReader(LogReader):
             place.delivered += 1
             if offset in place.acked:
                 continue
-            if not self._copies and self._server.is_copy(self._topic, self._count, number, offset):
+            if self._passes_over(number, offset):
                 place.ack(offset)
                 continue
             place.counts[offset] = place.counts.get(offset, 0) + 1
             found.append(self._server.read(self._topic, self._count, number, offset, place.counts[offset]))
+
+    def _passes_over(self, number: int, offset: int) -> bool:
+        at = self._topic, self._count, number, offset
+        copy = not self._copies and self._server.is_copy(*at)
+        return copy or self._server.has_taken(self._topic, self._group, *at[1:])
 
 
 class MemoryTail(LogTail):

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from adapters.event_bus.base import ORIGIN_HEADER, Stored
+from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, SWEPT, Stored
 from adapters.event_bus.errors import BackendUnavailable, EventBusError
 from adapters.event_bus.facts import LogFacts
 from adapters.event_bus.wire import decode
@@ -175,6 +175,8 @@ class MemoryServer:
         self.seals: dict[str, int] = {}
         self.sessions: dict[tuple[str, str], int] = {}
         self.copied: dict[tuple[str, str], Cursor] = {}
+        self.closed: set[tuple[str, str]] = set()
+        self.taken: dict[tuple[str, str], dict[str, int]] = {}
 
     def partitions(self, topic: str, count: int) -> list[Partition]:
         """The partitions of `topic`, made at first use."""
@@ -196,7 +198,15 @@ class MemoryServer:
 
     def is_copy(self, topic: str, count: int, partition: int, offset: int) -> bool:
         """Whether the entry at `offset` was written by a mirror."""
-        return ORIGIN_HEADER in self.partitions(topic, count)[partition].at(offset).headers
+        origin = self.partitions(topic, count)[partition].at(offset).headers.get(ORIGIN_HEADER)
+        return origin is not None and not origin.startswith(SWEPT.encode())
+
+    def has_taken(self, topic: str, group: str, count: int, partition: int, offset: int) -> bool:
+        """Whether `group` took what the entry at `offset` is a copy of, in the log that it was copied from."""
+        headers = self.partitions(topic, count)[partition].at(offset).headers
+        segment, _, place = headers.get(PLACE_HEADER, b"").decode().partition(":")
+        number, _, position = place.partition(":")
+        return bool(position) and int(position) < self.taken.get((topic, group), {}).get(f"{segment}:{number}", 0)
 
     def trim(self, topic: str, cursor: Cursor) -> None:
         """What retention does: forget all entries before `cursor`."""

@@ -17,13 +17,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, LogSettings, LogWriter
+from adapters.event_bus.base import EventLog, LogSettings, LogWriter, Refuge
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, EventTooLarge, Fenced, UnknownTopic
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS, Action, Gate, Standing, next_action
 from adapters.event_bus.interface import Receipt
+from adapters.event_bus.journal import Journal
 from adapters.event_bus.standby import Aside, Standby, on_a_thread
+from adapters.event_bus.wire import size_limit
 from contracts.envelope import Event
-from contracts.names import all_topics
 from contracts.routes import Route
 
 _log = logging.getLogger(__name__)
@@ -45,9 +46,9 @@ class _Outgoing:
 class Publisher:
     """Sends events to the backend that the route names. Thread-safe.
 
-    `acknowledge(epoch)` is called once nothing is in flight under a fence of that epoch. `clock` gives
-    seconds, monotonic; `aside` runs what must not lengthen a pause. The gate moves on its thread once
-    `start` was called, else by `step`.
+    `acknowledge(epoch)` is called once nothing is in flight under a fence of that epoch (in an emergency: once
+    nothing more will be sent). `clock` gives seconds, monotonic; `aside` runs what must not lengthen a pause. The
+    gate moves on its thread once `start` was called, else by `step`.
     """
 
     def __init__(
@@ -64,7 +65,6 @@ class Publisher:
         self._settings = settings
         self._clock = clock
         self._aside = aside
-        self._topics = all_topics(settings.topics)
         self._client_id = client_id
         self._acknowledge = acknowledge
         self._changed = threading.Condition()
@@ -81,7 +81,10 @@ class Publisher:
         self._acknowledged = 0
         self._refused = False
         self._held: deque[_Outgoing] = deque()
-        self._in_flight = 0
+        self._in_flight: dict[tuple[int, int], _Outgoing] = {}
+        self._moved: set[int] = set()
+        self._journalled = ""
+        self.journal = Journal()
         self._numbers = itertools.count()
         self._room = threading.BoundedSemaphore(MAX_OUTSTANDING)
         self._thread = threading.Thread(target=self._control, name="bus-gate", daemon=True)
@@ -89,6 +92,13 @@ class Publisher:
     def start(self) -> None:
         """Begin to move the gate."""
         self._thread.start()
+
+    @property
+    def moving(self) -> bool:
+        """Whether events of unknown fate were, or will be, taken to the backend that traffic fled to, and are not
+        durable there yet."""
+        with self._changed:
+            return bool(self._moved) or (self._fled() and bool(self._in_flight))
 
     @property
     def gate(self) -> Gate:
@@ -125,6 +135,7 @@ class Publisher:
         """Take a new route; called by the watching thread."""
         with self._changed:
             self._route = route
+            self._journalled = self._source(route)
             metrics.EPOCH.set(route.epoch)
             self._changed.notify_all()
 
@@ -157,6 +168,8 @@ class Publisher:
                 self._gate = Gate.CLOSING
         if action is Action.SETTLE:
             self._settle()
+        elif action is Action.TAKE_OVER:
+            self._take_over()
         elif action is Action.REOPEN:
             self._reopen()
         return action is not Action.END
@@ -206,6 +219,16 @@ class Publisher:
     def _stale(self) -> bool:
         return self._route is None or self._writer_epoch != self._route.epoch
 
+    def _fled(self) -> bool:
+        route = self._route
+        return route is not None and bool(route.stranded) and self._active not in ("", route.active)
+
+    def _source(self, route: Route) -> str:
+        """The backend of which a tail may be stranded, "" where there is none: nothing flees to a log that cannot
+        stand in for it."""
+        mirror = route.mirror
+        return mirror.source if mirror and isinstance(self._open_log(mirror.target), Refuge) else ""
+
     def _next_action(self) -> Action | None:
         """What has to be done now; the lock is held."""
         if self._route is None and self._gate is not Gate.CLOSED:
@@ -221,8 +244,10 @@ class Publisher:
                 acknowledged=self._acknowledged,
                 stale=stale,
                 refused=self._refused,
-                in_flight=self._in_flight,
+                in_flight=len(self._in_flight),
                 held=len(self._held),
+                emergency=bool(self._route and self._route.fence and self._route.fence.emergency),
+                fled=self._fled(),
             )
         )
 
@@ -235,6 +260,17 @@ class Publisher:
             self._acknowledged = fence or 0
         if fence is not None:
             self._acknowledge(fence)
+
+    def _take_over(self) -> None:
+        """Nobody will ever say what became of these: they are sent again under the same ids, before anything newer.
+        What the dead backend did store of them is passed over when it is swept."""
+        with self._changed:
+            taken = list(self._in_flight.values())
+            self._in_flight.clear()
+            self._held = deque(sorted((*taken, *self._held), key=lambda outgoing: outgoing.number))
+            self._moved |= {outgoing.number for outgoing in taken}
+            self._changed.notify_all()
+        _log.warning("%d events had no answer when traffic fled from %s: sending them again", len(taken), self._active)
 
     def _reopen(self) -> None:
         route = self._route
@@ -257,17 +293,25 @@ class Publisher:
             self._active = route.active
             self._gate = Gate.OPEN
             while self._held and self._gate is Gate.OPEN and not self._refused:
-                self._send(self._held.popleft())
+                self._send_held(self._held.popleft(), route)
             metrics.HELD.set(len(self._held))
 
     # -- sending
 
     def _refuse_unfit(self, event: Event) -> None:
         size = event.size()
-        if size > self._settings.max_event_bytes:
-            raise EventTooLarge(event.id, size, self._settings.max_event_bytes)
-        if event.topic not in self._topics:
-            raise UnknownTopic(event.topic, self._topics)
+        if size > (limit := size_limit(self._settings, event)):
+            raise EventTooLarge(event.id, size, limit)
+        route = self._route
+        if route is not None and event.topic not in route.chains:
+            raise UnknownTopic(event.topic, tuple(route.chains))
+
+    def _send_held(self, outgoing: _Outgoing, route: Route) -> None:
+        """Send what was held; the lock is held. Its topic was not looked at where no route was known yet."""
+        if outgoing.event.topic in route.chains:
+            self._send(outgoing)
+        else:
+            self._fail(outgoing, UnknownTopic(outgoing.event.topic, tuple(route.chains)))
 
     def _send(self, outgoing: _Outgoing) -> None:
         """Hand one event to the writer; the lock is held."""
@@ -282,7 +326,7 @@ class Publisher:
         except EventBusError as error:
             self._fail(outgoing, error)
             return
-        self._in_flight += 1
+        self._in_flight[outgoing.number, epoch] = outgoing
         if outgoing.event.topic not in self._used:
             self._used |= {outgoing.event.topic}
             self._changed.notify_all()
@@ -292,12 +336,17 @@ class Publisher:
         error = done.exception()
         if isinstance(error, Fenced):
             with self._changed:
-                self._in_flight -= 1
+                if self._in_flight.pop((outgoing.number, epoch), None) is None:
+                    return
                 self._take_back(outgoing)
                 self._changed.notify_all()
             return
         with self._changed:
-            self._in_flight -= 1
+            if self._in_flight.pop((outgoing.number, epoch), None) is None:
+                return  # taken over: it is on its way to another backend
+            self._moved.discard(outgoing.number)
+            if error is None and backend == self._journalled:
+                self.journal.add(backend, outgoing.event.topic, done.result(), outgoing.event.id)
             if not self._in_flight:
                 self._changed.notify_all()
         if error is not None:

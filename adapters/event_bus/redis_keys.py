@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.event_bus.base import ORIGIN_HEADER, Stored
 from adapters.event_bus.redis_client import Argument
-from adapters.event_bus.wire import decode
+from adapters.event_bus.wire import decode, place_header
 from contracts.envelope import Event
 
 PARTITION = "0"
@@ -34,8 +34,13 @@ def owner_key(topic: str, group: str) -> str:
     return f"crossover:{topic}:{group}:owner"
 
 
+def taken_key(topic: str, group: str) -> str:
+    """A hash: `epoch:partition` of the other log -> the offset before which the group took all there."""
+    return f"crossover:{topic}:{group}:taken"
+
+
 def copier_key(topic: str, source: str) -> str:
-    """A hash: the newest copying session, and its last batch."""
+    """A hash: the newest copying session, and its last batch; `closed` while no copies are taken."""
     return f"crossover:{topic}:copier:{source}"
 
 
@@ -66,11 +71,12 @@ def entry_arguments(headers: Mapping[str, bytes], payload: bytes) -> list[Argume
     return arguments
 
 
-def copy_arguments(entry: Stored) -> list[Argument]:
+def copy_arguments(entry: Stored, segment: int) -> list[Argument]:
     """The arguments of a copy of `entry`; the origin header is added by the function."""
+    place = place_header(entry, segment)
     if entry.event is None:
-        return entry_arguments({}, entry.raw)
-    return event_arguments(entry.event)
+        return entry_arguments(place, entry.raw)
+    return entry_arguments(entry.event.headers() | place, entry.event.payload)
 
 
 def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:

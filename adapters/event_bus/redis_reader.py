@@ -16,7 +16,7 @@ from adapters.event_bus.base import LogReader, LogTail, Stored, order
 from adapters.event_bus.errors import BackendUnavailable, BusClosed
 from adapters.event_bus.pace import Pace
 from adapters.event_bus.redis_client import Argument, RedisConnection, retrying
-from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, owner_key, parse_entry
+from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, owner_key, parse_entry, taken_key
 from contracts.routes import Cursor, Segment
 
 GATHER_SECONDS = 0.005
@@ -114,7 +114,7 @@ class RedisReader(LogReader):
         self._pace.wait()
         reply = self._connection.fcall(
             "crossover_read",
-            self._keys,
+            (*self._keys, taken_key(self._topic, self._group)),
             self._group,
             self._member,
             self._lease,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from adapters.event_bus import redis_facts
-from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Stored
+from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Refuge, Stored
 from adapters.event_bus.errors import BackendUnavailable, Fenced, PublishTimeout
 from adapters.event_bus.facts import Gap, LogFacts
 from adapters.event_bus.lanes import LaneWriter, Outcome
@@ -39,6 +39,7 @@ from adapters.event_bus.redis_keys import (
     parse_entry,
     producers_key,
     seal_key,
+    taken_key,
 )
 from adapters.event_bus.redis_reader import RedisReader, RedisTail, group_done, group_rows, place_group
 from adapters.event_bus.wire import reached
@@ -97,11 +98,20 @@ class RedisWriter(LaneWriter):
 class RedisCopier(LogCopier):
     """Appends copies and the source position in one FCALL."""
 
-    def __init__(self, connection: RedisConnection, settings: LogSettings, topic: str, source: str, keep: int) -> None:
+    def __init__(
+        self,
+        connection: RedisConnection,
+        settings: LogSettings,
+        topic: str,
+        source: str,
+        keep: int,
+        segment: int,
+    ) -> None:
         self._connection = connection
         self._patience = settings.publish_timeout
         self._topic = topic
         self._source = source
+        self._segment = segment
         self._keep = keep
         self._sequence = 0
         self._reached: Cursor | None = None
@@ -110,6 +120,9 @@ class RedisCopier(LogCopier):
         self._session: int = retrying(
             lambda: connection.durable_fcall("crossover_open_copier", keys), time.monotonic() + settings.publish_timeout
         )
+        if self._session < 0:
+            connection.close()
+            raise Fenced(f"redis takes no copies of {topic} from {source}: traffic fled from it")
 
     def copy(self, entries: Sequence[Stored], reached: Cursor) -> None:
         if self._unknown:
@@ -119,7 +132,7 @@ class RedisCopier(LogCopier):
         keys = (self._topic, copier_key(self._topic, self._source), copied_key(self._topic))
         arguments: list[Argument] = [self._source, self._session, self._sequence, json.dumps(dict(reached)), self._keep]
         for entry in entries:
-            arguments += copy_arguments(entry)
+            arguments += copy_arguments(entry, self._segment)
         self._unknown = True
         answer = retrying(
             lambda: self._connection.durable_fcall("crossover_copy", keys, *arguments),
@@ -138,7 +151,7 @@ class RedisCopier(LogCopier):
             raise ValueError(f"copies reach {self._reached} already: {dict(now)} is behind it")
 
 
-class RedisLog(EventLog):
+class RedisLog(EventLog, Refuge):
     """One Redis. `keep` bounds each stream to about so many entries (0: all are kept). Thread-safe."""
 
     def __init__(
@@ -250,16 +263,31 @@ class RedisLog(EventLog):
 
     # -- mirror target
 
-    def copier(self, topic: str, source: str) -> LogCopier:
+    def copier(self, topic: str, source: str, segment: int = 0) -> LogCopier:
         connection = RedisConnection(self._address, f"crossover-mirror-{source}")
-        return RedisCopier(connection, self.settings, topic, source, self._keep)
+        return RedisCopier(connection, self.settings, topic, source, self._keep, segment)
 
     def copied(self, topic: str, source: str) -> Cursor | None:
-        text = self._call("HGET", copied_key(topic), source)
-        if text is None:
-            return None
-        cursor: Cursor = json.loads(text)
-        return cursor
+        return _cursor(self._call("HGET", copied_key(topic), source))
+
+    # -- Refuge
+
+    def note_taken(self, topic: str, group: str, segment: int, cursor: Cursor) -> None:
+        arguments = [part for place in sorted(cursor.items()) for part in place]
+        keys = (topic, taken_key(topic, group))
+        self._do(lambda control: control.durable_fcall("crossover_note_taken", keys, segment, *arguments))
+
+    def taken(self, topic: str, group: str) -> bool:
+        return bool(self._call("EXISTS", taken_key(topic, group)))
+
+    def close_copies(self, topic: str, source: str) -> Cursor | None:
+        keys = (topic, copier_key(topic, source), copied_key(topic))
+        return _cursor(self._do(lambda control: control.durable_fcall("crossover_close_copies", keys, source)))
+
+    def open_copies(self, topic: str, source: str, at: Cursor) -> None:
+        keys = (topic, copier_key(topic, source), copied_key(topic))
+        place = json.dumps(dict(at))
+        self._do(lambda control: control.durable_fcall("crossover_open_copies", keys, source, place))
 
     def close(self) -> None:
         with self._lock:
@@ -275,3 +303,11 @@ class RedisLog(EventLog):
                 return act(self._control)
             except BackendUnavailable:
                 return act(self._control)
+
+
+def _cursor(text: bytes | None) -> Cursor | None:
+    """The cursor that is stored as `text`; None where nothing is."""
+    if not text:
+        return None
+    cursor: Cursor = json.loads(text)
+    return cursor

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
 
-from adapters.event_bus.base import EventLog, LogSettings
+from adapters.event_bus.base import EventLog, LogSettings, Stored
+from adapters.event_bus.bookmarks import Bookmarks, Keeper
+from adapters.event_bus.chain_scan import scan_chain
 from adapters.event_bus.consumer import Consumer, member_name
-from adapters.event_bus.errors import PublishTimeout
+from adapters.event_bus.errors import BackendUnavailable, EventBusError, PublishTimeout
 from adapters.event_bus.gate import Gate
 from adapters.event_bus.interface import EventBus, Handler, Receipt, Subscription
 from adapters.event_bus.lag import LagMeter, Reading
@@ -18,10 +21,14 @@ from adapters.event_bus.publisher import Publisher
 from adapters.event_bus.view import RouteView
 from adapters.routes.base import AdapterRegistry, RouteError, RouteStore
 from contracts.envelope import DEFAULT_TYPE, Event
-from contracts.registry import RENEW_SECONDS
+from contracts.registry import RENEW_SECONDS, Tail
 from contracts.stages import Component
 
 _log = logging.getLogger(__name__)
+
+_HAND_SECONDS = 2.0
+"""How long an emergency's fence waits for the batches that consumers have in hand. One that takes longer may be
+given again to another member: as where a member is frozen."""
 
 
 class _Subscription(Subscription):
@@ -39,6 +46,11 @@ class _Subscription(Subscription):
     @property
     def failure(self) -> BaseException | None:
         return next((c.failure for c in self._consumers.values() if c.failure is not None), None)
+
+    @property
+    def consumers(self) -> Sequence[Consumer]:
+        """One a topic."""
+        return tuple(self._consumers.values())
 
     def readings(self) -> list[Reading]:
         """What is read now, by topic: the group and the backend."""
@@ -83,9 +95,11 @@ class RoutedEventBus(EventBus):
         self._closed = threading.Event()
         self._subscriptions: list[_Subscription] = []
         self._view = RouteView(store, Component.EVENT_BUS)
+        self._bookmarks = Bookmarks(self._log_of)
         self._publisher = Publisher(self._log_of, settings, name, self._acknowledge)
         self._view.listen(self._publisher.on_route)
         self._publisher.start()
+        self._keeper = Keeper(self._log_of, self._bookmarks, self._publisher.journal, lambda: self._view.current)
         self._lag = LagMeter(self._log_of, self._readings)
         self._heartbeat = threading.Thread(target=self._announce, name="bus-heartbeat", daemon=True)
         if registry is not None:
@@ -141,12 +155,24 @@ class RoutedEventBus(EventBus):
                 max_batch=max_batch,
                 start=start,
                 follows_routes=self._registry is not None,
+                bookmarks=self._bookmarks,
             )
             for topic in topics
         }
         subscription = _Subscription(self._view, consumers)
         self._subscriptions.append(subscription)
         return subscription
+
+    def stored(self, topic: str) -> Iterator[Stored]:
+        """All that `topic` holds now, from its oldest retained event on, outside any group.
+
+        Raises UnknownTopic, and BackendUnavailable where a backend of its chain, or the route, cannot be had.
+        """
+        self._view.wait_for(lambda route: route is not None, self._settings.publish_timeout)
+        route = self._view.current
+        if route is None:
+            raise BackendUnavailable(f"no route of the event bus was seen: where {topic!r} lies is not known")
+        return scan_chain(route, topic, self._log_of)
 
     def _set_aside(self, letter: Event) -> None:
         self.publish_event(letter).result(self._settings.publish_timeout)
@@ -179,6 +205,7 @@ class RoutedEventBus(EventBus):
             subscription.close(timeout)
         self._publisher.close(timeout)
         self._lag.stop(timeout)
+        self._keeper.stop(timeout)
         self._closed.set()
         self._wake.set()
         self._view.stop()
@@ -202,8 +229,39 @@ class RoutedEventBus(EventBus):
     # -- the registry
 
     def _acknowledge(self, epoch: int) -> None:
+        fence = self._view.current.fence if self._view.current else None
+        if fence is not None and fence.emergency:
+            self._let_go(fence.epoch)
         self._acknowledged = epoch
         self._wake.set()
+
+    def _let_go(self, epoch: int) -> None:
+        """Consumers finish what they have in hand, and what they took is told where traffic flees to."""
+        consumers = [consumer for subscription in self._subscriptions for consumer in subscription.consumers]
+        for consumer in consumers:
+            consumer.give_up()
+        deadline = time.monotonic() + _HAND_SECONDS
+        while not all(consumer.holds(epoch) for consumer in consumers) and time.monotonic() < deadline:
+            time.sleep(0.01)  # a handler that returns announces nothing here
+        try:
+            self._bookmarks.flush()
+        except EventBusError as error:
+            _log.warning("what groups took could not be told, they may be given some of it again: %s", error)
+
+    def _reached(self) -> int:
+        """The epoch that this adapter follows: not yet the newest where events are still on their way to the backend
+        that traffic fled to."""
+        return self.epoch - 1 if self._publisher.moving else max(self._acknowledged, self.epoch)
+
+    def _stranded(self) -> dict[str, Tail]:
+        """In and after an emergency: by topic, what was acknowledged and not copied."""
+        route = self._view.current
+        if route is None:
+            return {}
+        copied: dict[str, dict[str, str]] = {t: tail.copied for t, tail in (route.stranded or {}).items()}
+        if route.fence is not None and route.fence.copied is not None:
+            copied = route.fence.copied
+        return self._publisher.journal.beyond(copied)
 
     def _announce(self) -> None:
         registry = self._registry
@@ -212,7 +270,7 @@ class RoutedEventBus(EventBus):
             pause = RENEW_SECONDS
             try:
                 registry.announce(
-                    Component.EVENT_BUS, self._name, "bus", max(self._acknowledged, self.epoch), self._lag.lag
+                    Component.EVENT_BUS, self._name, "bus", self._reached(), self._lag.lag, self._stranded()
                 )
             except RouteError as error:
                 # Data goes on; a switch that needs our answer aborts by itself.

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from adapters.event_bus.base import ORIGIN_HEADER, LogSettings, Stored, order
+from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
 from contracts.envelope import Event, MalformedEvent, parse_event
-from contracts.names import all_topics
+from contracts.names import DEAD_LETTER_SUFFIX, all_topics
 from contracts.routes import Cursor
+
+LETTER_ROOM_BYTES = 64 << 10
+"""What a dead letter has beyond the payload that it holds: cause, group and the event's attributes."""
+_REPLAY_ROOM_BYTES = 1 << 10
+
+
+def size_limit(settings: LogSettings, event: Event) -> int:
+    """Bytes that `event` may have. A letter holds a payload of any admitted size as base64, and what was set
+    aside can be published again: else the largest events could be neither taken nor set aside."""
+    limit = settings.max_event_bytes
+    if event.topic.endswith(DEAD_LETTER_SUFFIX):
+        return letter_limit(limit)
+    return limit + _REPLAY_ROOM_BYTES if event.replay_for else limit
+
+
+def letter_limit(max_event_bytes: int) -> int:
+    """Bytes of the largest dead letter where events have up to `max_event_bytes`."""
+    return max_event_bytes * 4 // 3 + LETTER_ROOM_BYTES
 
 
 def admit(settings: LogSettings, event: Event) -> int:
@@ -17,11 +35,11 @@ def admit(settings: LogSettings, event: Event) -> int:
     Raises UnknownTopic or EventTooLarge.
     """
     topics = all_topics(settings.topics)
-    if event.topic not in topics:
+    if topics and event.topic not in topics:
         raise UnknownTopic(event.topic, topics)
     size = event.size()
-    if size > settings.max_event_bytes:
-        raise EventTooLarge(event.id, size, settings.max_event_bytes)
+    if size > (limit := size_limit(settings, event)):
+        raise EventTooLarge(event.id, size, limit)
     return size
 
 
@@ -54,12 +72,20 @@ def decode(
     )
 
 
-def encode_copy(entry: Stored, source: str) -> tuple[dict[str, bytes], str | None, bytes]:
-    """Headers, key and payload with which `entry` of the log `source` is copied into another.
+def place_header(entry: Stored, segment: int) -> dict[str, bytes]:
+    """Where `entry` lies in the segment of epoch `segment`, for a copy of it."""
+    return {PLACE_HEADER: f"{segment}:{entry.partition}:{entry.position}".encode()}
+
+
+def encode_copy(entry: Stored, source: str, segment: int | None = None) -> tuple[dict[str, bytes], str | None, bytes]:
+    """Headers, key and payload with which `entry` of the log `source` is copied into another; with its place in
+    `segment`, where that is given.
 
     What could not be parsed is copied as it lies, without a key, and cannot be parsed there either.
     """
     origin = {ORIGIN_HEADER: source.encode()}
+    if segment is not None:
+        origin |= place_header(entry, segment)
     if entry.event is None:
         return origin, None, entry.raw
     return entry.event.headers() | origin, entry.event.key, entry.event.payload

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from contracts.registry import AdapterRecord
+from contracts.registry import AdapterRecord, Tail
 from contracts.routes import Route
 from contracts.stages import Component
 
@@ -81,8 +81,12 @@ class AdapterRegistry(ABC):
         role: str,
         acknowledged_epoch: int,
         lag: Mapping[str, int] | None = None,
+        stranded: Mapping[str, Tail] | None = None,
     ) -> None:
-        """Create or renew the record of adapter `name`; `lag` in events by `topic/group`. Raises RouteUnavailable."""
+        """Create or renew the record of adapter `name`; `lag` in events by `topic/group`, `stranded` by topic.
+
+        Raises RouteUnavailable.
+        """
 
     @abstractmethod
     def withdraw(self, component: Component, name: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from adapters.routes.base import RouteError, RouteMissing
 from adapters.routes.rest import call
-from contracts.names import LABEL_TRANSITION
+from contracts.names import BUS_CLIENT_NAME, LABEL_TRANSITION
+from contracts.registry import LABEL_ADAPTER
 from contracts.stages import Component
 
 _POLL_SECONDS = 0.5
@@ -36,6 +37,23 @@ def after_pattern(job: dict[str, Any], name: str, arguments: Sequence[str]) -> d
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"generateName": name}, "spec": spec}
 
 
+def as_client(job: dict[str, Any], name: str, command: Sequence[str]) -> dict[str, Any]:
+    """A Job with the image and settings of the Transition's `job`, that runs `command` as a client of the event bus:
+    with an adapter's rights and credentials, so that a seal holds for it as for any service."""
+    made = after_pattern(job, name, command[1:])
+    template = made["spec"]["template"]
+    template["metadata"]["labels"] = {"app": name.rstrip("-"), LABEL_ADAPTER: Component.EVENT_BUS.slug}
+    pod = template["spec"]
+    pod.pop("serviceAccount", None)
+    pod["serviceAccountName"] = BUS_CLIENT_NAME
+    reference = {"name": BUS_CLIENT_NAME}
+    pod["containers"][0] |= {
+        "command": list(command[:1]),
+        "envFrom": [{"configMapRef": reference}, {"secretRef": reference}],
+    }
+    return made
+
+
 class KubernetesJobs:
     """Jobs of one namespace, with the caller's own rights. `api` is a client from `connect`."""
 
@@ -52,16 +70,29 @@ class KubernetesJobs:
         `say` gets its output once it ended. Raises RouteMissing where there is no Transition, JobFailed
         where it did not end within `timeout` s, RouteUnavailable.
         """
+        job = after_pattern(self._transition(component), f"{component.slug}-check-", arguments)
+        code, output = self._run(job, timeout)
+        say(output)
+        return code == 0
+
+    def run_as_client(self, name: str, command: Sequence[str], timeout: float = 300.0) -> tuple[int, str]:
+        """Run `command` as a client of the event bus, in a pod of a Job whose name begins with `name`; its exit
+        status and its output. Raises as `run_like_transition` does."""
+        return self._run(as_client(self._transition(Component.EVENT_BUS), f"{name}-", command), timeout)
+
+    def _transition(self, component: Component) -> dict[str, Any]:
         found = self._call("GET", self._jobs, query=[("labelSelector", f"{LABEL_TRANSITION}={component.slug}")])
         if not found["items"]:
             raise RouteMissing(f"{component.value} has no Transition here: pulumi up makes it")
-        pattern = max(found["items"], key=lambda job: str(job["metadata"]["creationTimestamp"]))
-        made = self._call("POST", self._jobs, body=after_pattern(pattern, f"{component.slug}-check-", arguments))
+        newest: dict[str, Any] = max(found["items"], key=lambda job: str(job["metadata"]["creationTimestamp"]))
+        return newest
+
+    def _run(self, job: dict[str, Any], timeout: float) -> tuple[int, str]:
+        made = self._call("POST", self._jobs, body=job)
         name = made["metadata"]["name"]
         try:
             done = self._wait(name, timeout)
-            say(self._output(name))
-            return done
+            return self._ended(name, done)
         finally:
             self._call("DELETE", f"{self._jobs}/{name}", query=[("propagationPolicy", "Background")])
 
@@ -75,12 +106,20 @@ class KubernetesJobs:
             time.sleep(_POLL_SECONDS)  # polling with a deadline
         raise JobFailed(f"Job {name} did not end within {timeout:g} s: kubectl describe job {name} says why")
 
-    def _output(self, name: str) -> str:
+    def _ended(self, name: str, done: bool) -> tuple[int, str]:
+        """The exit status of the Job's container, 1 where it is not told, and what it wrote."""
         pods = self._call("GET", self._pods, query=[("labelSelector", f"batch.kubernetes.io/job-name={name}")])["items"]
         if not pods:
-            return f"Job {name} left no pod"
+            return int(not done), f"Job {name} left no pod"
         path = f"{self._pods}/{pods[0]['metadata']['name']}/log"
-        return call(self._api, "GET", path).content.decode(errors="replace").rstrip()
+        output = call(self._api, "GET", path).content.decode(errors="replace").rstrip()
+        if done:
+            return 0, output
+        for container in pods[0].get("status", {}).get("containerStatuses") or []:
+            code = container.get("state", {}).get("terminated", {}).get("exitCode")
+            if code:
+                return int(code), output
+        return 1, output
 
     def _call(self, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None) -> Any:
         return call(self._api, method, path, query=query, body=body).object

@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,11 +34,13 @@ from contracts.registry import (
     ANNOTATION_EPOCH,
     ANNOTATION_LAG,
     ANNOTATION_ROLE,
+    ANNOTATION_STRANDED,
     ANNOTATION_VERSION,
     LABEL_ADAPTER,
     LEASE_SECONDS,
     PROTOCOL_VERSION,
     AdapterRecord,
+    Tail,
 )
 from contracts.routes import ROUTE_KEY, Route, route_name
 from contracts.stages import Component
@@ -194,6 +197,7 @@ class KubernetesRegistry(AdapterRegistry):
         role: str,
         acknowledged_epoch: int,
         lag: Mapping[str, int] | None = None,
+        stranded: Mapping[str, Tail] | None = None,
     ) -> None:
         full = _lease_name(component, name)
         spec = {"holderIdentity": name, "renewTime": _micro(_now()), "leaseDurationSeconds": LEASE_SECONDS}
@@ -202,6 +206,7 @@ class KubernetesRegistry(AdapterRegistry):
             ANNOTATION_ROLE: role,
             ANNOTATION_VERSION: str(PROTOCOL_VERSION),
             ANNOTATION_LAG: json.dumps(dict(lag or {})),
+            ANNOTATION_STRANDED: json.dumps({topic: astuple(tail) for topic, tail in (stranded or {}).items()}),
         }
         with translated(f"adapter record {full}"):
             if full in self._known:
@@ -277,6 +282,7 @@ def _record(lease: Any, now: datetime) -> AdapterRecord:
         age_seconds=(now - renewed).total_seconds() if renewed else float("inf"),
         lag=json.loads(notes.get(ANNOTATION_LAG, "{}")),
         clock_ahead=_clock_ahead(lease),
+        stranded={t: Tail(*tail) for t, tail in json.loads(notes.get(ANNOTATION_STRANDED, "{}")).items()},
     )
 
 
@@ -348,6 +354,10 @@ class KubernetesLock(SwitchLock):
             except RouteError as error:
                 _log.warning("the switch lock was not given back, it runs out by itself: %s", error)
             return
+        _log.warning(
+            "the switch lock was not given back, it runs out by itself: it was changed in each of %d attempts",
+            _RELEASE_ATTEMPTS,
+        )
 
     def _delete(self, component: Component, holder: str) -> None:
         lease = self._read(component)

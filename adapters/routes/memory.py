@@ -20,7 +20,7 @@ from adapters.routes.base import (
     SwitchLock,
     Versioned,
 )
-from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, AdapterRecord
+from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, AdapterRecord, Tail
 from contracts.routes import Route
 from contracts.stages import Component
 
@@ -70,7 +70,7 @@ class MemoryRegistry(AdapterRegistry):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._records: dict[tuple[Component, str], tuple[str, int, float, dict[str, int]]] = {}
+        self._records: dict[tuple[Component, str], tuple[str, int, float, dict[str, int], dict[str, Tail]]] = {}
         self.pods: set[str] = set()
         self.alter: Callable[[AdapterRecord], AdapterRecord] = lambda record: record
 
@@ -81,9 +81,11 @@ class MemoryRegistry(AdapterRegistry):
         role: str,
         acknowledged_epoch: int,
         lag: Mapping[str, int] | None = None,
+        stranded: Mapping[str, Tail] | None = None,
     ) -> None:
         with self._lock:
-            self._records[component, name] = (role, acknowledged_epoch, self._clock(), dict(lag or {}))
+            told = role, acknowledged_epoch, self._clock(), dict(lag or {}), dict(stranded or {})
+            self._records[component, name] = told
 
     def withdraw(self, component: Component, name: str) -> None:
         with self._lock:
@@ -92,8 +94,8 @@ class MemoryRegistry(AdapterRegistry):
     def records(self, component: Component) -> Sequence[AdapterRecord]:
         with self._lock:
             return [
-                self.alter(AdapterRecord(name, role, epoch, PROTOCOL_VERSION, self._clock() - seen, lag, 0.0))
-                for (owner, name), (role, epoch, seen, lag) in self._records.items()
+                self.alter(AdapterRecord(name, role, epoch, PROTOCOL_VERSION, self._clock() - seen, lag, 0.0, stranded))
+                for (owner, name), (role, epoch, seen, lag, stranded) in self._records.items()
                 if owner == component
             ]
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 
 from adapters.event_bus.base import EventLog
 from cutover.context import Context
+from cutover.event_bus.fleeing import Fleeing
 from cutover.event_bus.joining import Joining
 from cutover.event_bus.leaving import Leaving
+from cutover.event_bus.sweeping import Sweeping
 from cutover.event_bus.switching import Switching
 from cutover.event_bus.work import BusWork
+from cutover.fitting import added_topics, refuse_other_partitions
 from cutover.plan import Step, Transition
 
 StepMethod = Callable[[Transition], str]
@@ -28,6 +31,7 @@ class EventBusSteps:
     ) -> None:
         self._work = BusWork(context, logs, topics, volumes or {})
         joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
+        fleeing, sweeping = Fleeing(self._work), Sweeping(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
         self.steps: dict[Step, StepMethod] = {
@@ -47,7 +51,19 @@ class EventBusSteps:
             Step.FINISH_GROUPS: leaving.finish_groups,
             Step.RETIRE: leaving.retire,
             Step.RECORD: joining.record,
+            Step.ADD_TOPICS: joining.add_topics,
+            Step.SURVEY: fleeing.survey,
+            Step.BREAK_OFF: fleeing.break_off,
+            Step.FLEE: fleeing.flee,
+            Step.COUNT: fleeing.count,
+            Step.SWEEP: sweeping.sweep,
         }
+
+    def added_topics(self) -> tuple[str, ...]:
+        """The topics that are new in config. Raises StepFailed where config does not fit the route."""
+        route, settings = self._work.context.route, next(iter(self._work.logs.values())).settings
+        refuse_other_partitions(route, settings.partitions)
+        return added_topics(route, self._work.topics)
 
     def close(self) -> None:
         """Give up connections."""

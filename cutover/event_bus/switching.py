@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from adapters.event_bus.errors import EventBusError
 from contracts.registry import AdapterRecord
-from contracts.routes import Cursor, Fence, Mirror, Progress, Segment
+from contracts.routes import Cursor, Fence, Mirror, Progress, Route, Segment
 from cutover.context import CouldNotCheck, StepFailed, utc_now
+from cutover.event_bus.fleeing import refuge
 from cutover.event_bus.work import COMPONENT, BusWork, other
 from cutover.plan import Step, Transition
 
@@ -136,11 +138,26 @@ class Switching:
         route = self._c.read()
         if route is None or route.fence is None:
             return "nothing to undo"
-        for topic in route.chains:
-            self._w.logs[other(route.active)].seal(topic, route.fence.epoch + 1)
-            self._w.logs[route.active].unseal(topic)
+        if route.fence.emergency:
+            self._stay(route, route.fence.copied or {})
+        else:
+            for topic in route.chains:
+                self._w.passive.seal(topic, route.fence.epoch + 1)
+                self._w.active.unseal(topic)
         self._c.write(route.model_copy(update={"epoch": route.fence.epoch, "fence": None, "progress": None}))
         return f"{route.active} goes on, epoch {route.fence.epoch}"
+
+    def _stay(self, route: Route, copied: Mapping[str, Cursor]) -> None:
+        """Traffic did not flee: the other side follows again. A switch before the emergency may have sealed the one
+        that serves, which may be dead."""
+        for topic in route.chains:
+            self._w.passive.seal(topic, route.epoch + 1)
+            refuge(self._w.passive).open_copies(topic, route.active, copied[topic])
+        try:
+            for topic in route.chains:
+                self._w.active.unseal(topic)
+        except EventBusError as error:
+            self._c.say(f"  whether {route.active} takes writers is not known: {error}")
 
     def readmit(self) -> str:
         """Let writers into the backend that serves. A run that was frozen until its lock had gone to another may

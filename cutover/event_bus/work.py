@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from adapters.event_bus.base import EventLog
 from contracts.routes import Cursor, Mirror, Route
@@ -64,11 +64,11 @@ class BusWork:
         """The backend that does not serve now."""
         return self.logs[other(self.context.route.active)]
 
-    def mirror_from(self, route: Route, active: str) -> Mirror:
-        """The mirror from `active`: it goes on where copies of it end, or starts at the beginning."""
+    def mirror_from(self, route: Route, active: str, topics: Iterable[str]) -> Mirror:
+        """The mirror of `topics` from `active`: it goes on where copies of it end, or starts at the beginning."""
         source, target = self.logs[active], self.logs[other(active)]
         starts, target_starts = {}, {}
-        for topic in self.topics:
+        for topic in topics:
             first = route.chain(topic)[-1].start
             copied, end = _standing(topic, target, active)
             starts[topic] = dict(copied if copied is not None and source.reached(copied, first) else first)

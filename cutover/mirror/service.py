@@ -41,13 +41,14 @@ def starting_point(source: EventLog, copied: Cursor | None, start: Cursor) -> Cu
 
 @dataclass(frozen=True, slots=True)
 class Copying:
-    """What a route wants copied of one topic."""
+    """What a route wants copied of one topic; `segment` is the epoch of what is written now."""
 
     topic: str
     source: str
     target: str
     start: Cursor
     include_copies: bool
+    segment: int
 
 
 def copyings(route: Route) -> tuple[Copying, ...]:
@@ -56,7 +57,7 @@ def copyings(route: Route) -> tuple[Copying, ...]:
     if mirror is None:
         return ()
     return tuple(
-        Copying(topic, mirror.source, mirror.target, start, route.chain(topic)[-1].copies)
+        Copying(topic, mirror.source, mirror.target, start, route.chain(topic)[-1].copies, route.chain(topic)[-1].epoch)
         for topic, start in mirror.starts.items()
     )
 
@@ -73,7 +74,7 @@ class CopySession:
         self._epoch = epoch
         self._waiting: Sequence[Stored] = ()
         topic = copying.topic
-        self._copier = target.copier(topic, source.name)
+        self._copier = target.copier(topic, source.name, copying.segment)
         try:
             self._reached = starting_point(source, target.copied(topic, source.name), copying.start)
             self._tail = source.tail(topic, self._reached)

@@ -118,6 +118,17 @@ def test_changed_configuration_makes_new_pods() -> None:
     assert annotations(before, "Deployment", "trading-engine") == annotations(after, "Deployment", "trading-engine")
 
 
+def test_a_new_topic_runs_the_transition_anew_and_restarts_no_service() -> None:
+    def told(program: Program) -> dict[str, str]:
+        return {e["name"]: e.get("value", "") for e in template(_job(program))["spec"]["containers"][0]["env"]}
+
+    more = render({"event_bus": {"topics": [*names.TOPICS, "orders"]}})
+    assert told(at(Stage.MVP))[names.ENV_TOPICS] == "market_data,trading_signals"
+    assert told(more)[names.ENV_TOPICS] == "market_data,trading_signals,orders"
+    for name in ("trading-engine", "market-feed"):
+        assert more.one("Deployment", name).manifest == at(Stage.MVP).one("Deployment", name).manifest
+
+
 def test_redis_keeps_what_it_acknowledged() -> None:
     lines = decoded(at(Stage.MVP).one("Secret", "event-bus-redis"))["redis.conf"].splitlines()
     assert "appendonly yes" in lines

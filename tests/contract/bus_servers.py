@@ -8,6 +8,7 @@ node with SASL/PLAIN and ACLs, as in the cluster, so that a seal is really enfor
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -78,6 +79,13 @@ class Server:
         if self._process is not None:
             self._process.wait()
             self._process = None
+
+    def fill_disk(self) -> None:
+        """No file of it grows any more: each write fails, as on a full disk (EFBIG for ENOSPC), until it is killed
+        and started again."""
+        if self._process is not None:
+            _, most = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (0, most))
 
     def stop(self) -> None:
         """It ends in order, or is killed after 20 s."""
@@ -154,6 +162,16 @@ class KafkaServer(Server):
             [*self._java(), "kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", "server.properties"],
             cwd=folder, env=self.environment(), capture_output=True, check=True,
         )  # fmt: skip
+
+    def advertise(self, port: int) -> None:
+        """Start anew, telling clients to come by `port` of loopback: a relay to this server."""
+        self.stop()
+        file = self.folder / "server.properties"
+        told = f"advertised.listeners=CLIENT://127.0.0.1:{port}\n"
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(told if line.startswith("advertised.listeners=") else line for line in lines))
+        self.bootstrap = f"127.0.0.1:{port}"
+        self.start()
 
     def command(self) -> list[str]:
         return [*self._java(), "kafka.Kafka", str(self.folder / "server.properties")]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from adapters.event_bus.base import EventLog
+from adapters.event_bus.base import EventLog, LogSettings
 from adapters.event_bus.interface import Receipt
 from adapters.event_bus.kafka_client import KafkaAddress
 from adapters.event_bus.kafka_log import KafkaLog
@@ -55,18 +55,18 @@ class RealWorld(World):
         super().__init__(GROUPS, topic=f"j-{uuid.uuid4().hex[:12]}")
 
     def log(self, name: str) -> EventLog:
-        return self._log(name, names.KAFKA_APP_USER)
+        return self._log(name, names.KAFKA_APP_USER, self.following)
 
     def mirror_log(self, name: str) -> EventLog:
-        return self._log(name, names.KAFKA_MIRROR_USER)
+        return self._log(name, names.KAFKA_MIRROR_USER, self.following)
 
     def cutover_log(self, name: str) -> EventLog:
-        return self._log(name, names.KAFKA_ADMIN_USER)
+        return self._log(name, names.KAFKA_ADMIN_USER, self.settings)
 
-    def _log(self, name: str, user: str) -> EventLog:
+    def _log(self, name: str, user: str, settings: LogSettings) -> EventLog:
         if name == "redis":
-            return RedisLog(name, self.settings, RedisAddress(self._redis.url, REDIS_PASSWORD), lease_seconds=5.0)
-        return KafkaLog(name, self.settings, KafkaAddress(self._kafka.bootstrap, user, KAFKA_PASSWORDS[user]))
+            return RedisLog(name, settings, RedisAddress(self._redis.url, REDIS_PASSWORD), lease_seconds=5.0)
+        return KafkaLog(name, settings, KafkaAddress(self._kafka.bootstrap, user, KAFKA_PASSWORDS[user]))
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from adapters.event_bus.base import Stored
+from adapters.event_bus.bookmarks import Bookmarks
 from adapters.event_bus.chain_reader import ChainReader, Turn
 from adapters.event_bus.errors import BusClosed, EventBusError
 from adapters.event_bus.interface import Receipt
@@ -14,6 +15,7 @@ from adapters.event_bus.memory import MemoryLog
 from adapters.event_bus.publisher import Publisher
 from adapters.event_bus.view import RouteView
 from contracts.envelope import Event
+from contracts.registry import Tail
 from contracts.routes import Mirror
 from contracts.stages import Component
 from cutover.mirror.service import Copying, CopySession, copyings
@@ -93,7 +95,13 @@ class Pod(Actor):
         """What RoutedEventBus announces."""
         if self.gone:
             return
-        self.world.registry.announce(BUS, self.name, "bus", max(self.acknowledged, self.epoch))
+        reached = self.epoch - 1 if self.publisher.moving else max(self.acknowledged, self.epoch)
+        self.world.registry.announce(BUS, self.name, "bus", reached, None, self._stranded())
+
+    def _stranded(self) -> dict[str, Tail]:
+        route = self.view.current
+        tails = route.stranded if route else None
+        return self.publisher.journal.beyond({topic: tail.copied for topic, tail in (tails or {}).items()})
 
     def publish(self, key: str) -> None:
         """A caller publishes."""
@@ -112,6 +120,9 @@ class Pod(Actor):
             sent.failed = True
 
     def step(self) -> None:
+        if self.publisher.moving:
+            for sent in self.waiting:
+                sent.resent = True
         try:
             self.publisher.step()
         except EventBusError:
@@ -192,6 +203,8 @@ class Member(Actor):
 
     def born(self) -> None:
         self._lives += 1
+        self.untold: set[str] = set()
+        self.bookmarks = Bookmarks(lambda name: MemoryLog(name, SETTINGS, self.world.servers[name]))
         self.chain = ChainReader(
             self._log,
             TOPIC,
@@ -201,6 +214,7 @@ class Member(Actor):
             max_batch=2,
             start="earliest",
             follows_routes=True,
+            bookmarks=self.bookmarks,
         )
         self.turn = Turn.READ_ON
         super().born()
@@ -217,13 +231,20 @@ class Member(Actor):
             self.world.between("take")
             self.group.take_effect(session, event)
         self._events = events
+        self.untold |= {event.id for event in events}
         return True
 
     def step(self) -> None:
+        route = self.view.current
         try:
-            self.turn = self.chain.step(self.view.current, 0.0)
+            if route is not None and route.fence is not None and route.fence.emergency:
+                self.chain.flee()
+                self._tell()
+                return
+            self.turn = self.chain.step(route, 0.0)
             if self._session is not None:
                 self.group.acknowledge(self._session, self._events)
+            self._tell()
         except (EventBusError, BusClosed):
             self.turn = Turn.READ_ON
         finally:
@@ -231,7 +252,14 @@ class Member(Actor):
                 self.group.end(self._session)
                 self._session = None
 
+    def _tell(self) -> None:
+        """What the keeper of bookmarks does now and then."""
+        self.bookmarks.flush()
+        if self.view.current is not None and self.view.current.mirror is not None:
+            self.untold.clear()
+
     def crash(self) -> None:
+        self.group.license(self.untold)
         self.born()
 
 

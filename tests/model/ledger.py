@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from contracts.envelope import Event
@@ -23,7 +23,9 @@ def demand(holds: bool, invariant: str, detail: object = "") -> None:
 @dataclass(slots=True, eq=False)
 class Sent:
     """One event as its publisher gave it out. Times count what happened in the world, not seconds. `stray`:
-    by a process that the cutover cannot know of."""
+    by a process that the cutover cannot know of. `stranded`: only the dead backend held it when traffic fled, so that
+    it comes out of order. `resent`: traffic fled before its publisher had an answer, so that it was sent again, and
+    whoever had it from the dead backend may be given it once more."""
 
     event: Event
     number: int
@@ -31,6 +33,8 @@ class Sent:
     acknowledged: int | None = None
     failed: bool = False
     stray: bool = False
+    stranded: bool = False
+    resent: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +80,15 @@ class GroupLedger:
             self._sessions.remove(session)
             self._licences.update(session.in_hand)
 
+    def license(self, ids: Iterable[str]) -> None:
+        """These may be given once more: what had taken effect was told to no backend."""
+        self._licences.update(ids)
+
+    def end_all(self, backend: str) -> None:
+        """Whoever reads at `backend` comes to an end there."""
+        for session in [session for session in self._sessions if session.backend == backend]:
+            self.end(session)
+
     def acknowledge(self, session: Session, events: Sequence[Event]) -> None:
         """The backend took the acknowledgement."""
         done = {event.id for event in events}
@@ -86,14 +99,15 @@ class GroupLedger:
         sent = self._ledger.known(event)
         line = (event.source, event.key)
         again = sent.stray and self.effects[event.id] > 0
-        in_order = again or session.newest.get(line, -1) < sent.number
-        demand(in_order, "order within a member's reading", event.payload)
-        session.newest[line] = max(session.newest.get(line, -1), sent.number)
+        if not sent.stranded and not sent.resent:
+            in_order = again or session.newest.get(line, -1) < sent.number
+            demand(in_order, "order within a member's reading", event.payload)
+            session.newest[line] = max(session.newest.get(line, -1), sent.number)
         self.effects[event.id] += 1
-        if self.effects[event.id] == 1:
+        if self.effects[event.id] == 1 and not sent.stranded:
             self._first_effect(sent, line)
         # A stray may write once more where it was let in again: docs/protocol.md, "Known to break".
-        allowed = 1 + self._licences[event.id] + sent.stray
+        allowed = 1 + self._licences[event.id] + max(sent.resent, sent.stray)
         demand(self.effects[event.id] <= allowed, f"{self.name}: no effect twice", event.payload)
 
     def _first_effect(self, sent: Sent, line: tuple[str, str]) -> None:
@@ -101,9 +115,10 @@ class GroupLedger:
         before = self._newest.get(line, -1)
         demand(before < sent.number, f"{self.name}: order within the key", (before, event.payload))
         self._newest[line] = sent.number
-        skipped = [s for s in self._ledger.line(line)[before + 1 : sent.number] if s.acknowledged is not None]
+        passed = self._ledger.line(line)[before + 1 : sent.number]
+        skipped = [s for s in passed if s.acknowledged is not None and not s.stranded]
         demand(not skipped, f"{self.name}: nothing is skipped", [s.event.payload for s in skipped])
-        if sent.stray:
+        if sent.stray or sent.resent:
             return
         # Over all publishers: what was accepted after another was acknowledged comes after it.
         last = self._last_accepted.get(event.key, 0)
@@ -116,8 +131,10 @@ class Ledger:
     """All that was sent, and the groups that take it."""
 
     def __init__(self) -> None:
+        """`stranding`: what is stranded has not been delivered yet, and cannot be asked for."""
         self.sent: dict[str, Sent] = {}
         self.groups: dict[str, GroupLedger] = {}
+        self.stranding = False
         self._lines: dict[tuple[str, str], list[Sent]] = defaultdict(list)
         self._happened = 0
 
@@ -165,5 +182,6 @@ class Ledger:
 
     def complete(self, group: GroupLedger) -> None:
         """All that was acknowledged took effect in `group`."""
-        lost = [sent.event.payload for sent in self.acknowledged if not group.effects[sent.event.id]]
+        due = [sent for sent in self.acknowledged if not (self.stranding and sent.stranded)]
+        lost = [sent.event.payload for sent in due if not group.effects[sent.event.id]]
         demand(not lost, f"{group.name}: nothing acknowledged is lost", lost)

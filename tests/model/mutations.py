@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -384,8 +384,8 @@ def groups_are_not_placed_where_the_other_side_begins() -> contextlib.AbstractCo
 def a_join_that_copies_from_now_on() -> contextlib.AbstractContextManager[Any]:
     real = BusWork.mirror_from
 
-    def mirror_from(self: BusWork, route: Route, active: str) -> Mirror:
-        ends = {topic: dict(self.logs[active].end(topic)) for topic in self.topics}
-        return real(self, route, active).model_copy(update={"starts": ends})
+    def mirror_from(self: BusWork, route: Route, active: str, topics: Iterable[str]) -> Mirror:
+        ends = {topic: dict(self.logs[active].end(topic)) for topic in topics}
+        return real(self, route, active, topics).model_copy(update={"starts": ends})
 
     return _instead(BusWork, "mirror_from", mirror_from)

@@ -113,7 +113,7 @@ class ModelContext(Context):
             self.lost_lock.set()
 
 
-def run(world: World, wanted: Stage, name: str) -> Outcome:
+def run(world: World, wanted: Stage, name: str, *, emergency: bool = False) -> Outcome:
     """One run of a Transition Job. Raises Killed where the model kills it."""
     context = ModelContext(
         component=Component.EVENT_BUS, store=world.store, registry=world.registry, lock=world.lock,
@@ -123,20 +123,30 @@ def run(world: World, wanted: Stage, name: str) -> Outcome:
     logs = {backend: MemoryLog(backend, SETTINGS, server) for backend, server in world.servers.items()}
     steps = EventBusSteps(context, logs, (TOPIC,))
     steps.steps[Step.PREFLIGHT] = lambda _: "left out: what it refuses must do no harm where it slips through"
+    steps.steps[Step.SURVEY] = lambda _: "left out: it only looks whether the backend is dead"
+    before = {Step.FLEE: world.everyone_lets_go}
     looks = {
         Step.FENCE: lambda: world.fence_completed(name, context.lost_lock.is_set()),
         Step.CHECK: world.check_completed,
     }
     for step, method in steps.steps.items():
-        steps.steps[step] = _observed(world, step, method, looks.get(step))
-    return Runner(context, steps, wanted).run()
+        steps.steps[step] = _observed(world, step, method, looks.get(step), before.get(step))
+    return Runner(context, steps, wanted, emergency=emergency).run()
 
 
-def _observed(world: World, step: Step, method: StepMethod, look: Callable[[], None] | None) -> StepMethod:
-    """The step, after which the model looks."""
+def _observed(
+    world: World,
+    step: Step,
+    method: StepMethod,
+    look: Callable[[], None] | None,
+    before: Callable[[], None] | None = None,
+) -> StepMethod:
+    """The step, after which the model looks; `before` happens as it begins."""
 
     def observed(transition: Transition) -> str:
         world.step_began(step.value)
+        if before is not None:
+            before()
         done = method(transition)
         if look is not None:
             look()

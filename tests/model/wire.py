@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -25,6 +26,15 @@ class InterruptibleFaults(Faults):
 
     between: Callable[[str], None]
 
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """The model looks into a backend that is down."""
+        down, self._down = self._down, False
+        try:
+            yield
+        finally:
+            self._down = down
+
     def check(self, operation: str) -> None:
         self.between(operation)
         super().check(operation)
@@ -33,8 +43,10 @@ class InterruptibleFaults(Faults):
 class ModelServer(MemoryServer):
     """A server that tells of each event that a writer stored."""
 
+    faults: InterruptibleFaults
+
     def __init__(
-        self, clock: Callable[[], float], between: Callable[[str], None], written: Callable[[str, int], None]
+        self, clock: Callable[[], float], between: Callable[[str], None], written: Callable[[str, int, str], None]
     ) -> None:
         super().__init__(clock)
         self.faults = InterruptibleFaults(self.changed)
@@ -43,7 +55,7 @@ class ModelServer(MemoryServer):
 
     def append(self, topic: str, count: int, key: str | None, headers: Mapping[str, bytes], payload: bytes) -> str:
         if ORIGIN_HEADER not in headers:
-            self._written(headers["ce_source"].decode(), int(headers["ce_epoch"]))
+            self._written(headers["ce_source"].decode(), int(headers["ce_epoch"]), headers["ce_id"].decode())
         return super().append(topic, count, key, headers, payload)
 
 

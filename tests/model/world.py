@@ -28,7 +28,8 @@ GROUPS = (("g", 2), ("h", 1))
 
 
 class World:
-    """Two backends, a route, publishers, consumers, the mirror, and runs of the cutover."""
+    """Two backends, a route, publishers, consumers, the mirror, and runs of the cutover. `attentive`: members know
+    the newest route whenever they read."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -44,6 +45,8 @@ class World:
         self._dead_holder = False
         self.checked = False
         self.forged = False
+        self.fleeing = False
+        self.attentive = False
         self.store = RecordingStore(self)
         self.registry = MemoryRegistry(self.now)
         self.lock = MortalLock(self)
@@ -59,7 +62,7 @@ class World:
             pod.heartbeat()
 
     def _server(self, name: str) -> ModelServer:
-        return ModelServer(self.now, self.between, lambda source, epoch: self._written(name, source, epoch))
+        return ModelServer(self.now, self.between, lambda *event: self._written(name, *event))
 
     # -- time, and what may happen meanwhile
 
@@ -135,6 +138,8 @@ class World:
         """One step of `actor`, unless it is in the middle of one."""
         if actor.busy:
             return
+        if self.attentive and isinstance(actor, Member):
+            actor.hear()
         actor.busy = True
         done = False
         try:
@@ -146,7 +151,7 @@ class World:
         if not done:
             actor.crash()
 
-    def run(self, wanted: Stage, script: Sequence[Interruption] = ()) -> Outcome | None:
+    def run(self, wanted: Stage, script: Sequence[Interruption] = (), *, emergency: bool = False) -> Outcome | None:
         """One run of the cutover; None where it was killed. It waits for the lock of a run that was killed."""
         if self._dead_holder:
             self.seconds += LEASE_SECONDS + 1
@@ -154,7 +159,7 @@ class World:
         self._dead_holder = True
         outcome = None
         with self._interrupted(script):
-            outcome = run(self, wanted, f"run-{next(self._runs)}")
+            outcome = run(self, wanted, f"run-{next(self._runs)}", emergency=emergency)
             self._dead_holder = False
         self._empty_what_differs()
         return outcome
@@ -244,7 +249,12 @@ class World:
     def forge(self, _: int) -> None:
         """A copy that nothing was copied from appears on the side that follows; after the last check, nobody
         could tell. It names no epoch, so that a mirror that missed a switch could not tell either."""
-        if self.route.mirror is None or self.checked or any(m.epoch < self.route.epoch for m in self.mirrors):
+        if (
+            self.fleeing
+            or self.route.mirror is None
+            or self.checked
+            or any(m.epoch < self.route.epoch for m in self.mirrors)
+        ):
             return
         server = self.servers[self.route.mirror.target]
         server.append_raw(TOPIC, 0, {ORIGIN_HEADER: self.route.mirror.source.encode()}, b"forged")
@@ -279,8 +289,32 @@ class World:
 
     # -- what is looked at as it happens
 
-    def _written(self, backend: str, source: str, epoch: int) -> None:
+    def flight(self, script: Sequence[Interruption] = ()) -> None:
+        """Kafka dies while it serves, and the operator says so."""
+        if self.route.active != "kafka" or self.route.mirror is None:
+            return
+        if self.forged:
+            return  # with a dead backend nothing can be compared: what was copied before is believed
+        self.servers["kafka"].faults.take_down()
+        self.fleeing = True
+        self.run(Stage.SHADOW, script, emergency=True)
+        self.fleeing = False
+
+    def revive(self, _: int = 0) -> None:
+        """Kafka is back."""
+        self.servers["kafka"].faults.bring_up()
+
+    def everyone_lets_go(self) -> None:
+        """What an emergency's fence does to who consumes: whoever hears it finishes what it has in hand."""
+        for member in self.members:
+            if not (member.deaf or member.frozen or member.busy):
+                member.hear()
+                self.step(member)
+
+    def _written(self, backend: str, source: str, epoch: int, event_id: str) -> None:
         """A writer stored an event."""
+        if self.route.stranded is not None and backend != self.route.active and event_id in self.ledger.sent:
+            self.ledger.sent[event_id].stranded = True
         demand(self._epochs.setdefault(epoch, backend) == backend, "one backend takes writers of an epoch", epoch)
         fence = self.route.fence
         if fence is not None and backend == self.route.active and source in self._fenced:
@@ -311,11 +345,28 @@ class World:
             self.checked = False
         elif before is None or before.fence != route.fence:
             self._announced = self.now()
+        if route.stranded is not None and (before is None or before.stranded is None):
+            self._fled(route)
+        self.ledger.stranding = any(not tail.swept for tail in (route.stranded or {}).values())
         if before is None or before.chains == route.chains:
             return
         self.ledger.read_by(self.content(route), f"a reader by the route of epoch {route.epoch}")
         if before.active != route.active:
             self.ledger.read_by(self._all_of(route.active), "the side that opens")
+
+    def _fled(self, route: Route) -> None:
+        """Traffic flees: what comes out of order, and what may come once more."""
+        tail = (route.stranded or {})[TOPIC]
+        dead = MemoryLog(tail.backend, SETTINGS, self.servers[tail.backend])
+        with self._unheeded(), self.servers[tail.backend].faults.lifted():
+            only = [e for e in dead.scan(TOPIC, tail.copied, dead.end(TOPIC)) if e.origin is None and e.event]
+        for entry in only:
+            if entry.event is not None:
+                self.ledger.sent[entry.event.id].stranded = True
+        for group in self.ledger.groups.values():
+            group.end_all(tail.backend)
+        for member in self.members:
+            member.group.license(member.untold)
 
     def content(self, route: Route) -> list[Event]:
         """What a reader of the whole chain gets by `route`."""
@@ -324,7 +375,7 @@ class World:
             log = MemoryLog(segment.backend, SETTINGS, self.servers[segment.backend])
             with self._unheeded():
                 stored = log.scan(TOPIC, segment.start, segment.end or log.end(TOPIC))
-                found += [e.event for e in stored if e.event and (segment.copies or e.origin is None)]
+                found += [e.event for e in stored if e.event and (segment.copies or e.content)]
         return found
 
     def _all_of(self, backend: str) -> list[Event]:
@@ -348,6 +399,7 @@ class World:
 
     def heal(self) -> None:
         """Whatever was wrong is over."""
+        self.revive()
         for actor in self.actors:
             actor.deaf = actor.frozen = False
         for pod in self.pods:
@@ -362,12 +414,20 @@ class World:
         for _ in range(60):
             self.everyone_moves()
             self.seconds += 1.0
-            if not any(pod.waiting for pod in self.pods) and self._drained():
+            if not any(pod.waiting for pod in self.pods) and self._drained() and self._copied():
                 break
 
     def _drained(self) -> bool:
         due = self.ledger.acknowledged
         return all(group.effects[sent.event.id] for group in self.ledger.groups.values() for sent in due)
+
+    def _copied(self) -> bool:
+        mirror = self.route.mirror
+        if mirror is None or self.forged:
+            return True
+        source, target = (MemoryLog(name, SETTINGS, self.servers[name]) for name in (mirror.source, mirror.target))
+        with self._unheeded():
+            return source.reached(target.copied(TOPIC, source.name) or {}, source.end(TOPIC))
 
     def converge(self, wanted: Stage) -> None:
         """What a user does: `pulumi up`, again where it did not reach the stage."""
@@ -410,4 +470,6 @@ WORLD_ACTS: dict[str, Callable[[World, int], None]] = {
     "move": lambda world, _: world.everyone_moves(),
     "forge": World.forge,
     "wipe": World.wipe,
+    "flight": lambda world, _: world.flight(),
+    "revive": World.revive,
 }

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from typer.testing import CliRunner
 
 from adapters.event_bus.base import LogSettings
 from adapters.event_bus.factory import fixed_route
 from adapters.routes.base import RouteUnavailable, Versioned
 from adapters.routes.jobs import after_pattern
 from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
+from cli.__main__ import app
 from cli.errors import CliError
-from cli.stack import wanted_stages
+from cli.stack import changes, emergencies, wanted_stages
 from cli.status import gather, judge, table
 from contracts.registry import PROTOCOL_VERSION, AdapterRecord
 from contracts.routes import Fence, HistoryEntry, Route
@@ -96,3 +98,33 @@ def test_a_check_runs_the_transitions_pod_with_other_arguments_and_leaves_the_pa
     assert made["spec"]["template"]["metadata"]["labels"] == {"app": "x"}
     assert made["spec"]["template"]["spec"]["containers"][0]["args"] == ["--check"]
     assert "selector" not in made["spec"]
+
+
+BUS = Component.EVENT_BUS
+TO_SHADOW = ("config", "set", "--path", "crossover:event_bus.stage", "shadow")
+
+
+@pytest.mark.parametrize(
+    ("emergency", "declared", "wanted"),
+    [
+        (False, False, [TO_SHADOW]),
+        (True, False, [TO_SHADOW, ("config", "set", "--path", "crossover:event_bus.emergency", "true")]),
+        (True, True, [TO_SHADOW, ("config", "set", "--path", "crossover:event_bus.emergency", "true")]),
+        (False, True, [TO_SHADOW, ("config", "rm", "--path", "crossover:event_bus.emergency")]),
+    ],
+)
+def test_what_is_written_to_config(emergency: bool, declared: bool, wanted: list[tuple[str, ...]]) -> None:
+    assert changes(BUS, Stage.SHADOW, emergency=emergency, declared=declared) == wanted
+
+
+@pytest.mark.parametrize(("value", "found"), [(True, {BUS}), ("true", {BUS}), (False, set()), (None, set())])
+def test_a_declared_emergency_is_seen_in_config(value: object, found: set[Component]) -> None:
+    entry = {"stage": "shadow"} | ({} if value is None else {"emergency": value})
+    assert emergencies(json.dumps({"crossover:event_bus": {"value": json.dumps(entry)}})) == found
+    assert emergencies(json.dumps({"crossover:event_bus": {"objectValue": entry}})) == found
+
+
+def test_in_an_emergency_nothing_is_retired() -> None:
+    result = CliRunner().invoke(app, ["rollback", "event_bus", "--retire", "--emergency"])
+    assert isinstance(result.exception, CliError)
+    assert "nobody else has" in str(result.exception)

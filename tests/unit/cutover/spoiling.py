@@ -55,7 +55,7 @@ def adapters_tell(**changes: Any) -> Callable[[World], None]:
     """Adapters' records say `changes`."""
 
     def spoil(world: World) -> None:
-        world.registry.alter = lambda record: replace(record, **changes)
+        world.adapters.alter = lambda record: replace(record, **changes)
 
     return spoil
 

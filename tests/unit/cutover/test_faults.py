@@ -25,7 +25,9 @@ class Killed(BaseException):
 SWITCH = TRANSITIONS[Stage.SHADOW, Stage.SCALE]
 
 
-def kill_at(world: World, wanted: Stage, step: Step, *, after: bool, timing: Timing = QUICK) -> None:
+def kill_at(
+    world: World, wanted: Stage, step: Step, *, after: bool, timing: Timing = QUICK, emergency: bool = False
+) -> None:
     """Run a Job that dies like a killed process before or after `step`."""
     context = world.context(timing)
     steps = world.steps(context)
@@ -38,7 +40,7 @@ def kill_at(world: World, wanted: Stage, step: Step, *, after: bool, timing: Tim
 
     steps.steps[step] = dies
     with pytest.raises(Killed):
-        Runner(context, steps, wanted).run()
+        Runner(context, steps, wanted, emergency=emergency).run()
     steps.close()
 
 

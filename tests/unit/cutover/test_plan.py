@@ -8,9 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.routes import Fence, Progress, Route, Segment
+from contracts.routes import Fence, Progress, Route, Segment, Stranded
 from contracts.stages import BACKENDS, STAGE_TABLE, Component, Stage, serving_backend
-from cutover.plan import MEANINGS, TRANSITIONS, ImpossiblePlan, Plan, Step, path, plan
+from cutover.plan import (
+    ADDITION,
+    EMERGENCIES,
+    MEANINGS,
+    SETTLEMENTS,
+    TRANSITIONS,
+    ImpossiblePlan,
+    Plan,
+    Step,
+    Transition,
+    path,
+    plan,
+)
 
 stages = st.sampled_from(Stage)
 
@@ -77,6 +89,45 @@ def test_nothing_is_retired_before_every_group_has_finished_it() -> None:
             assert steps.index(Step.FINISH_GROUPS) < steps.index(Step.RETIRE)
 
 
+def _stranding(route: Route) -> Route:
+    tail = Stranded(backend="kafka", epoch=2, copied={"0": "7"})
+    return route.model_copy(update={"stranded": {"t": tail}})
+
+
+FLIGHT = Transition(Stage.SCALE, Stage.SHADOW, EMERGENCIES[Stage.SCALE, Stage.SHADOW])
+SETTLEMENT = Transition(Stage.SHADOW, Stage.SHADOW, SETTLEMENTS[Stage.SHADOW, Stage.SHADOW])
+
+
+@pytest.mark.parametrize("cut_off", [{}, {"fence": True}, {"watching": True}], ids=str)
+def test_an_emergency_asks_the_dead_backend_nothing_whatever_was_cut_off(cut_off: dict[str, bool]) -> None:
+    found = plan(_route(Stage.SCALE, **cut_off), Stage.SHADOW, emergency=True)
+    assert found == Plan(False, False, (FLIGHT,))
+    asked = {Step.PREFLIGHT, Step.PROVE_WAY_BACK, Step.COMPARE, Step.SEAL, Step.DRAIN, Step.CHECK, Step.WATCH}
+    assert not asked & set(FLIGHT.steps)
+
+
+def test_traffic_moves_first_and_nothing_is_retired_before_it_was_swept() -> None:
+    found = plan(_route(Stage.SCALE), Stage.MVP, emergency=True)
+    assert found.transitions == (FLIGHT, SETTLEMENT, *path(Stage.SHADOW, Stage.MVP))
+
+
+@pytest.mark.parametrize("wanted", Stage)
+def test_what_is_stranded_is_swept_before_anything_else(wanted: Stage) -> None:
+    found = plan(_stranding(_route(Stage.SHADOW)), wanted)
+    assert found.transitions == (SETTLEMENT, *path(Stage.SHADOW, wanted))
+    assert SETTLEMENT.steps[0] is Step.SWEEP
+
+
+def test_once_traffic_fled_an_emergency_has_nothing_more_to_do() -> None:
+    assert plan(_stranding(_route(Stage.SHADOW)), Stage.SHADOW, emergency=True).empty
+
+
+@pytest.mark.parametrize(("stage", "wanted"), [(Stage.COMPLETE, Stage.SHADOW), (Stage.SCALE, Stage.COMPLETE)])
+def test_an_emergency_that_has_nowhere_to_flee_to_is_refused(stage: Stage, wanted: Stage) -> None:
+    with pytest.raises(ImpossiblePlan):
+        plan(_route(stage), wanted, emergency=True)
+
+
 def test_what_is_not_in_the_table_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(TRANSITIONS, (Stage.MVP, Stage.SHADOW))
     with pytest.raises(ImpossiblePlan, match="mvp to shadow"):
@@ -85,5 +136,7 @@ def test_what_is_not_in_the_table_raises(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_every_step_says_what_it_means_and_every_component_has_two_backends() -> None:
     assert set(MEANINGS) == set(Step)
-    assert set(itertools.chain(*TRANSITIONS.values())) == set(Step)
+    tables = TRANSITIONS, EMERGENCIES, SETTLEMENTS
+    done = itertools.chain.from_iterable(itertools.chain(*table.values()) for table in tables)
+    assert {*done, *ADDITION} == set(Step)
     assert all(len(set(sides.values())) == 2 for sides in BACKENDS.values())

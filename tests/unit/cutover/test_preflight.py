@@ -56,8 +56,8 @@ def set_access(**changes: object) -> Spoil:
 
 def silent_pod(world: World) -> None:
     """An adapter's pod is there, but it renews no more."""
-    world.registry.pods = {"pod-1"}
-    world.registry.alter = lambda record: replace(record, age_seconds=100.0)
+    world.adapters.pods = {"pod-1"}
+    world.adapters.alter = lambda record: replace(record, age_seconds=100.0)
 
 
 HELD = Retained(entries=10, bytes=5_000, oldest_seconds=7200.0)

@@ -7,13 +7,16 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import TracebackType
+from typing import Self
 
 from adapters.event_bus.base import EventLog, LogSettings
 from adapters.event_bus.memory import MemoryLog
 from adapters.event_bus.memory_server import MemoryServer
 from adapters.event_bus.routed import RoutedEventBus
 from adapters.event_bus.view import RouteView
+from adapters.routes.base import AdapterRegistry, RouteStore
 from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRegistry, MemoryRouteStore
 from contracts.envelope import Event
 from contracts.names import all_topics
@@ -38,6 +41,9 @@ QUICK = Timing(
     answer=0.3,
     finish_groups=5.0,
     lock_wait=0.2,
+    survey=0.4,
+    flight_fence=2.0,
+    flight_count=1.0,
 )
 
 
@@ -46,11 +52,11 @@ class World:
 
     def __init__(self, groups: Sequence[str] = ("a", "b"), topic: str = TOPIC) -> None:
         self.topic = topic
-        self.settings = LogSettings(topics=(topic,), partitions=3, publish_timeout=10.0)
-        self.topics = all_topics(self.settings.topics)
+        self.configure((topic,))
         self.servers = {"redis": MemoryServer(), "kafka": MemoryServer()}
-        self.store = MemoryRouteStore()
-        self.registry = MemoryRegistry()
+        self.store = self.make_store()
+        self.adapters = MemoryRegistry()
+        self.registry = self.make_registry()
         self.lock = MemoryLock()
         self.cluster = MemoryAccess(NEEDED)
         self.volumes: dict[str, int] = {}
@@ -61,11 +67,25 @@ class World:
         self._runs = itertools.count(1)
         self._mirror_view = RouteView(self.store, Component.EVENT_BUS)
         self._mirror = threading.Thread(target=MirrorService(self._mirror_view, self.mirror_log).run, daemon=True)
-        self.bus = RoutedEventBus(self.store, self.log, self.settings, "pod-1.bus", self.registry)
+        self.bus = RoutedEventBus(self.store, self.log, self.following, "pod-1.bus", self.registry)
+
+    def make_store(self) -> RouteStore:
+        """Where the route is kept."""
+        return MemoryRouteStore()
+
+    def make_registry(self) -> AdapterRegistry:
+        """Where adapters make themselves known."""
+        return self.adapters
+
+    def configure(self, topics: tuple[str, ...], partitions: int = 3) -> None:
+        """What config asks for from the next run on."""
+        self.settings = LogSettings(topics=topics, partitions=partitions, publish_timeout=10.0)
+        self.following = replace(self.settings, topics=())
+        self.topics = all_topics(topics)
 
     def log(self, name: str) -> EventLog:
-        """A service's own view of a backend."""
-        return MemoryLog(name, self.settings, self.servers[name])
+        """A service's own view of a backend: it follows the route, which says what topics there are."""
+        return MemoryLog(name, self.following, self.servers[name])
 
     def mirror_log(self, name: str) -> EventLog:
         """The mirror's."""
@@ -73,9 +93,9 @@ class World:
 
     def cutover_log(self, name: str) -> EventLog:
         """A cutover's."""
-        return self.log(name)
+        return MemoryLog(name, self.settings, self.servers[name])
 
-    def __enter__(self) -> World:
+    def __enter__(self) -> Self:
         self._mirror_view.start()
         self._mirror.start()
         return self
@@ -126,12 +146,12 @@ class World:
         logs = {name: self.cutover_log(name) for name in self.servers}
         return EventBusSteps(context, logs, self.topics, self.volumes)
 
-    def migrate(self, stage: Stage, timing: Timing = QUICK) -> Outcome:
+    def migrate(self, stage: Stage, timing: Timing = QUICK, *, emergency: bool = False) -> Outcome:
         """Run a Transition Job in this thread."""
         context = self.context(timing)
         steps = self.steps(context)
         try:
-            return Runner(context, steps, stage).run()
+            return Runner(context, steps, stage, emergency=emergency).run()
         finally:
             steps.close()
 
@@ -140,6 +160,13 @@ class World:
         found = self.store.read(Component.EVENT_BUS).route
         assert found is not None
         return found
+
+    def eventually(self, holds: Callable[[], bool], seconds: float = 8.0) -> None:
+        """Wait until `holds`, or fail."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, "\n".join(["did not come true in time", *self.lines])
+            time.sleep(0.01)  # polling with a deadline
 
     def assert_ledger(self, seconds: float = 8.0) -> None:
         """Every group took effect of every acknowledged event once, in order within its key."""

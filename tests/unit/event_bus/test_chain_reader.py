@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapters.event_bus.base import LogSettings, Stored
+from adapters.event_bus.bookmarks import Bookmarks
 from adapters.event_bus.chain_reader import ChainReader, Turn
 from adapters.event_bus.factory import fixed_route
 from adapters.event_bus.memory import MemoryLog
@@ -27,7 +28,11 @@ def test_a_sealed_segment_that_left_the_chain_is_left_even_where_it_can_never_be
     def publish(backend: str, payload: bytes, epoch: int) -> None:
         logs[backend].writer("w").submit(Event.create("t", "k", payload, source="test").under(epoch)).result(0)
 
-    reader = ChainReader(logs.__getitem__, "t", "g", "m", take, max_batch=10, start="earliest", follows_routes=True)
+    open_log = logs.__getitem__
+    reader = ChainReader(
+        open_log, "t", "g", "m", take,
+        max_batch=10, start="earliest", follows_routes=True, bookmarks=Bookmarks(open_log),
+    )  # fmt: skip
     publish("redis", b"1", 1)
     route = fixed_route("redis", SETTINGS)
     sealed = route.chain("t")[0].model_copy(update={"end": {"0": "1"}})

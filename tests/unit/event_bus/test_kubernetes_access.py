@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from adapters.routes.base import Permission, RouteMissing, RouteUnavailable
+from adapters.routes.base import LockHeld, Permission, RouteMissing, RouteUnavailable
 from adapters.routes.jobs import KubernetesJobs
-from adapters.routes.kubernetes import _clock_ahead
+from adapters.routes.kubernetes import KubernetesLock, _clock_ahead
 from adapters.routes.kubernetes_access import KubernetesAccess
 from contracts.stages import Component
 
@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_DELETE = _answer
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -153,6 +153,100 @@ def test_a_job_like_the_transition_is_run_and_its_output_told(server: ApiServer,
     assert [key for key, _ in server.asked][-1] == f"DELETE {jobs}/check-1"
 
 
+def test_a_job_as_a_client_tells_its_exit_status(server: ApiServer, api: client.ApiClient) -> None:
+    jobs = "/apis/batch/v1/namespaces/trading/jobs"
+    pattern = {
+        "metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"template": {"spec": {"containers": [{"args": []}]}}},
+    }
+    ended = {"containerStatuses": [{"state": {"terminated": {"exitCode": 2}}}]}
+    server.answers |= {
+        f"GET {jobs}": (200, {"items": [pattern]}),
+        f"POST {jobs}": (201, {"metadata": {"name": "letters-1"}}),
+        f"GET {jobs}/letters-1": (200, {"status": {"conditions": [{"type": "Failed", "status": "True"}]}}),
+        f"DELETE {jobs}/letters-1": (200, {}),
+        "GET /api/v1/namespaces/trading/pods": (200, {"items": [{"metadata": {"name": "x"}, "status": ended}]}),
+        "GET /api/v1/namespaces/trading/pods/x/log": (200, b"{}\n"),
+    }
+    assert KubernetesJobs(api, "trading").run_as_client("letters", ["python", "-m", "x"]) == (2, "{}")
+    [sent] = [body for key, body in server.asked if key == f"POST {jobs}"]
+    assert sent["spec"]["template"]["spec"]["serviceAccountName"] == "event-bus-client"
+
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/trading/leases/crossover-switch-event-bus"
+
+
+def held(version: str) -> tuple[int, Any]:
+    """The Lease of a switch that `ann` holds."""
+    spec = {"holderIdentity": "ann", "acquireTime": "2026-01-02T03:04:05.000000Z"}
+    return 200, {"metadata": {"name": "crossover-switch-event-bus", "resourceVersion": version}, "spec": spec}
+
+
+def test_a_lock_that_is_held_is_refused_and_told_since_when(server: ApiServer, api: client.ApiClient) -> None:
+    server.answers[f"GET {LEASE}"] = held("1")
+    with pytest.raises(LockHeld, match=r"ann.*2026-01-02T03:04:05Z"):
+        KubernetesLock("trading", api).acquire(Component.EVENT_BUS, "bob", 0)
+    assert [key for key, _ in server.asked] == [f"GET {LEASE}"]
+
+
+def test_a_lock_that_stands_still_is_taken_by_compare_and_set(
+    server: ApiServer, api: client.ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.routes.kubernetes.LEASE_SECONDS", 1)
+    server.answers |= {f"GET {LEASE}": held("7"), f"PATCH {LEASE}": held("8")}
+    KubernetesLock("trading", api).acquire(Component.EVENT_BUS, "bob", 10)
+    [taken] = [body for key, body in server.asked if key.startswith("PATCH")]
+    assert taken["metadata"]["resourceVersion"] == "7"
+    assert taken["spec"]["holderIdentity"] == "bob"
+
+
+def test_a_lock_that_is_renewed_is_not_taken(
+    server: ApiServer, api: client.ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.routes.kubernetes.LEASE_SECONDS", 1)
+    server.answers[f"GET {LEASE}"] = held("1")
+    stopped = threading.Event()
+
+    def renew() -> None:
+        version = 1
+        while not stopped.wait(0.3):
+            version += 1
+            server.answers[f"GET {LEASE}"] = held(str(version))
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        with pytest.raises(LockHeld, match="ann"):
+            KubernetesLock("trading", api).acquire(Component.EVENT_BUS, "bob", 2.5)
+    finally:
+        stopped.set()
+        renewing.join()
+
+
 def test_a_path_that_is_not_there_is_missing(server: ApiServer, api: client.ApiClient) -> None:
     with pytest.raises(RouteMissing):
         KubernetesJobs(api, "elsewhere").run_like_transition(Component.EVENT_BUS, [], print)
+
+
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/trading/leases/crossover-switch-event-bus"
+
+
+def test_a_lock_that_changes_whenever_it_is_given_back_is_told(
+    server: ApiServer, api: client.ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = {"name": "crossover-switch-event-bus", "resourceVersion": "1"}
+    server.answers[f"GET {LEASE}"] = (200, {"metadata": metadata, "spec": {"holderIdentity": "run-1"}})
+    server.answers[f"DELETE {LEASE}"] = (409, {"message": "conflict"})
+    KubernetesLock("trading", api).release(Component.EVENT_BUS, "run-1")
+    assert [asked for asked, _ in server.asked].count(f"DELETE {LEASE}") == 5
+    assert "was not given back, it runs out by itself: it was changed in each of 5 attempts" in caplog.text
+
+
+def test_a_lock_that_is_given_back_says_nothing(
+    server: ApiServer, api: client.ApiClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = {"name": "crossover-switch-event-bus", "resourceVersion": "1"}
+    server.answers[f"GET {LEASE}"] = (200, {"metadata": metadata, "spec": {"holderIdentity": "run-1"}})
+    server.answers[f"DELETE {LEASE}"] = (200, {"status": "Success"})
+    KubernetesLock("trading", api).release(Component.EVENT_BUS, "run-1")
+    assert not caplog.records

@@ -1,0 +1,119 @@
+"""The switch on the cluster, hurt under load: killed at each step, servers killed, an API that stands still, a
+killed `pulumi up`. Then `pulumi up` again converges, and the ledger holds. Each run is bounded."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from contracts.stages import Stage
+from cutover.plan import TRANSITIONS, Step
+from local.cluster.settings import ClusterPaths, this_clone
+from tests.e2e.chaos import Run, await_true, frozen, kill_server, killed_up, process_of, settled
+from tests.e2e.journey import Stack, clean
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+STEPS = TRANSITIONS[Stage.SHADOW, Stage.SCALE]
+KILLED_BEFORE = (None, *STEPS[:-1])
+"""A run is killed once this step has ended, and so in the one that follows; None: in the first one."""
+API_SECONDS = 30.0
+AROUND = 5.0
+MOST_KILLS = 40
+SERVERS = {"redis": "redis-server", "kafka": "kafka.Kafka"}
+"""What the command line of each backend's server contains."""
+
+
+@pytest.fixture
+def paths(stack: Stack) -> ClusterPaths:
+    """The local cluster's; on another cluster its processes cannot be reached."""
+    found = this_clone()
+    if not found.record.exists():
+        pytest.skip("the current cluster is not the local one")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("origin", "goal"), [(Stage.SHADOW, Stage.SCALE), (Stage.SCALE, Stage.SHADOW)], ids=["there", "back"]
+)
+def test_killed_in_each_step_an_update_converges(stack: Stack, paths: ClusterPaths, origin: Stage, goal: Stage) -> None:
+    stack.bring_to(origin)
+    killed = []
+    with stack.load() as load:
+        for before in KILLED_BEFORE:
+            run = Run(stack, paths, goal)
+            try:
+                if run.until_after(before):
+                    run.kill()
+                    killed.append(before)
+                assert run.over
+            finally:
+                run.remove()
+            load.check()
+            if before is Step.OPEN:  # it serves there now: what is left is to watch, which `up` does below
+                break
+        assert killed == [step for step in KILLED_BEFORE if step is None or STEPS.index(step) <= STEPS.index(Step.OPEN)]
+        stack.bring_to(goal)
+        assert settled(stack.route()[0], goal)
+        load.hold(AROUND, "load on the side that serves")
+        clean(load)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_server_killed_in_the_pause_an_update_converges(stack: Stack, paths: ClusterPaths, server: str) -> None:
+    stack.bring_to(Stage.SHADOW)
+    with stack.load() as load:
+        run = Run(stack, paths, Stage.SCALE)
+        try:
+            assert run.until_after(Step.FENCE)
+            kill_server(paths, SERVERS[server])
+            run.await_end()
+        finally:
+            run.remove()
+        load.check()
+        stack.bring_to(Stage.SCALE)
+        assert settled(stack.route()[0], Stage.SCALE)
+        load.hold(AROUND, "load on the side that serves")
+        clean(load)
+
+
+def test_an_api_that_stands_still_in_the_pause_stops_no_data(stack: Stack, paths: ClusterPaths) -> None:
+    stack.bring_to(Stage.SCALE)
+    with stack.load() as load:
+        run = Run(stack, paths, Stage.SHADOW)
+        try:
+            assert run.until_after(Step.PROVE_WAY_BACK)
+            await_true(lambda: stack.route()[0].fence is not None or run.over, 120, "the fence")
+            with frozen([process_of(paths, "kube-apiserver")]):
+                time.sleep(API_SECONDS)  # the outage itself
+            run.await_end()
+        finally:
+            run.remove()
+        load.check()
+        stack.bring_to(Stage.SHADOW)
+        assert settled(stack.route()[0], Stage.SHADOW)
+        load.hold(AROUND, "load on the side that serves")
+        clean(load)
+
+
+def test_an_update_killed_at_each_resource_converges(stack: Stack, paths: ClusterPaths) -> None:
+    """From mvp to scale: Kafka and its companions are made, then the Transition runs."""
+    stack.bring_to(Stage.MVP)
+    with stack.load() as load:
+        stack.ask_for(Stage.SCALE)
+        killed = 0
+        while "Duration:" not in killed_up(stack, _one_is_done):
+            killed += 1
+            assert killed < MOST_KILLS, "updates that are killed do not get anywhere"
+            load.check()
+        assert killed > 2
+        stack.pulumi.up()
+        assert settled(stack.route()[0], Stage.SCALE)
+        load.hold(AROUND, "load on the side that serves")
+        clean(load)
+
+
+def _one_is_done(line: str) -> bool:
+    """Whether a line of an update says that a resource of the cluster was made, changed or replaced."""
+    return "kubernetes:" in line and any(word in line for word in (" created (", " updated (", " replaced ("))
