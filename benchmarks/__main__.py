@@ -1,21 +1,25 @@
-"""`python -m benchmarks NAME`."""
+"""`python -m benchmarks NAME [PART ...]`."""
 
 from __future__ import annotations
 
 import sys
 
-from benchmarks import event_bus
+from benchmarks import event_bus, preview
 from benchmarks.frame import report
 
-BENCHMARKS = {"event_bus": event_bus.run}
+BENCHMARKS = {"event_bus": (event_bus.run, tuple(event_bus.PARTS)), "preview": (preview.run, ())}
 
 
 def main(arguments: list[str]) -> int:
-    """Run the benchmark that is named."""
-    if len(arguments) != 1 or arguments[0] not in BENCHMARKS:
-        print(f"usage: python -m benchmarks NAME, where NAME is one of: {', '.join(BENCHMARKS)}", file=sys.stderr)
+    """Run the benchmark that is named, or the named parts of it."""
+    name, *parts = arguments or [""]
+    run, known = BENCHMARKS.get(name, (None, ()))
+    if run is None or not set(parts) <= set(known):
+        print("usage: python -m benchmarks NAME [PART ...], where NAME is one of:", file=sys.stderr)
+        for benchmark, (_, its_parts) in BENCHMARKS.items():
+            print(f"  {benchmark} {' '.join(its_parts)}", file=sys.stderr)
         return 2
-    return report(arguments[0], BENCHMARKS[arguments[0]]())
+    return report("-".join([name, *parts]), run(parts))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ Publisher, consumer, mirror and cutover share one process here; routes are in me
 from __future__ import annotations
 
 import contextlib
+import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ from validation.result import Verdict
 
 RATE = 500.0
 GROUP = "bench-pause"
-ROUNDS = 4
+ROUNDS = 8
 """Switches measured: there and back, by turns."""
 AROUND_SECONDS = 3.0
 
@@ -163,13 +164,36 @@ def figures(open_log: OpenLog) -> list[Figure]:
             world.close()
     if verdict is not Verdict.HOLDS:
         raise RuntimeError(f"the ledger of the switches says {verdict.value}: their pauses mean nothing")
+    return [*_stalls(found), *_way_back(found)]
+
+
+def _stalls(found: Mapping[Stage, Sequence[Switched]]) -> list[Figure]:
+    """The stall of publishers, there, back, and over all switches."""
     made = []
     for name, goal in (("redis_to_kafka", Stage.SCALE), ("kafka_to_redis", Stage.SHADOW)):
         stall = spread([switch.stall_ms for switch in found[goal]])
-        seconds = spread([switch.seconds for switch in found[goal]])
-        how = f"longest publish stall around a switch at {RATE:g} events/s, ledger clean; {stall.text}; "
-        how += f"cutover {seconds.median:.1f} s"
+        how = f"longest publish stall around a switch at {RATE:g} events/s, ledger clean; {stall.text}"
         made.append(
-            Figure(figure=f"pause_{name}", value=stall.median, unit="ms", limit=5000, aim=1500, at_most=True, how=how)
+            Figure(figure=f"pause_{name}", value=stall.median, unit="ms", limit=250, aim=100, at_most=True, how=how)
         )
-    return made
+    stalls = [switch.stall_ms for switches in found.values() for switch in switches]
+    p99 = statistics.quantiles(stalls, n=100, method="inclusive")[98]
+    how = f"of the longest stalls of {len(stalls)} switches, there and back; the longest {max(stalls):.0f}"
+    return [*made, Figure(figure="pause_p99", value=p99, unit="ms", limit=250, aim=100, at_most=True, how=how)]
+
+
+def _way_back(found: Mapping[Stage, Sequence[Switched]]) -> list[Figure]:
+    """The rollback against the way forward: each switch with the one that followed it."""
+    pairs = list(zip(found[Stage.SHADOW], found[Stage.SCALE], strict=True))
+    seconds = spread([back.seconds / forth.seconds for back, forth in pairs])
+    stall = spread([back.stall_ms / forth.stall_ms for back, forth in pairs])
+    # No slower: what is above 1 must lie within the spread of the pairs.
+    excused = max(0.0, seconds.high - seconds.low)
+    forth = spread([switch.seconds for switch in found[Stage.SCALE]])
+    return [
+        Figure(
+            figure="rollback_against_forward", value=seconds.median, unit="x", limit=1.0 + excused, aim=1.0,
+            at_most=True, how=f"seconds of a whole cutover back against forward; {seconds.text}; forward "
+            f"{forth.median:.1f} s; stalls back against forward {stall.median:.2f}, {stall.text}",
+        )
+    ]  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from adapters.event_bus.errors import (
     AccessDenied,
     BackendUnavailable,
+    BatchFailed,
     BufferFull,
     BusClosed,
     EventBusError,
@@ -21,6 +22,7 @@ from adapters.event_bus.interface import EventBus, Handler, Receipt, RejectEvent
 __all__ = [
     "AccessDenied",
     "BackendUnavailable",
+    "BatchFailed",
     "BufferFull",
     "BusClosed",
     "EventBus",

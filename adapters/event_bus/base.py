@@ -7,11 +7,14 @@ together. The contract that each backend keeps is tests/contract/test_event_log.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+from adapters.event_bus.errors import EventBusError
 from adapters.event_bus.facts import Gap, LogFacts
+from adapters.event_bus.parcels import Outcome, Parcel, gathered
 from contracts.envelope import Event
 from contracts.names import DEFAULT_MAX_EVENT_BYTES, DEFAULT_PARTITIONS
 from contracts.routes import Cursor, Segment
@@ -60,6 +63,36 @@ class Stored:
         return self.origin is None or self.origin.startswith(SWEPT)
 
 
+_SETTERS: tuple[Callable[[Stored, Any], None], ...] = tuple(
+    Stored.__dict__[field.name].__set__ for field in fields(Stored)
+)
+(_set_event, _set_partition, _set_position, _set_origin, _set_raw, _set_error, _set_count, _set_handle) = _SETTERS
+
+
+def stored_at(
+    event: Event | None,
+    partition: int,
+    position: str,
+    origin: str | None,
+    raw: bytes,
+    error: str,
+    delivery_count: int,
+    handle: object,
+) -> Stored:
+    """A Stored past its constructor, which sets the fields of a frozen class at several times the cost: one is made
+    for each event that is read."""
+    made = Stored.__new__(Stored)
+    _set_event(made, event)
+    _set_partition(made, partition)
+    _set_position(made, position)
+    _set_origin(made, origin)
+    _set_raw(made, raw)
+    _set_error(made, error)
+    _set_count(made, delivery_count)
+    _set_handle(made, handle)
+    return made
+
+
 def entry_size(entry: Stored) -> int:
     """Bytes of `entry` as it was published."""
     return len(entry.raw) if entry.event is None else entry.event.size()
@@ -91,7 +124,7 @@ def order(position: str) -> tuple[int, int]:
 
 
 class LogWriter(ABC):
-    """One writing session of one process. Thread-safe; ordered by submission within a topic.
+    """One writing session of one process. Thread-safe; ordered by submission within a key.
 
     A future resolves with the stored position once the event is durable. It fails with
     Fenced where the event is definitely not stored because the log is sealed, with
@@ -107,6 +140,19 @@ class LogWriter(ABC):
     @abstractmethod
     def submit(self, event: Event) -> Future[str]:
         """Queue `event`. Raises EventTooLarge, BufferFull, UnknownTopic at once."""
+
+    def submit_all(self, parcel: Parcel, epoch: int) -> Future[Sequence[Outcome]]:
+        """Queue the events of `parcel`, in order, as written under `epoch`. Does not raise, and its future does not
+        fail: it resolves with what became of each, what `submit` would raise included."""
+        return gathered([self._submitted(event.under(epoch)) for event in parcel.events])
+
+    def _submitted(self, event: Event) -> Future[str]:
+        try:
+            return self.submit(event)
+        except EventBusError as error:
+            refused: Future[str] = Future()
+            refused.set_exception(error)
+            return refused
 
     @abstractmethod
     def drain(self, timeout: float) -> bool:
@@ -134,6 +180,14 @@ class LogReader(ABC):
     @abstractmethod
     def ack(self, entries: Sequence[Stored]) -> None:
         """Everything in `entries` has taken effect. Durable when this returns."""
+
+    def begin_ack(self, entries: Sequence[Stored]) -> None:
+        """As `ack`, but durable only once `settle` returned: a reader may do it while the next batch is fetched."""
+        self.ack(entries)
+
+    def settle(self) -> None:
+        """Wait until what `begin_ack` began is durable. Raises as `ack` does."""
+        return
 
     @abstractmethod
     def seal_at(self, end: Cursor) -> None:

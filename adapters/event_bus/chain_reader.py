@@ -152,14 +152,15 @@ class ChainReader:
                 segment = now
                 self._reading = reader, segment
         entries = reader.poll(self._max_batch, timeout)
+        reader.settle()  # what was handed out is durable before the next is
         if segment.end is None and self._outran_the_route(entries, known):
             self.leave()
             return Turn.AWAIT_ROUTE
         if entries:
             if self._take(entries):
                 self._mark(entries, segment, route)
-                reader.ack(entries)
-                metrics.CONSUMED.labels(self._topic, self._group, segment.backend).inc(len(entries))
+                reader.begin_ack(entries)
+                metrics.consumed(self._topic, self._group, segment.backend).inc(len(entries))
         elif segment.end is not None and reader.finished():
             self.leave()
         return Turn.READ_ON
@@ -171,7 +172,7 @@ class ChainReader:
             return
         refuge = mirror.target if segment.backend == mirror.source else mirror.source
         log, cursor = self._open_log(segment.backend), dict[str, str]()
-        for entry in entries:
+        for entry in {entry.partition: entry for entry in entries}.values():  # the last of each
             cursor |= log.after(entry)
         self._bookmarks.note(Mark(self._topic, self._group, segment.epoch, refuge), cursor)
 

@@ -1,6 +1,7 @@
 """What can go wrong on the event bus, as callers see it.
 
     EventBusError
+    ├── BatchFailed               of a batch: what became of each event, and why
     ├── PermanentError            trying again as it is cannot help
     │   ├── EventTooLarge         over the limit: says both sizes
     │   ├── UnknownTopic          not one of the configured topics
@@ -19,9 +20,22 @@ could carry.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class EventBusError(Exception):
     """The root of all errors of the event bus."""
+
+
+class BatchFailed(EventBusError):
+    """Events of a batch failed: `errors` says which, by id, and why. All others are durable."""
+
+    def __init__(self, errors: Mapping[str, EventBusError], count: int) -> None:
+        event_id, first = next(iter(errors.items()))
+        super().__init__(
+            f"{len(errors)} of {count} events of a batch failed, the others are durable. First {event_id}: {first}"
+        )
+        self.errors = errors
 
 
 class PermanentError(EventBusError):

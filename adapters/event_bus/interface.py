@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from contracts.envelope import DEFAULT_TYPE, Event
 
@@ -24,8 +23,7 @@ class RejectEvent(Exception):
         self.cause = cause
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Proof that an event is durable: its id, where it lies, and the epoch it was written under."""
 
     event_id: str
@@ -61,6 +59,11 @@ class EventBus(Protocol):
 
     def publish_event(self, event: Event) -> Future[Receipt]:
         """Publish an event made before, with its id: for an outbox, where the id must be stable."""
+
+    def publish_batch(self, events: Sequence[Event]) -> Future[Sequence[Receipt]]:
+        """Publish events made before, in order, at a fraction of the cost of one by one. They are accepted as a whole
+        or not at all. The future resolves once all are durable, with a receipt each, and fails with BatchFailed
+        where some are not."""
 
     def publish_future(self, topic: str, key: str, payload: bytes, *, type: str = DEFAULT_TYPE) -> Future[Receipt]:
         """Publish without waiting; the future resolves once the event is durable."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, cast
+from typing import Any
 
-from adapters.event_bus.base import Stored
+from adapters.event_bus.base import Stored, stored_at
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
 from adapters.event_bus.kafka_client import (
     ANSWER_SECONDS,
@@ -25,6 +25,7 @@ from adapters.event_bus.kafka_client import (
     TopicPartition,
 )
 from adapters.event_bus.wire import decode
+from contracts.envelope import parse_ordered
 
 _LOGIN_SECONDS = 2.0
 _GIVE_UP_SECONDS = 0.1
@@ -41,20 +42,14 @@ class _Helper:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def do[T](self, act: Callable[[], T], seconds: float, give_up: threading.Event) -> T:
-        """The answer of `act`. Raises TimeoutError where there is none in `seconds`, or `give_up` was set."""
+    def begin[T](self, act: Callable[[], T]) -> Future[T]:
+        """Do `act` after all that was begun before."""
         answer: Future[T] = Future()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="kafka-helper", daemon=True)
             self._thread.start()
         self._work.put(lambda: _resolve(answer, act))
-        deadline = time.monotonic() + seconds
-        while not give_up.is_set() and (left := deadline - time.monotonic()) > 0:
-            try:
-                return answer.result(min(left, _GIVE_UP_SECONDS))
-            except TimeoutError:
-                continue
-        raise TimeoutError
+        return answer
 
     def end(self) -> None:
         """Wait for what is under way."""
@@ -65,6 +60,17 @@ class _Helper:
     def _run(self) -> None:
         while (act := self._work.get()) is not None:
             act()
+
+
+def _await[T](answer: Future[T], seconds: float, give_up: threading.Event) -> T:
+    """The `answer`. Raises TimeoutError where there is none in `seconds`, or `give_up` was set."""
+    deadline = time.monotonic() + seconds
+    while not give_up.is_set() and (left := deadline - time.monotonic()) > 0:
+        try:
+            return answer.result(min(left, _GIVE_UP_SECONDS))
+        except TimeoutError:
+            continue
+    raise TimeoutError
 
 
 def _resolve[T](answer: Future[T], act: Callable[[], T]) -> None:
@@ -177,13 +183,19 @@ class KafkaConsumer(Handle):
 
     def commit(self, topic: str, positions: Mapping[int, int]) -> None:
         """Make `positions` the group's. Durable when it returns. Where no answer comes, it gives up."""
+        self.committed_by(self.begin_commit(topic, positions))
+
+    def begin_commit(self, topic: str, positions: Mapping[int, int]) -> Future[list[TopicPartition]]:
+        """Begin to make `positions` the group's, beside whatever else the consumer does."""
         self._refuse_given_up()
         offsets = [TopicPartition(topic, p, offset) for p, offset in positions.items()]
+        return self._helper.begin(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
+
+    def committed_by(self, begun: Future[list[TopicPartition]]) -> None:
+        """Wait until what begin_commit began is durable. Where no answer comes, it gives up."""
         try:
             # The library itself would wait for a dead broker for minutes.
-            answers = self._helper.do(
-                lambda: self._consumer.commit(offsets=offsets, asynchronous=False), ANSWER_SECONDS, self._given_up
-            )
+            answers = _await(begun, ANSWER_SECONDS, self._given_up)
         except TimeoutError as error:
             self._given_up.set()
             raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit") from error
@@ -266,12 +278,14 @@ def login_refused(address: KafkaAddress) -> EventBusError | None:
 
 def stored(topic: str, message: Message, handle: object = None) -> Stored:
     """A message as callers see it. Never raises."""
-    headers: dict[str, bytes] = {}
+    headers: Any
     try:
-        for name, value in cast(list[tuple[str, bytes | None]], message.headers() or ()):
-            headers[name] = value or b""
+        headers = message.headers() or ()
     except UnicodeDecodeError:
-        headers = {}  # a header whose name is no text: none of ours, and unreadable
-    return decode(
-        topic, message.partition() or 0, str(message.offset()), headers, message.value() or b"", handle=handle
-    )
+        headers = ()  # a header whose name is no text: none of ours, and unreadable
+    payload, partition, offset = message.value() or b"", message.partition() or 0, str(message.offset())
+    event = parse_ordered(topic, headers, payload)
+    if event is not None:
+        return stored_at(event, partition, offset, None, payload, "", 1, handle)
+    fields = {name: value or b"" for name, value in headers}
+    return decode(topic, partition, offset, fields, payload, handle=handle)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,27 +17,26 @@ from adapters.event_bus.kafka_client import (
     Producer,
     SessionFenced,
     TopicPartition,
+    WriteDenied,
     translate,
 )
+from adapters.event_bus.kafka_reports import Report, asked_for, settled
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record to send."""
-
-    key: bytes | None
-    headers: Mapping[str, bytes]
-    payload: bytes
+Row = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
+"""One record to send: payload, key, headers."""
+MOST_KEYS = 100_000
+"""Keys whose partition is remembered; beyond it all are forgotten, and learnt again."""
 
 
 class KafkaProducer(Handle):
-    """An idempotent producer, transactional with a `transactional_id`. Not thread-safe."""
+    """An idempotent producer for one topic, transactional with a `transactional_id`. Not thread-safe."""
 
     def __init__(
         self, address: KafkaAddress, client_id: str, timeout: float, batch_bytes: int, transactional_id: str = ""
     ) -> None:
         super().__init__(address)
         self._lost = False
+        self._partitions: dict[str, int] = {}
         config = address.config(client_id, self.note) | {
             "enable.idempotence": True,
             "acks": "all",
@@ -52,6 +50,7 @@ class KafkaProducer(Handle):
         }
         if transactional_id:
             config |= {"transactional.id": transactional_id, "transaction.timeout.ms": int(timeout * 1000)}
+            config["delivery.report.only.error"] = True
         self._producer = Producer(config)
 
     def _serve(self) -> None:
@@ -76,25 +75,67 @@ class KafkaProducer(Handle):
         if known.error is not None:
             raise translate(known.error, self.where)
 
-    def send(self, topic: str, rows: Sequence[Row], give_up: Callable[[], bool]) -> list[str | EventBusError]:
-        """Send `rows` together and wait for all answers: where each lies, as `partition:offset`, or why not."""
-        answers: list[str | EventBusError | None] = [None] * len(rows)
-        for number, row in enumerate(rows):
+    def send(
+        self, topic: str, keys: Sequence[str], rows: Iterable[Row], give_up: Callable[[], bool]
+    ) -> list[str | EventBusError]:
+        """Send `rows`, which have these `keys`, together, and wait for all answers: where each lies, as
+        `partition:offset`, or why that is not known."""
+        known = self._partitions
+        assumed: list[int | None] = list(map(known.get, keys))
+        asked = asked_for(assumed)
+        reports: dict[int, Report] = {}
+        unsent: dict[int, EventBusError] = {}
+
+        def note(number: int, error: KafkaError | None, message: Message) -> None:
+            failure = None if error is None else self._failure(error)
+            partition, offset = message.partition(), message.offset()
+            reports[number] = Report(-1 if partition is None else partition, offset or 0, failure)
+
+        produce: Callable[..., None] = self._producer.produce
+        for number, (payload, key, headers) in enumerate(rows):
             try:
-                self._producer.produce(
-                    topic,
-                    row.payload,
-                    row.key,
-                    on_delivery=partial(self._answered, answers, number),
-                    headers=list(row.headers.items()),
-                )
+                if number in asked:
+                    produce(topic, payload, key, on_delivery=partial(note, number), headers=headers)
+                else:
+                    produce(topic, payload, key, headers=headers)
             except KafkaException as error:
-                answers[number] = self._failure(error.args[0])
+                unsent[number] = self._failure(error.args[0])
             except BufferError as error:
-                answers[number] = BackendUnavailable(f"Kafka at {self.where}: {error}")
+                unsent[number] = BackendUnavailable(f"Kafka at {self.where}: {error}")
         self._wait(give_up)
+        self._learn(keys, assumed, reports)
         unknown = PublishTimeout(f"Kafka at {self.where} gave no answer: it may or may not be stored")
-        return [unknown if answer is None else answer for answer in answers]
+        return settled(assumed, reports, unsent, unknown, WriteDenied)
+
+    def _learn(self, keys: Sequence[str], assumed: Sequence[int | None], reports: Mapping[int, Report]) -> None:
+        """Remember where keys go: the partitioner knows nothing but the key and the number of partitions."""
+        known = self._partitions
+        stored = {n: report.partition for n, report in reports.items() if report.error is None}
+        if len(known) > MOST_KEYS or any(assumed[n] not in (None, partition) for n, partition in stored.items()):
+            known.clear()
+        for n, partition in stored.items():
+            known[keys[n]] = partition
+
+    def send_in_transaction(self, topic: str, rows: Iterable[Row]) -> None:
+        """Send `rows` together, as part of the transaction, and wait for all answers. Raises what the first failed
+        with; where each lies is not asked."""
+        failed: list[KafkaError] = []
+
+        def note(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        produce: Callable[..., None] = self._producer.produce
+        try:
+            for payload, key, headers in rows:
+                produce(topic, payload, key, on_delivery=note, headers=headers)
+        except KafkaException as error:
+            raise self._failure(error.args[0]) from error
+        except BufferError as error:
+            raise BackendUnavailable(f"Kafka at {self.where}: {error}") from error
+        self._wait(lambda: False)
+        if failed:
+            raise self._failure(failed[0])
 
     def _wait(self, give_up: Callable[[], bool]) -> None:
         """Until every answer is there, or `give_up()`."""
@@ -104,14 +145,6 @@ class KafkaProducer(Handle):
         except KafkaException as error:
             self._lost = self._lost or error.args[0].fatal()
             raise self.trouble(error) from error
-
-    def _answered(
-        self, answers: list[str | EventBusError | None], number: int, error: KafkaError | None, message: Message
-    ) -> None:
-        if error is None:
-            answers[number] = f"{message.partition()}:{message.offset()}"
-        else:
-            answers[number] = self._failure(error)
 
     def _failure(self, error: KafkaError) -> EventBusError:
         self._lost = self._lost or error.fatal()

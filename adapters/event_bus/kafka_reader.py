@@ -11,7 +11,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from adapters.event_bus.base import LogReader, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable, BusClosed, EventBusError
@@ -53,6 +55,16 @@ class _Place:
         return next(iter(self.unacked), self.next)
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A commit of `positions` that is under way; `places` are of when it began."""
+
+    consumer: KafkaConsumer
+    places: Mapping[int, _Place]
+    positions: Mapping[int, int]
+    answer: Future[list[Any]]
+
+
 class KafkaReader(LogReader):
     """One member of a group."""
 
@@ -66,6 +78,7 @@ class KafkaReader(LogReader):
         self._places: dict[int, _Place] = {}
         self._trouble: EventBusError | None = None
         self._commit_due = 0.0
+        self._begun: _Begun | None = None
         self._pace = Pace(GATHER_SECONDS)
         self._closed = False
 
@@ -88,13 +101,37 @@ class KafkaReader(LogReader):
                 return found
 
     def ack(self, entries: Sequence[Stored]) -> None:
+        self._commit(self._acknowledged(entries))
+
+    def begin_ack(self, entries: Sequence[Stored]) -> None:
+        self.settle()
+        moved = self._acknowledged(entries)
+        positions = {p: place.position for p, place in moved.items() if place.position != place.committed}
+        if positions:
+            consumer = self._joined()
+            self._begun = _Begun(consumer, moved, positions, consumer.begin_commit(self._topic, positions))
+
+    def settle(self) -> None:
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return
+        try:
+            begun.consumer.committed_by(begun.answer)
+        except Rejoining:
+            self._commit(self._places, begun.consumer)  # of those that are still ours
+            return
+        for partition, offset in begun.positions.items():
+            begun.places[partition].committed = offset
+
+    def _acknowledged(self, entries: Sequence[Stored]) -> dict[int, _Place]:
+        """The partitions, still ours, in which `entries` move the position."""
         moved: dict[int, _Place] = {}
         for entry in entries:
             place = self._places.get(entry.partition)
             if place is not None and place is entry.handle:
                 place.unacked.pop(int(entry.position), None)
                 moved[entry.partition] = place
-        self._commit(moved)
+        return moved
 
     def seal_at(self, end: Cursor) -> None:
         self._end = _offsets(end)
@@ -201,10 +238,11 @@ class KafkaReader(LogReader):
             self._commit(self._places)
 
     def _commit(self, places: Mapping[int, _Place], consumer: KafkaConsumer | None = None) -> None:
+        self.settle()
         positions = {p: place.position for p, place in places.items() if place.position != place.committed}
         if not positions:
             return
-        consumer = consumer or self._joined()
+        consumer = consumer or self._joined()  # not before: who leaves has no places left, and must not join again
         deadline = time.monotonic() + REJOIN_SECONDS
         while True:
             try:

@@ -6,8 +6,9 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 
 from adapters.event_bus.base import LogCopier, LogSettings, Stored
 from adapters.event_bus.errors import BackendUnavailable, EventBusError, Fenced, PermanentError, PublishTimeout
@@ -15,13 +16,17 @@ from adapters.event_bus.kafka_client import ANSWER_SECONDS, KafkaAddress, Sessio
 from adapters.event_bus.kafka_consumer import KafkaConsumer, stored
 from adapters.event_bus.kafka_producer import KafkaProducer, Row
 from adapters.event_bus.kafka_reader import group_id
-from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter, Outcome
+from adapters.event_bus.lanes import LaneWriter, Name, Part
+from adapters.event_bus.parcels import LANES, Outcome
 from adapters.event_bus.wire import encode_copy, letter_limit, reached
-from contracts.envelope import Event
+from contracts.envelope import Event, wire_rows
 from contracts.routes import Cursor
 
 _log = logging.getLogger(__name__)
 
+BATCH_BYTES = 4 << 20
+"""Of a batch over all partitions: a request to Kafka costs more than one to Redis. Should all of it have one key, it
+is one record batch still, which Kafka takes or refuses as a whole."""
 _OVERHEAD_BYTES = 256 << 10
 _LETTER_OVERHEAD_BYTES = 16 << 10
 _CLOCK_SECONDS = 2.0
@@ -43,42 +48,48 @@ def copier_name(source: str, topic: str) -> str:
 
 
 class KafkaWriter(LaneWriter):
-    """One idempotent producer a topic."""
+    """One idempotent producer a lane."""
+
+    lanes = LANES
+    batch_events = 4000
+    batch_bytes = BATCH_BYTES
 
     def __init__(self, address: KafkaAddress, settings: LogSettings, client_id: str) -> None:
         super().__init__(settings, client_id)
         self._address = address
         self._making = threading.Lock()
-        self._producers: dict[str, KafkaProducer] = {}
+        self._producers: dict[Name, KafkaProducer] = {}
 
     def warm(self, topics: Collection[str]) -> None:
         for topic in topics:
             with suppress(EventBusError):
-                self._ready(topic, time.monotonic() + ANSWER_SECONDS)
+                for number in range(self.lanes):
+                    self._ready((topic, number), time.monotonic() + ANSWER_SECONDS)
 
-    def _append(self, topic: str, events: Sequence[Event], deadline: float) -> Sequence[Outcome]:
+    def _append(self, lane: Name, parts: Sequence[Part], deadline: float) -> Sequence[Outcome]:
+        topic = lane[0]
         try:
-            producer = self._ready(topic, deadline)
+            producer = self._ready(lane, deadline)
         except BackendUnavailable as error:
             limit = self._settings.publish_timeout
-            return [PublishTimeout(f"not sent within {limit:g} s, so not stored: {error}")] * len(events)
+            unsent = PublishTimeout(f"not sent within {limit:g} s, so not stored: {error}")
+            return [unsent] * sum(len(events) for events, _ in parts)
         began = time.time()
-        rows = [Row(event.key.encode(), event.headers(), event.payload) for event in events]
-        answers = producer.send(topic, rows, lambda: self.closing)
-        denied = [event for event, answer in zip(events, answers, strict=True) if isinstance(answer, WriteDenied)]
+        keys = [event.key for events, _ in parts for event in events]
+        answers = producer.send(topic, keys, _rows(parts), lambda: self.closing)
+        denied = any(isinstance(answer, WriteDenied) for answer in answers)
         if denied or producer.lost:
-            self._leave(topic)  # librdkafka goes on to refuse for a second after rights are given back
+            self._leave(lane)  # librdkafka goes on to refuse for a second after rights are given back
         if not denied:
             return answers
-        return self._settle(topic, events, answers, denied, began)
+        return self._settle(topic, [event for events, _ in parts for event in events], answers, began)
 
-    def _settle(
-        self, topic: str, events: Sequence[Event], answers: list[Outcome], denied: Sequence[Event], began: float
-    ) -> Sequence[Outcome]:
+    def _settle(self, topic: str, events: Sequence[Event], answers: list[Outcome], began: float) -> Sequence[Outcome]:
         """A denial is an answer to the last attempt: an earlier one, whose answer was lost with a connection,
         may have been stored. Only the log itself can say."""
+        denied = {event.id for event, answer in zip(events, answers, strict=True) if isinstance(answer, WriteDenied)}
         try:
-            places = self._places(topic, {event.id for event in denied}, began)
+            places = self._places(topic, denied, began)
         except EventBusError as error:
             unknown = PublishTimeout(f"{topic} is sealed at kafka, and may or may not hold the event: {error}")
             return [unknown if isinstance(answer, WriteDenied) else answer for answer in answers]
@@ -111,16 +122,16 @@ class KafkaWriter(LaneWriter):
             consumer.close()
         return found
 
-    def _ready(self, topic: str, deadline: float) -> KafkaProducer:
-        """The producer of `topic`, connected: so that a batch is never spread over several requests because
+    def _ready(self, lane: Name, deadline: float) -> KafkaProducer:
+        """The producer of `lane`, connected: so that a batch is never spread over several requests because
         the partitions were still unknown."""
         with self._making:
-            producer = self._producers.get(topic)
+            producer = self._producers.get(lane)
             if producer is not None and producer.lost:
-                self._leave(topic)  # opened ahead, and refused a session since
+                self._leave(lane)  # opened ahead, and refused a session since
                 producer = None
             if producer is None:
-                producer = self._producers[topic] = self._made(topic, deadline)
+                producer = self._producers[lane] = self._made(lane[0], deadline)
             return producer
 
     def _made(self, topic: str, deadline: float) -> KafkaProducer:
@@ -141,10 +152,14 @@ class KafkaWriter(LaneWriter):
             else:
                 return producer
 
-    def _leave(self, topic: str) -> None:
-        producer = self._producers.pop(topic, None)
+    def _leave(self, lane: Name) -> None:
+        producer = self._producers.pop(lane, None)
         if producer is not None:
             producer.close()
+
+
+def _rows(parts: Sequence[Part]) -> Iterator[Row]:
+    return chain.from_iterable(wire_rows(events, epoch) for events, epoch in parts)
 
 
 class KafkaCopier(LogCopier):
@@ -169,10 +184,10 @@ class KafkaCopier(LogCopier):
         if self._unknown:
             raise BackendUnavailable("an earlier batch had no answer: open a new copier and see how far it came")
         self._refuse_backwards(reached)
-        rows = []
+        rows: list[Row] = []
         for entry in entries:
             headers, key, payload = encode_copy(entry, self._source)
-            rows.append(Row(None if key is None else key.encode(), headers, payload))
+            rows.append((payload, None if key is None else key.encode(), list(headers.items())))
         self._unknown = True
         try:
             self._transact(rows, json.dumps(dict(reached)))
@@ -191,7 +206,7 @@ class KafkaCopier(LogCopier):
         self._producer.begin()
         try:
             if rows:
-                self._send(rows)
+                self._producer.send_in_transaction(self._topic, rows)
             self._number += 1
             self._producer.send_position(self._topic, self._number, note, self._group.group, TRANSACTION_SECONDS)
             self._producer.commit(TRANSACTION_SECONDS)
@@ -202,11 +217,6 @@ class KafkaCopier(LogCopier):
             if isinstance(error, PermanentError):
                 raise
             raise BackendUnavailable(f"a batch of copies of {self._topic} was not committed: {error}") from error
-
-    def _send(self, rows: Sequence[Row]) -> None:
-        for answer in self._producer.send(self._topic, rows, lambda: False):
-            if isinstance(answer, EventBusError):
-                raise answer
 
     def _undo(self) -> None:
         try:

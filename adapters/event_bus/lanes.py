@@ -1,9 +1,10 @@
-"""The half of a writer that all real backends share: one lane a topic, one batch at a time.
+"""The half of a writer that all real backends share: a lane or two a topic, each with one batch at a time.
 
 A lane is a queue and a thread. It sends what has gathered, waits for the whole answer, then sends
 what has gathered meanwhile. So nothing is ever in flight behind something that may still be
 refused: when an event is refused as sealed, all that was submitted after it is refused too, in
-order, and what a caller sends again cannot be overtaken by what it sent later.
+order, and what a caller sends again cannot be overtaken by what it sent later. A key keeps its
+lane: so all this holds within each key, and while one lane waits for an answer another sends.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import threading
 import time
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from adapters.event_bus.base import LogSettings, LogWriter
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Fenced, PermanentError, PublishTimeout
-from adapters.event_bus.wire import admit
+from adapters.event_bus.parcels import PARCEL_BYTES, Outcome, Parcel
+from adapters.event_bus.wire import pack
 from contracts.envelope import Event
 
 _log = logging.getLogger(__name__)
@@ -27,8 +29,7 @@ _log = logging.getLogger(__name__)
 MAX_QUEUED_EVENTS = 32_768
 """Unresolved events a writer takes before it says BufferFull."""
 MAX_QUEUED_BYTES = 512 << 20
-BATCH_EVENTS = 500
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = PARCEL_BYTES
 LINGER_SECONDS = 0.002
 """How long a lane that was idle waits for company, in seconds: at 1,000 events/s it halves the
 requests and adds at most this to a publish."""
@@ -36,23 +37,29 @@ CLOSE_SECONDS = 2.0
 """How long close() waits for a lane's thread. It may hang in a socket a little longer, and then
 ends by itself; its futures are resolved before that."""
 
-Outcome = str | EventBusError
-"""The position where an event is stored, or why it is not (or is not known to be)."""
+
+Name = tuple[str, int]
+"""Of a lane: its topic, and its number among the topic's."""
+Part = tuple[Sequence[Event], int]
+"""Events, and the epoch under which they are written."""
 
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    event: Event
-    size: int
+    parcel: Parcel
+    epoch: int
     deadline: float
-    future: Future[str]
+    resolve: Callable[[Sequence[Outcome]], None]
     resolved: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Lane:
     changed: threading.Condition
+    batch_events: int
+    batch_bytes: int
     queue: deque[_Item] = field(default_factory=deque)
+    queued_events: int = 0
     queued_bytes: int = 0
     sending: list[_Item] = field(default_factory=list)
     refused: Fenced | None = None
@@ -60,14 +67,18 @@ class _Lane:
 
 
 class LaneWriter(LogWriter):
-    """Subclasses say how one batch of one topic becomes durable."""
+    """Subclasses say how one batch of one topic becomes durable, and by how many lanes a topic is written."""
+
+    lanes = 1
+    batch_events = 1000
+    batch_bytes = BATCH_BYTES
 
     def __init__(self, settings: LogSettings, client_id: str) -> None:
         self._settings = settings
         self._client_id = client_id
         self._lock = threading.Lock()
         self._resolved = threading.Condition(self._lock)
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[Name, _Lane] = {}
         self._unresolved = 0
         self._unresolved_bytes = 0
         self._closed = False
@@ -75,13 +86,13 @@ class LaneWriter(LogWriter):
     # -- what a backend adds
 
     @abstractmethod
-    def _append(self, topic: str, events: Sequence[Event], deadline: float) -> Sequence[Outcome]:
-        """Store `events` in order; one outcome each. Called by the topic's lane thread alone. Retries
+    def _append(self, lane: Name, parts: Sequence[Part], deadline: float) -> Sequence[Outcome]:
+        """Store the events of `parts` in order; one outcome each. Called by the lane's thread alone. Retries
         without storing twice until `deadline` (of time.monotonic) or until `closing`."""
 
     @abstractmethod
-    def _leave(self, topic: str) -> None:
-        """The lane of `topic` ends: give its connection up. Called by its thread."""
+    def _leave(self, lane: Name) -> None:
+        """The lane ends: give its connection up. Called by its thread."""
 
     @property
     def closing(self) -> bool:
@@ -94,19 +105,19 @@ class LaneWriter(LogWriter):
         """Nothing: a lane connects at its first batch, in a millisecond or two."""
 
     def submit(self, event: Event) -> Future[str]:
-        size = admit(self._settings, event)
+        parcel = pack(self._settings, (event,))[0]
         future: Future[str] = Future()
         future.set_running_or_notify_cancel()  # it may be on its way: it cannot be cancelled
-        item = _Item(event, size, time.monotonic() + self._settings.publish_timeout, future)
-        with self._lock:
-            if self._closed:
-                raise BusClosed("the writer is closed: the event was not sent")
-            lane = self._lane(event.topic)
-            if lane.refused is None:
-                self._enqueue(lane, item)
-                return future
-            refused = lane.refused
-        future.set_exception(refused)
+        self._take(parcel, event.epoch, lambda outcomes: _answer(future, outcomes[0]))
+        return future
+
+    def submit_all(self, parcel: Parcel, epoch: int) -> Future[Sequence[Outcome]]:
+        future: Future[Sequence[Outcome]] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            self._take(parcel, epoch, future.set_result)
+        except EventBusError as error:
+            future.set_result([error] * len(parcel.events))
         return future
 
     def drain(self, timeout: float) -> bool:
@@ -122,118 +133,160 @@ class LaneWriter(LogWriter):
                 lane.queue.clear()
                 lane.changed.notify_all()
         error = BusClosed("the writer was closed before the event was known to be durable")
-        self._resolve([(item, error) for item in lost])
+        self._resolve([(item, _all(item, error)) for item in lost])
         for lane in lanes:
             if lane.thread is not None and lane.thread is not threading.current_thread():
                 lane.thread.join(CLOSE_SECONDS)
 
     # -- lanes
 
-    def _lane(self, topic: str) -> _Lane:
-        lane = self._lanes.get(topic)
+    def _take(self, parcel: Parcel, epoch: int, resolve: Callable[[Sequence[Outcome]], None]) -> None:
+        item = _Item(parcel, epoch, time.monotonic() + self._settings.publish_timeout, resolve)
+        with self._lock:
+            if self._closed:
+                raise BusClosed("the writer is closed: the event was not sent")
+            lane = self._lane((parcel.topic, parcel.lane % self.lanes))
+            if lane.refused is None:
+                self._enqueue(lane, item)
+                return
+            refused = lane.refused
+        resolve(_all(item, refused))
+
+    def _lane(self, name: Name) -> _Lane:
+        lane = self._lanes.get(name)
         if lane is None:
-            lane = self._lanes[topic] = _Lane(threading.Condition(self._lock))
-            lane.thread = threading.Thread(target=self._run, args=(topic, lane), name=f"lane-{topic}", daemon=True)
+            lane = self._lanes[name] = _Lane(threading.Condition(self._lock), self.batch_events, self.batch_bytes)
+            thread_name = f"lane-{name[0]}-{name[1]}"
+            lane.thread = threading.Thread(target=self._run, args=(name, lane), name=thread_name, daemon=True)
             lane.thread.start()
         return lane
 
     def _enqueue(self, lane: _Lane, item: _Item) -> None:
-        if self._unresolved >= MAX_QUEUED_EVENTS or self._unresolved_bytes + item.size > MAX_QUEUED_BYTES:
+        count, size = len(item.parcel.events), item.parcel.size
+        if self._unresolved + count > MAX_QUEUED_EVENTS or self._unresolved_bytes + size > MAX_QUEUED_BYTES:
             raise BufferFull(
                 f"{self._unresolved} events ({self._unresolved_bytes} bytes) wait to become durable, the limits are "
-                f"{MAX_QUEUED_EVENTS} and {MAX_QUEUED_BYTES}: event {item.event.id} was not sent. Slow down"
+                f"{MAX_QUEUED_EVENTS} and {MAX_QUEUED_BYTES}: event {item.parcel.events[0].id} was not sent. Slow down"
             )
-        self._unresolved += 1
-        self._unresolved_bytes += item.size
+        full = _full(lane)
+        self._unresolved += count
+        self._unresolved_bytes += size
         lane.queue.append(item)
-        lane.queued_bytes += item.size
+        lane.queued_events += count
+        lane.queued_bytes += size
         # Woken when there is something at all, and when a full batch ends the lingering early.
-        if len(lane.queue) in (1, BATCH_EVENTS) or lane.queued_bytes >= BATCH_BYTES:
+        if len(lane.queue) == 1 or (not full and _full(lane)):
             lane.changed.notify()
 
-    def _run(self, topic: str, lane: _Lane) -> None:
+    def _run(self, name: Name, lane: _Lane) -> None:
         try:
             while (batch := self._next_batch(lane)) is not None:
                 if batch:
-                    self._send(topic, lane, batch)
+                    self._send(name, lane, batch)
         finally:
-            self._leave(topic)
+            self._leave(name)
 
     def _next_batch(self, lane: _Lane) -> list[_Item] | None:
         """What to send next; empty where all of it had waited for too long, None at the end."""
         with self._lock:
             if not lane.queue and not self._closed:
                 lane.changed.wait_for(lambda: lane.queue or self._closed)
-                lane.changed.wait_for(
-                    lambda: self._closed or len(lane.queue) >= BATCH_EVENTS or lane.queued_bytes >= BATCH_BYTES,
-                    LINGER_SECONDS,
-                )
+                lane.changed.wait_for(lambda: self._closed or _full(lane), LINGER_SECONDS)
             if self._closed:
                 return None
-            batch: list[_Item] = []
-            late: list[_Item] = []
-            size, now = 0, time.monotonic()
-            while lane.queue and len(batch) < BATCH_EVENTS and (not batch or size + lane.queue[0].size <= BATCH_BYTES):
-                item = lane.queue.popleft()
-                lane.queued_bytes -= item.size
-                if item.deadline < now:
-                    late.append(item)
-                else:
-                    size += item.size
-                    batch.append(item)
+            batch, late = _taken(lane, time.monotonic())
             lane.sending = batch
-        limit = self._settings.publish_timeout
-        self._resolve(
-            [
-                (item, PublishTimeout(f"event {item.event.id} could not be sent in {limit:g} s: it was not"))
-                for item in late
-            ]
-        )
+        if late:
+            limit = self._settings.publish_timeout
+            error = PublishTimeout(f"event {late[0].parcel.events[0].id} could not be sent in {limit:g} s: it was not")
+            self._resolve([(item, _all(item, error)) for item in late])
         return batch
 
-    def _send(self, topic: str, lane: _Lane, batch: list[_Item]) -> None:
-        try:
-            outcomes: Sequence[Outcome] = self._append(
-                topic, [item.event for item in batch], max(item.deadline for item in batch)
-            )
-        except EventBusError as error:
-            outcomes = [error] * len(batch)
-        except Exception as error:
-            # A fault of ours: callers must not wait for ever because of it.
-            _log.exception("appending %d events to %s failed", len(batch), topic)
-            outcomes = [PermanentError(f"appending to {topic} failed: {error!r}; it may or may not be stored")] * len(
-                batch
-            )
+    def _send(self, name: Name, lane: _Lane, batch: list[_Item]) -> None:
+        outcomes = self._outcomes(name, batch)
         refusal = next((outcome for outcome in outcomes if isinstance(outcome, Fenced)), None)
-        results = list(zip(batch, outcomes, strict=True))
+        results: list[tuple[_Item, Sequence[Outcome]]] = []
+        first = 0
+        for item in batch:
+            last = first + len(item.parcel.events)
+            results.append((item, outcomes[first:last]))
+            first = last
         with self._lock:
             lane.sending = []
             if refusal is not None:
                 lane.refused = refusal
-                results += [(item, refusal) for item in lane.queue]
+                results += [(item, _all(item, refusal)) for item in lane.queue]
                 lane.queue.clear()
-                lane.queued_bytes = 0
+                lane.queued_events = lane.queued_bytes = 0
         self._resolve(results)
         if refusal is not None:
             # Every caller has been told by now, so what comes from here on knows of it.
             with self._lock:
                 lane.refused = None
 
-    def _resolve(self, results: Sequence[tuple[_Item, Outcome]]) -> None:
+    def _outcomes(self, name: Name, batch: Sequence[_Item]) -> Sequence[Outcome]:
+        parts = [(item.parcel.events, item.epoch) for item in batch]
+        count = sum(len(events) for events, _ in parts)
+        try:
+            return self._append(name, parts, max(item.deadline for item in batch))
+        except EventBusError as error:
+            return [error] * count
+        except Exception as error:
+            # A fault of ours: callers must not wait for ever because of it.
+            _log.exception("appending %d events to %s failed", count, name[0])
+            text = f"appending to {name[0]} failed: {error!r}; it may or may not be stored"
+            return [PermanentError(text)] * count
+
+    def _resolve(self, results: Sequence[tuple[_Item, Sequence[Outcome]]]) -> None:
         """Resolve futures outside the lock, in order: their callbacks may take locks of their own."""
-        for item, outcome in results:
+        for item, outcomes in results:
             with self._lock:
                 if item.resolved:
                     continue
                 item.resolved = True
             try:
-                if isinstance(outcome, str):
-                    item.future.set_result(outcome)
-                else:
-                    item.future.set_exception(outcome)
+                item.resolve(outcomes)
             finally:
                 with self._lock:
-                    self._unresolved -= 1
-                    self._unresolved_bytes -= item.size
+                    self._unresolved -= len(item.parcel.events)
+                    self._unresolved_bytes -= item.parcel.size
                     if not self._unresolved:
                         self._resolved.notify_all()
+
+
+def _full(lane: _Lane) -> bool:
+    return lane.queued_events >= lane.batch_events or lane.queued_bytes >= lane.batch_bytes
+
+
+def _taken(lane: _Lane, now: float) -> tuple[list[_Item], list[_Item]]:
+    """The next batch out of the queue, and what had waited there for too long; the lock is held."""
+    batch: list[_Item] = []
+    late: list[_Item] = []
+    count = size = 0
+    while lane.queue:
+        item = lane.queue[0]
+        expired = item.deadline < now
+        full = count + len(item.parcel.events) > lane.batch_events or size + item.parcel.size > lane.batch_bytes
+        if batch and full and not expired:
+            break
+        lane.queue.popleft()
+        lane.queued_events -= len(item.parcel.events)
+        lane.queued_bytes -= item.parcel.size
+        if expired:
+            late.append(item)
+        else:
+            count += len(item.parcel.events)
+            size += item.parcel.size
+            batch.append(item)
+    return batch, late
+
+
+def _all(item: _Item, outcome: Outcome) -> list[Outcome]:
+    return [outcome] * len(item.parcel.events)
+
+
+def _answer(future: Future[str], outcome: Outcome) -> None:
+    if isinstance(outcome, str):
+        future.set_result(outcome)
+    else:
+        future.set_exception(outcome)

@@ -26,7 +26,7 @@ from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Fenc
 from adapters.event_bus.facts import Clock, LogFacts, Retained, Rights, TopicFacts
 from adapters.event_bus.memory_reader import MemoryReader, MemoryTail
 from adapters.event_bus.memory_server import GroupPlace, MemoryServer
-from adapters.event_bus.wire import admit, encode_copy, reached
+from adapters.event_bus.wire import encode_copy, pack, reached
 from contracts.envelope import Event
 from contracts.names import all_topics
 from contracts.routes import Cursor, Segment
@@ -47,7 +47,7 @@ class MemoryWriter(LogWriter):
         """Nothing: there is no connection."""
 
     def submit(self, event: Event) -> Future[str]:
-        admit(self._settings, event)
+        pack(self._settings, (event,))
         with self._server.changed:
             if self._closed:
                 raise BusClosed("the writer is closed: the event was not sent")

@@ -12,18 +12,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from adapters import metrics
 from adapters.event_bus.base import EventLog, LogSettings, LogWriter, Refuge
-from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, EventTooLarge, Fenced, UnknownTopic
+from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, UnknownTopic
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS, Action, Gate, Standing, next_action
 from adapters.event_bus.interface import Receipt
 from adapters.event_bus.journal import Journal
+from adapters.event_bus.outgoing import Batch, Outgoing, finish_all, finish_one
+from adapters.event_bus.parcels import Outcome
+from adapters.event_bus.room import Room
 from adapters.event_bus.standby import Aside, Standby, on_a_thread
-from adapters.event_bus.wire import size_limit
+from adapters.event_bus.wire import pack
 from contracts.envelope import Event
 from contracts.routes import Route
 
@@ -33,14 +35,6 @@ MAX_OUTSTANDING = 20_000
 """Events accepted and not yet durable, held ones included: beyond it publishers wait."""
 _NEWS_SECONDS = 0.1
 """How long a refused publisher waits for a newer route before it tries the sealed backend again."""
-
-
-@dataclass(slots=True, eq=False)
-class _Outgoing:
-    number: int
-    event: Event
-    result: Future[Receipt]
-    accepted: float
 
 
 class Publisher:
@@ -80,13 +74,13 @@ class Publisher:
         self._active = ""
         self._acknowledged = 0
         self._refused = False
-        self._held: deque[_Outgoing] = deque()
-        self._in_flight: dict[tuple[int, int], _Outgoing] = {}
+        self._held: deque[Outgoing] = deque()
+        self._in_flight: dict[tuple[int, int], Outgoing] = {}
         self._moved: set[int] = set()
         self._journalled = ""
         self.journal = Journal()
         self._numbers = itertools.count()
-        self._room = threading.BoundedSemaphore(MAX_OUTSTANDING)
+        self._room = Room(MAX_OUTSTANDING)
         self._thread = threading.Thread(target=self._control, name="bus-gate", daemon=True)
 
     def start(self) -> None:
@@ -110,26 +104,54 @@ class Publisher:
 
         Raises EventTooLarge, UnknownTopic, BufferFull (no room within publish_timeout), BusClosed.
         """
-        self._refuse_unfit(event)
-        if not self._room.acquire(timeout=self._settings.publish_timeout):
+        result: Future[Receipt] = Future()
+        self._accept((event,), finish_one(result))
+        return result
+
+    def publish_batch(self, events: Sequence[Event]) -> Future[Sequence[Receipt]]:
+        """Accept `events` as a whole; the future resolves once all are durable, each with its receipt, in their
+        order, and fails with BatchFailed where some are not.
+
+        Raises as `publish` does, and ValueError for more than MAX_OUTSTANDING events: then none was accepted.
+        """
+        if len(events) > MAX_OUTSTANDING:
+            raise ValueError(f"{len(events)} events in a batch, at most {MAX_OUTSTANDING} are taken: split it")
+        result: Future[Sequence[Receipt]] = Future()
+        if events:
+            self._accept(events, finish_all(result))
+        else:
+            result.set_result(())
+        return result
+
+    def _accept(self, events: Sequence[Event], finish: Callable[[Batch], None]) -> None:
+        route = self._route
+        parcels = pack(self._settings, events, None if route is None else route.chains)
+        if not self._room.enter(len(events), self._settings.publish_timeout):
             raise BufferFull(
-                f"{MAX_OUTSTANDING} events wait to become durable and none did within "
-                f"{self._settings.publish_timeout:g} s: event {event.id} was not accepted. Slow down, or see why "
+                f"{MAX_OUTSTANDING} events wait to become durable and there was no room for {len(events)} within "
+                f"{self._settings.publish_timeout:g} s: event {events[0].id} was not accepted. Slow down, or see why "
                 "the backend stands still (crossover status event_bus)"
             )
-        result: Future[Receipt] = Future()
+        batch = Batch(events, finish)
+        now = time.monotonic()
         with self._changed:
             if self._gate is Gate.CLOSED:
-                self._room.release()
+                self._room.leave(len(events))
                 raise BusClosed("the bus is closed: the event was not sent")
-            outgoing = _Outgoing(next(self._numbers), event, result, time.monotonic())
-            if self._gate is Gate.OPEN and not self._refused:
-                self._send(outgoing)
-            else:
-                self._held.append(outgoing)
-                metrics.HELD.set(len(self._held))
-                self._changed.notify_all()
-        return result
+            for parcel in parcels:
+                self._pass_on(Outgoing(next(self._numbers), parcel, batch, now))
+
+    def _pass_on(self, outgoing: Outgoing) -> None:
+        """Send what was just accepted, or hold it; the lock is held."""
+        if self._gate is Gate.OPEN and not self._refused:
+            self._send(outgoing)
+        else:
+            self._held.append(outgoing)
+            self._tell_held()
+            self._changed.notify_all()
+
+    def _tell_held(self) -> None:
+        metrics.HELD.set(sum(len(outgoing.parcel.events) for outgoing in self._held))
 
     def on_route(self, route: Route) -> None:
         """Take a new route; called by the watching thread."""
@@ -152,7 +174,8 @@ class Publisher:
             held, self._held = list(self._held), deque()
             self._changed.notify_all()
         for outgoing in held:
-            self._fail(outgoing, BusClosed("the bus was closed before the event was sent"))
+            error = BusClosed("the bus was closed before the event was sent")
+            self._resolve(outgoing, [error] * len(outgoing.parcel.events), "", 0)
         self._thread.join(timeout)
         self._standby.keep(None, frozenset())
         if self._writer is not None:
@@ -294,72 +317,63 @@ class Publisher:
             self._gate = Gate.OPEN
             while self._held and self._gate is Gate.OPEN and not self._refused:
                 self._send_held(self._held.popleft(), route)
-            metrics.HELD.set(len(self._held))
+            self._tell_held()
 
     # -- sending
 
-    def _refuse_unfit(self, event: Event) -> None:
-        size = event.size()
-        if size > (limit := size_limit(self._settings, event)):
-            raise EventTooLarge(event.id, size, limit)
-        route = self._route
-        if route is not None and event.topic not in route.chains:
-            raise UnknownTopic(event.topic, tuple(route.chains))
-
-    def _send_held(self, outgoing: _Outgoing, route: Route) -> None:
+    def _send_held(self, outgoing: Outgoing, route: Route) -> None:
         """Send what was held; the lock is held. Its topic was not looked at where no route was known yet."""
-        if outgoing.event.topic in route.chains:
+        topic = outgoing.parcel.topic
+        if topic in route.chains:
             self._send(outgoing)
         else:
-            self._fail(outgoing, UnknownTopic(outgoing.event.topic, tuple(route.chains)))
+            unknown = UnknownTopic(topic, tuple(route.chains))
+            self._resolve(outgoing, [unknown] * len(outgoing.parcel.events), "", 0)
 
-    def _send(self, outgoing: _Outgoing) -> None:
-        """Hand one event to the writer; the lock is held."""
-        epoch, backend = self._writer_epoch, self._active
-        try:
-            if self._writer is None:
-                raise Fenced("no writer is open")
-            stored = self._writer.submit(outgoing.event.under(epoch))
-        except Fenced:
+    def _send(self, outgoing: Outgoing) -> None:
+        """Hand a parcel to the writer; the lock is held."""
+        epoch, backend, parcel = self._writer_epoch, self._active, outgoing.parcel
+        if self._writer is None:
             self._take_back(outgoing)
             return
-        except EventBusError as error:
-            self._fail(outgoing, error)
-            return
         self._in_flight[outgoing.number, epoch] = outgoing
-        if outgoing.event.topic not in self._used:
-            self._used |= {outgoing.event.topic}
+        if parcel.topic not in self._used:
+            self._used |= {parcel.topic}
             self._changed.notify_all()
-        stored.add_done_callback(lambda done: self._on_stored(outgoing, done, backend, epoch))
+        stored = self._writer.submit_all(parcel, epoch)
+        stored.add_done_callback(lambda done: self._on_stored(outgoing, done.result(), backend, epoch))
 
-    def _on_stored(self, outgoing: _Outgoing, done: Future[str], backend: str, epoch: int) -> None:
-        error = done.exception()
-        if isinstance(error, Fenced):
-            with self._changed:
-                if self._in_flight.pop((outgoing.number, epoch), None) is None:
-                    return
-                self._take_back(outgoing)
-                self._changed.notify_all()
-            return
+    def _on_stored(self, outgoing: Outgoing, outcomes: Sequence[Outcome], backend: str, epoch: int) -> None:
+        refused = outgoing.refused(outcomes)
         with self._changed:
             if self._in_flight.pop((outgoing.number, epoch), None) is None:
                 return  # taken over: it is on its way to another backend
-            self._moved.discard(outgoing.number)
-            if error is None and backend == self._journalled:
-                self.journal.add(backend, outgoing.event.topic, done.result(), outgoing.event.id)
-            if not self._in_flight:
+            if refused is None:
+                self._moved.discard(outgoing.number)
+            else:
+                self._take_back(refused)
+            if backend == self._journalled:
+                self.journal.add(backend, outgoing.parcel, outcomes)
+            if refused is not None or not self._in_flight:
                 self._changed.notify_all()
-        if error is not None:
-            self._fail(outgoing, error)
-            return
-        topic = outgoing.event.topic
-        self._room.release()
-        metrics.PUBLISHED.labels(topic, backend).inc()
-        metrics.PUBLISH_SECONDS.labels(topic).observe(time.monotonic() - outgoing.accepted)
-        outgoing.result.set_result(Receipt(outgoing.event.id, backend, done.result(), epoch))
+        self._resolve(outgoing, outcomes, backend, epoch)
 
-    def _take_back(self, outgoing: _Outgoing) -> None:
-        """Put an event that is definitely not stored back in its place; the lock is held."""
+    def _resolve(self, outgoing: Outgoing, outcomes: Sequence[Outcome], backend: str, epoch: int) -> None:
+        """Tell callers what became of a parcel, but for what was taken back."""
+        stored, failed = outgoing.results(outcomes, backend, epoch)
+        topic, count = outgoing.parcel.topic, len(stored.at)
+        if not count and not failed:
+            return
+        self._room.leave(count + len(failed))
+        if count:
+            metrics.published(topic, backend).inc(count)
+            metrics.publish_seconds(topic).observe(time.monotonic() - outgoing.accepted)
+        for error in failed.values():
+            metrics.PUBLISH_FAILED.labels(topic, error.__class__.__name__).inc()
+        outgoing.batch.settled(stored, failed)
+
+    def _take_back(self, outgoing: Outgoing) -> None:
+        """Put what is definitely not stored back in its place; the lock is held."""
         self._refused = True
         place = 0
         for waiting in self._held:
@@ -368,8 +382,3 @@ class Publisher:
             place += 1
         self._held.insert(place, outgoing)
         self._changed.notify_all()
-
-    def _fail(self, outgoing: _Outgoing, error: BaseException) -> None:
-        self._room.release()
-        metrics.PUBLISH_FAILED.labels(outgoing.event.topic, error.__class__.__name__).inc()
-        outgoing.result.set_exception(error)

@@ -101,22 +101,25 @@ class RedisConnection:
 
         With appendfsync always the answer itself says so. Otherwise WAITAOF does (Redis 7.2).
         """
+        return self.durable_fcalls((function, keys, arguments))[0]
+
+    def durable_fcalls(self, *asked: tuple[str, Sequence[str], Sequence[Argument]]) -> list[Any]:
+        """The answers to several functions with their keys and arguments, done in order and in one round trip."""
         if self._waits_for_fsync is None:
             self._waits_for_fsync = self._must_wait_for_fsync()
-        if not self._waits_for_fsync:
-            return self.fcall(function, keys, *arguments)
-        command = ("FCALL", function, len(keys), *keys, *arguments)
-        answer, synced = self.calls([command, ("WAITAOF", 1, 0, int(ANSWER_SECONDS * 500))])
-        if isinstance(answer, FunctionsMissing):
+        commands: list[Sequence[Argument]] = [("FCALL", name, len(keys), *keys, *rest) for name, keys, rest in asked]
+        if self._waits_for_fsync:
+            commands.append(("WAITAOF", 1, 0, int(ANSWER_SECONDS * 500)))
+        answers = self.calls(commands)
+        if isinstance(answers[0], FunctionsMissing):
             self.load_functions()
-            answer, synced = self.calls([command, ("WAITAOF", 1, 0, int(ANSWER_SECONDS * 500))])
-        if isinstance(answer, EventBusError):
-            raise answer
-        if isinstance(synced, EventBusError):
-            raise synced
-        if synced[0] < 1:
+            answers = self.calls(commands)
+        for answer in answers:
+            if isinstance(answer, EventBusError):
+                raise answer
+        if self._waits_for_fsync and answers.pop()[0] < 1:
             raise BackendUnavailable(f"{self._where()} did not fsync in time: it may or may not be durable")
-        return answer
+        return answers
 
     def close(self) -> None:
         """Give the socket up; the next command makes a new one."""

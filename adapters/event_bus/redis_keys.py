@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from adapters.event_bus.base import ORIGIN_HEADER, Stored
+from adapters.event_bus.base import ORIGIN_HEADER, Stored, stored_at
 from adapters.event_bus.redis_client import Argument
 from adapters.event_bus.wire import decode, place_header
-from contracts.envelope import Event
+from contracts.envelope import Event, parse_ordered
 
 PARTITION = "0"
 """A stream has no partitions: all cursors name this one."""
 NOTHING = "0-0"
 """The position before everything."""
 DATA = "data"
+_DATA = DATA.encode()
+_OWN_LENGTH = 20
+"""Of an entry with the nine headers of an event and its payload: names and values."""
 _MAX_COUNT = (1 << 64) - 1
 
 
@@ -57,9 +61,17 @@ def before(position: str) -> str:
     return NOTHING if int(time) == 0 else f"{int(time) - 1}-{_MAX_COUNT}"
 
 
-def event_arguments(event: Event) -> list[Argument]:
-    """The number of fields and values of `event`'s entry, and these."""
-    return entry_arguments(event.headers(), event.payload)
+def event_arguments(event: Event, epoch: int, more: Mapping[str, bytes] | None = None) -> list[Argument]:
+    """The number of fields and values of the entry of `event` as written under `epoch`, with `more` headers, and
+    these."""
+    arguments: list[Argument] = [0]
+    for header in event.wire_headers(epoch):
+        arguments += header
+    for header in more.items() if more else ():
+        arguments += header
+    arguments += (DATA, event.payload)
+    arguments[0] = len(arguments) - 1
+    return arguments
 
 
 def entry_arguments(headers: Mapping[str, bytes], payload: bytes) -> list[Argument]:
@@ -76,14 +88,24 @@ def copy_arguments(entry: Stored, segment: int) -> list[Argument]:
     place = place_header(entry, segment)
     if entry.event is None:
         return entry_arguments(place, entry.raw)
-    return entry_arguments(entry.event.headers() | place, entry.event.payload)
+    return event_arguments(entry.event, entry.event.epoch, place)
+
+
+@lru_cache(maxsize=1024)
+def _names(raw: tuple[bytes, ...]) -> tuple[str, ...]:
+    """The names of an entry's fields as text: entries of one kind have the same."""
+    return tuple(name.decode(errors="backslashreplace") for name in raw)
 
 
 def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:
     """An entry as XRANGE and XREADGROUP answer it."""
     position, flat = entry[0].decode(), entry[1]
-    names = [bytes(name).decode(errors="backslashreplace") for name in flat[::2]]
-    fields = dict(zip(names, flat[1::2], strict=True))
+    if len(flat) == _OWN_LENGTH and flat[-2] == _DATA:
+        headers = list(zip(_names(tuple(flat[:-2:2])), flat[1:-2:2], strict=True))
+        event = parse_ordered(topic, headers, flat[-1])
+        if event is not None:
+            return stored_at(event, 0, position, None, flat[-1], "", deliveries, None)
+    fields = dict(zip(_names(tuple(flat[::2])), flat[1::2], strict=True))
     payload = fields.pop(DATA, None)
     if payload is None:
         # Not one of ours. Kept whole, so that a dead letter loses nothing.

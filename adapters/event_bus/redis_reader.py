@@ -51,6 +51,7 @@ class RedisReader(LogReader):
         self._lease = int(lease_seconds * 1000)
         self._keys = (topic, owner_key(topic, group))
         self._pending_after = ""
+        self._acknowledged: list[str] = []
         self._placed = False
         self._pace = Pace(GATHER_SECONDS)
         self._closed = False
@@ -68,6 +69,7 @@ class RedisReader(LogReader):
                 if wait_after is not None:
                     self._wait(wait_after, left)
             except BackendUnavailable:
+                self.settle()
                 # The answer may have been lost with entries in it: they are pending, so look there again.
                 # And a server that came back without its data needs the group made again.
                 self._pending_after, self._placed = "", False
@@ -76,13 +78,25 @@ class RedisReader(LogReader):
                 time.sleep(min(STANDBY_SECONDS, max(0.0, deadline - time.monotonic())))  # nothing announces its return
 
     def ack(self, entries: Sequence[Stored]) -> None:
-        positions = [entry.position for entry in entries]
-        if positions:
-            arguments: list[Argument] = [self._group, self._member, self._lease, *positions]
+        self.begin_ack(entries)
+        self.settle()
+
+    def begin_ack(self, entries: Sequence[Stored]) -> None:
+        """It goes with the next fetch, ahead of it in the same round trip."""
+        self.settle()
+        self._acknowledged = [entry.position for entry in entries]
+
+    def settle(self) -> None:
+        if self._acknowledged:
+            function, keys, arguments = self._ack_call()
             retrying(
-                lambda: self._connection.durable_fcall("crossover_ack", self._keys, *arguments),
+                lambda: self._connection.durable_fcall(function, keys, *arguments),
                 time.monotonic() + RECONNECT_SECONDS,
             )
+            self._acknowledged = []
+
+    def _ack_call(self) -> tuple[str, Sequence[str], Sequence[Argument]]:
+        return "crossover_ack", self._keys, [self._group, self._member, self._lease, *self._acknowledged]
 
     def seal_at(self, end: Cursor) -> None:
         self._end = end.get(PARTITION, NOTHING)
@@ -97,6 +111,7 @@ class RedisReader(LogReader):
         if not self._closed:
             self._closed = True
             with contextlib.suppress(BackendUnavailable):  # then the lease runs out by itself
+                self.settle()
                 self._connection.fcall("crossover_leave", self._keys, self._member)
             self._connection.close()
 
@@ -112,17 +127,7 @@ class RedisReader(LogReader):
         holds no more, or None where to ask again (having waited, if need be)."""
         self._place()
         self._pace.wait()
-        reply = self._connection.fcall(
-            "crossover_read",
-            (*self._keys, taken_key(self._topic, self._group)),
-            self._group,
-            self._member,
-            self._lease,
-            max_events,
-            self._pending_after,
-            self._end or "",
-            "1" if self._copies else "0",
-        )
+        reply = self._ask(max_events)
         if reply[0] == b"standby":
             return [], self._stand_by(reply[1])
         _, raw, deliveries, pending_after, looked_at, place = reply
@@ -135,6 +140,19 @@ class RedisReader(LogReader):
         if self._end is not None and order(place.decode()) >= order(self._end):
             return [], ""
         return [], place.decode()
+
+    def _ask(self, max_events: int) -> Any:
+        """The answer of crossover_read; what is acknowledged and not told yet goes ahead of it."""
+        keys = (*self._keys, taken_key(self._topic, self._group))
+        arguments: list[Argument] = [
+            self._group, self._member, self._lease, max_events, self._pending_after, self._end or "",
+            "1" if self._copies else "0",
+        ]  # fmt: skip
+        if not self._acknowledged:
+            return self._connection.fcall("crossover_read", keys, *arguments)
+        answers = self._connection.durable_fcalls(self._ack_call(), ("crossover_read", keys, arguments))
+        self._acknowledged = []
+        return answers[1]
 
     def _stand_by(self, lease_left_ms: int) -> str | None:
         if self._end is not None and group_done(self._connection, self._topic, self._group, self._end):

@@ -21,7 +21,8 @@ from adapters.event_bus import redis_facts
 from adapters.event_bus.base import EventLog, GroupState, LogCopier, LogReader, LogSettings, LogTail, Refuge, Stored
 from adapters.event_bus.errors import BackendUnavailable, Fenced, PublishTimeout
 from adapters.event_bus.facts import Gap, LogFacts
-from adapters.event_bus.lanes import LaneWriter, Outcome
+from adapters.event_bus.lanes import LaneWriter, Name, Part
+from adapters.event_bus.parcels import Outcome
 from adapters.event_bus.redis_client import (
     Argument,
     RedisAddress,
@@ -43,7 +44,7 @@ from adapters.event_bus.redis_keys import (
 )
 from adapters.event_bus.redis_reader import RedisReader, RedisTail, group_done, group_rows, place_group
 from adapters.event_bus.wire import reached
-from contracts.envelope import Event, new_event_id
+from contracts.envelope import new_event_id
 from contracts.names import all_topics
 from contracts.routes import Cursor, Segment
 
@@ -65,13 +66,16 @@ class RedisWriter(LaneWriter):
         self._connections: dict[str, RedisConnection] = {}
         self._sequences: dict[str, int] = {}
 
-    def _append(self, topic: str, events: Sequence[Event], deadline: float) -> Sequence[Outcome]:
+    def _append(self, lane: Name, parts: Sequence[Part], deadline: float) -> Sequence[Outcome]:
+        topic = lane[0]
+        count = sum(len(events) for events, _ in parts)
         connection = self._connections.setdefault(topic, RedisConnection(self._address, self._client_id))
         sequence = self._sequences[topic] = self._sequences.get(topic, 0) + 1
         keys = (topic, producers_key(topic), seal_key(topic))
         arguments: list[Argument] = [self._producer, sequence, self._keep]
-        for event in events:
-            arguments += event_arguments(event)
+        for events, epoch in parts:
+            for event in events:
+                arguments += event_arguments(event, epoch)
         try:
             state, detail = retrying(
                 lambda: connection.durable_fcall("crossover_append", keys, *arguments),
@@ -81,16 +85,16 @@ class RedisWriter(LaneWriter):
         except BackendUnavailable as error:
             limit = self._settings.publish_timeout
             timeout = PublishTimeout(f"not durable within {limit:g} s, may or may not be stored: {error}")
-            return [timeout] * len(events)
+            return [timeout] * count
         text = detail.decode() if isinstance(detail, bytes) else str(detail)
         if state == b"stored":
             return text.split(" ")
         if state == b"sealed":
-            return [Fenced(f"{topic} is sealed at redis since epoch {text}: the event was not stored")] * len(events)
-        return [PublishTimeout(f"batch {sequence} of {topic} came after batch {text}: it may be stored")] * len(events)
+            return [Fenced(f"{topic} is sealed at redis since epoch {text}: the event was not stored")] * count
+        return [PublishTimeout(f"batch {sequence} of {topic} came after batch {text}: it may be stored")] * count
 
-    def _leave(self, topic: str) -> None:
-        connection = self._connections.pop(topic, None)
+    def _leave(self, lane: Name) -> None:
+        connection = self._connections.pop(lane[0], None)
         if connection is not None:
             connection.close()
 

@@ -124,6 +124,9 @@ class RoutedEventBus(EventBus):
     def publish_event(self, event: Event) -> Future[Receipt]:
         return self._publisher.publish(event)
 
+    def publish_batch(self, events: Sequence[Event]) -> Future[Sequence[Receipt]]:
+        return self._publisher.publish_batch(events)
+
     def publish_future(self, topic: str, key: str, payload: bytes, *, type: str = DEFAULT_TYPE) -> Future[Receipt]:
         return self._publisher.publish(Event.create(topic, key, payload, source=f"crossover/{self._name}", type=type))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order
+from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order, stored_at
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
+from adapters.event_bus.parcels import LANES, PARCEL_BYTES, PARCEL_EVENTS, Parcel
 from contracts.envelope import Event, MalformedEvent, parse_event
 from contracts.names import DEAD_LETTER_SUFFIX, all_topics
 from contracts.routes import Cursor
@@ -29,18 +30,51 @@ def letter_limit(max_event_bytes: int) -> int:
     return max_event_bytes * 4 // 3 + LETTER_ROOM_BYTES
 
 
-def admit(settings: LogSettings, event: Event) -> int:
-    """The size of `event` in bytes, where it may be sent.
+def pack(settings: LogSettings, events: Sequence[Event], chains: Collection[str] | None = None) -> list[Parcel]:
+    """`events` as parcels: those of a key in their order. `chains`: the topics that the route knows; None where
+    none was seen yet.
 
     Raises UnknownTopic or EventTooLarge.
     """
     topics = all_topics(settings.topics)
-    if topics and event.topic not in topics:
-        raise UnknownTopic(event.topic, topics)
-    size = event.size()
-    if size > (limit := size_limit(settings, event)):
-        raise EventTooLarge(event.id, size, limit)
-    return size
+    limit = settings.max_event_bytes
+    parcels: list[Parcel] = []
+    filling: dict[tuple[str, int], _Filling] = {}
+    for place, event in enumerate(events):
+        size = event.size()
+        if size > limit and size > (its_own := size_limit(settings, event)):
+            raise EventTooLarge(event.id, size, its_own)
+        lane = event.topic, hash(event.key) % LANES
+        at = filling.get(lane)
+        if at is None:
+            if topics and event.topic not in topics:
+                raise UnknownTopic(event.topic, topics)
+            if chains is not None and event.topic not in chains:
+                raise UnknownTopic(event.topic, tuple(chains))
+            at = filling[lane] = _Filling()
+        elif len(at.events) >= PARCEL_EVENTS or at.size + size > PARCEL_BYTES:
+            parcels.append(at.parcel(*lane))
+            at = filling[lane] = _Filling()
+        at.events.append(event)
+        at.places.append(place)
+        at.size += size
+    parcels += [at.parcel(*lane) for lane, at in filling.items()]
+    return parcels
+
+
+class _Filling:
+    """A parcel that is being filled."""
+
+    __slots__ = ("events", "places", "size")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.places: list[int] = []
+        self.size = 0
+
+    def parcel(self, topic: str, lane: int) -> Parcel:
+        """It is full."""
+        return Parcel(topic, lane, self.events, self.places, self.size)
 
 
 def decode(
@@ -60,16 +94,8 @@ def decode(
         event = parse_event(topic, headers, payload)
     except MalformedEvent as malformed:
         error = str(malformed)
-    return Stored(
-        event=event,
-        partition=partition,
-        position=position,
-        origin=None if origin is None else origin.decode(errors="replace"),
-        raw=payload,
-        error=error,
-        delivery_count=delivery_count,
-        handle=handle,
-    )
+    source = None if origin is None else origin.decode(errors="replace")
+    return stored_at(event, partition, position, source, payload, error, delivery_count, handle)
 
 
 def place_header(entry: Stored, segment: int) -> dict[str, bytes]:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, Stored
+from adapters.event_bus.base import EventLog, LogTail, Stored
 from adapters.event_bus.chain_reader import newest_epoch
 from adapters.event_bus.errors import EventBusError, Fenced
 from adapters.event_bus.view import RouteView
 from contracts.routes import Cursor, Mirror, Route
+from cutover.mirror.ahead import ReadAhead
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +70,15 @@ class CopySession:
     route may have turned the direction round, and this would copy the other mirror's copies back.
     """
 
-    def __init__(self, copying: Copying, source: EventLog, target: EventLog, epoch: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        copying: Copying,
+        source: EventLog,
+        target: EventLog,
+        epoch: Callable[[], int],
+        ahead: Callable[[LogTail], LogTail] = lambda tail: tail,
+    ) -> None:
+        """`ahead` may put something between this session and the tail that it reads."""
         self._copying = copying
         self._epoch = epoch
         self._waiting: Sequence[Stored] = ()
@@ -77,7 +86,7 @@ class CopySession:
         self._copier = target.copier(topic, source.name, copying.segment)
         try:
             self._reached = starting_point(source, target.copied(topic, source.name), copying.start)
-            self._tail = source.tail(topic, self._reached)
+            self._tail = ahead(source.tail(topic, self._reached))
         except BaseException:
             self._copier.close()
             raise
@@ -109,6 +118,11 @@ class CopySession:
             self._tail.close()
         finally:
             self._copier.close()
+
+
+def reading_ahead(tail: LogTail) -> LogTail:
+    """`tail`, read while what came before is copied."""
+    return ReadAhead(tail, BATCH)
 
 
 class TopicMirror:
@@ -146,7 +160,7 @@ class TopicMirror:
             self._stopped.wait(_RETRY_SECONDS)
 
     def _copy(self) -> None:
-        session = CopySession(self._copying, self._source, self._target, self._epoch)
+        session = CopySession(self._copying, self._source, self._target, self._epoch, reading_ahead)
         try:
             while not self._stopped.is_set():
                 looked_at = session.step(IDLE_SECONDS)

@@ -14,6 +14,7 @@ from adapters.event_bus.kafka_client import KafkaAddress
 from adapters.event_bus.kafka_log import KafkaLog
 from adapters.event_bus.redis_client import RedisAddress
 from adapters.event_bus.redis_streams import RedisLog
+from adapters.event_bus.wire import pack
 from contracts.envelope import Event
 from contracts.names import dead_letter_topic
 from tests.contract.bus_servers import KafkaServer, RedisServer
@@ -41,6 +42,32 @@ def test_order_within_a_key_is_the_order_of_submission(bench: Bench) -> None:
         assert entry.event is not None
         keys[entry.event.key].append(int(entry.event.payload))
     assert keys == {f"k{k}": list(range(k, 2000, 5)) for k in range(5)}
+
+
+def test_parcels_keep_the_order_within_a_key_and_name_the_epoch_they_were_written_under(bench: Bench) -> None:
+    writer = bench.app.writer("w")
+    sent = [bench.event(str(n), key=f"k{n % 5}") for n in range(2000)]
+    resolved = [(parcel, writer.submit_all(parcel, 7)) for parcel in pack(bench.settings, sent)]
+    positions = [outcome for _, future in resolved for outcome in future.result(20)]
+    assert len(set(map(str, positions))) == 2000 and all(isinstance(position, str) for position in positions)
+    writer.close()
+    keys: dict[str, list[int]] = defaultdict(list)
+    for entry in bench.all():
+        assert entry.event is not None and entry.event.epoch == 7
+        keys[entry.event.key].append(int(entry.event.payload))
+    assert keys == {f"k{k}": list(range(k, 2000, 5)) for k in range(5)}
+
+
+def test_a_sealed_log_refuses_parcels_and_a_closed_writer_says_so_for_each_event(bench: Bench) -> None:
+    writer = bench.app.writer("w")
+    parcels = pack(bench.settings, [bench.event(str(n), key=f"k{n % 5}") for n in range(9)])
+    bench.admin.seal(bench.topic, 2)
+    refused = [outcome for parcel in parcels for outcome in writer.submit_all(parcel, 1).result(20)]
+    assert [outcome.__class__ for outcome in refused] == [Fenced] * 9
+    writer.close()
+    late = [outcome for parcel in parcels for outcome in writer.submit_all(parcel, 1).result(20)]
+    assert [outcome.__class__ for outcome in late] == [BusClosed] * 9
+    assert bench.all() == []
 
 
 def test_what_cannot_be_sent_is_refused_at_once(bench: Bench) -> None:

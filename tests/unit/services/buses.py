@@ -50,6 +50,10 @@ class RecordingBus(EventBus):
         future.set_result(Receipt(event.id, "memory", str(len(self.published)), 1))
 
     @override
+    def publish_batch(self, events: Sequence[Event]) -> Future[Sequence[Receipt]]:
+        raise NotImplementedError
+
+    @override
     def publish_future(self, topic: str, key: str, payload: bytes, *, type: str = DEFAULT_TYPE) -> Future[Receipt]:
         return self.publish_event(Event.create(topic, key, payload, source="test", type=type))
 

@@ -1,0 +1,182 @@
+"""The mirror: how fast it drains a backlog against the slower of the bare clients, and how far it is behind."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from adapters.event_bus.base import EventLog, Stored
+from adapters.event_bus.routed import RoutedEventBus
+from benchmarks.frame import Figure, spread, take_turns
+from benchmarks.peers import Bare, Taken, bare_client, consumed_bare, published_bare, through
+from benchmarks.servers import SIZES, Servers, Size
+from contracts import names
+from contracts.envelope import Event
+from cutover.mirror.service import Copying, CopySession, TopicMirror, reading_ahead
+
+ROUNDS = 5
+DIRECTIONS = (("redis", "kafka"), ("kafka", "redis"))
+DRAINED = next(size for size in SIZES if size.name == "1kb")
+LAG_RATE, LAG_SECONDS = 5000, 10.0
+_TICK_SECONDS = 0.01
+_PATIENCE_SECONDS = 60.0
+
+
+def any_epoch() -> int:
+    """No route is followed here: whatever the epoch, it may be copied."""
+    return 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """A mirror of one topic from one server to the other, and the bare clients of both."""
+
+    source: EventLog
+    target: EventLog
+    bus: RoutedEventBus
+    reading: Bare
+    writing: Bare
+
+    def copying(self, topic: str) -> Copying:
+        """What is copied, from where the source ends now."""
+        return Copying(topic, self.source.name, self.target.name, self.source.end(topic), False, 1)
+
+    def drained(self, size: Size) -> Taken:
+        """One round: a backlog is copied. The session is open before the clock runs."""
+        copying = self.copying(size.topic)
+        through(self.bus, size.made())
+        session = CopySession(copying, self.source, self.target, any_epoch, reading_ahead)
+        try:
+            copied, began = 0, time.perf_counter()
+            deadline = began + _PATIENCE_SECONDS
+            while copied < size.events:
+                copied += session.step(0.1) or 0
+                if time.perf_counter() > deadline:
+                    raise TimeoutError(f"{copied} of {size.events} events were copied in {_PATIENCE_SECONDS:g} s")
+            return Taken(copied / (time.perf_counter() - began), 0.0)
+        finally:
+            session.close()
+
+    def lags(self, topic: str) -> list[float]:
+        """Milliseconds from an event's durability at the source to its appearance at the target, one each."""
+        # The target's end is taken first: the first copy may lie there before the tail is open.
+        tail = self.target.tail(topic, self.target.end(topic))
+        mirror = TopicMirror(self.copying(topic), self.source, self.target, any_epoch)
+        watching = _Watching(tail.poll)
+        try:
+            acknowledged = _steady(self.bus, topic)
+            watching.wait_for(acknowledged, _PATIENCE_SECONDS)
+        finally:
+            mirror.stop()
+            mirror.join()
+            watching.stop()
+            tail.close()
+        return [max(0.0, watching.seen[name] - at) * 1e3 for name, at in acknowledged.items()]
+
+
+class _Watching:
+    """Notes when each event is first seen at the target, on a thread of its own."""
+
+    def __init__(self, poll: Callable[[int, float], Sequence[Stored]]) -> None:
+        self.seen: dict[str, float] = {}
+        self._poll = poll
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            entries = self._poll(5000, 0.1)
+            now = time.monotonic()
+            self.seen.update((entry.event.id, now) for entry in entries if entry.event is not None)
+
+    def wait_for(self, wanted: dict[str, float], seconds: float) -> None:
+        """Until all of `wanted` were seen. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while not wanted.keys() <= self.seen.keys():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(wanted.keys() - self.seen.keys())} events never came to the target")
+            time.sleep(0.05)  # the tail's own thread goes on meanwhile
+
+    def stop(self) -> None:
+        """End."""
+        self._stopped.set()
+        self._thread.join()
+
+
+def _steady(bus: RoutedEventBus, topic: str) -> dict[str, float]:
+    """Publish at LAG_RATE for LAG_SECONDS; when each became durable, by id, in seconds of time.monotonic."""
+    acknowledged: dict[str, float] = {}
+    body, count = b"x" * 200, int(LAG_RATE * _TICK_SECONDS)
+    futures, due = [], time.monotonic()
+    for _ in range(int(LAG_SECONDS / _TICK_SECONDS)):
+        sent = [Event.create(topic, f"key-{n}", body, source="crossover/bench") for n in range(count)]
+        future = bus.publish_batch(sent)
+        future.add_done_callback(partial(_note, acknowledged, [event.id for event in sent]))
+        futures.append(future)
+        due += _TICK_SECONDS
+        time.sleep(max(0.0, due - time.monotonic()))  # paces the load
+    for future in futures:
+        future.result(_PATIENCE_SECONDS)
+    return acknowledged
+
+
+def _note(acknowledged: dict[str, float], ids: Sequence[str], _: object) -> None:
+    acknowledged.update(dict.fromkeys(ids, time.monotonic()))
+
+
+def figures(running: Servers) -> list[Figure]:
+    """Drain and lag, in both directions."""
+    found: list[Figure] = []
+    for source, target in DIRECTIONS:
+        with contextlib.ExitStack() as stack:
+            bus = stack.enter_context(contextlib.closing(running.bus(source)))
+            running.log(target, names.KAFKA_ADMIN_USER).ensure()
+            logs = [running.log(name, names.KAFKA_MIRROR_USER) for name in (source, target)]
+            for log in logs:
+                stack.callback(log.close)
+            made = Direction(logs[0], logs[1], bus, bare_client(running, source), bare_client(running, target))
+            found += [_drain(made), _lag(made)]
+    return found
+
+
+def _drain(direction: Direction) -> Figure:
+    size = DRAINED
+
+    def read() -> Taken:
+        through(direction.bus, size.made())
+        return consumed_bare(direction.reading, size.topic, size.events)
+
+    rounds = take_turns(
+        ROUNDS,
+        {
+            "drained": lambda: direction.drained(size),
+            "read": read,
+            "written": lambda: published_bare(direction.writing, size),
+        },
+    )
+    slower = [min(r.rate, w.rate) for r, w in zip(rounds["read"], rounds["written"], strict=True)]
+    ratio = spread([d.rate / s for d, s in zip(rounds["drained"], slower, strict=True)])
+    rate = statistics.median(d.rate for d in rounds["drained"])
+    return Figure(
+        figure=f"mirror_drain_ratio_{direction.source.name}_to_{direction.target.name}", value=ratio.median, unit="x",
+        limit=0.7, aim=0.9, at_most=False,
+        how=f"a backlog of {size.events} events of {size.bytes} bytes, against the slower of the bare consumer of the "
+        f"source and the bare producer of the target; {ratio.text}; {rate:.0f} events/s",
+    )  # fmt: skip
+
+
+def _lag(direction: Direction) -> Figure:
+    lags = direction.lags(SIZES[0].topic)
+    cuts = statistics.quantiles(lags, n=100, method="inclusive")
+    return Figure(
+        figure=f"mirror_lag_p99_{direction.source.name}_to_{direction.target.name}", value=cuts[98], unit="ms",
+        limit=50, aim=25, at_most=True,
+        how=f"from durable at the source to read at the target, {len(lags)} events at {LAG_RATE} events/s; median "
+        f"{cuts[49]:.1f}, IQR {cuts[24]:.1f} to {cuts[74]:.1f}, max {max(lags):.1f}",
+    )  # fmt: skip
