@@ -10,14 +10,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import NamedTuple
 
 HEADER_PREFIX = "ce_"
 CONTENT_TYPE_HEADER = "content-type"
+DATA_FIELD = "data"
+"""The field of a Redis entry that holds the payload."""
 REPLAY_HEADER = "ce_crossoverreplayfor"
 """On an event that was set aside once and is published again: the one consumer group that it counts for."""
 DEFAULT_TYPE = "dev.crossover.event"
@@ -52,9 +54,9 @@ class MalformedEvent(ValueError):
     """An event that cannot be sent or read as it is: which attribute, and why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One event. `payload` is opaque bytes; `time` is RFC 3339 UTC; `epoch` is the route's
+class Event(NamedTuple):
+    """One event, made by keywords. It is a tuple, for one is made for each that is read, and nothing else that cannot
+    be changed is made as fast. `payload` is opaque bytes; `time` is RFC 3339 UTC; `epoch` is the route's
     epoch under which it was first written (0: not yet written); `replay_for` is the one consumer
     group that it counts for (empty: every group)."""
 
@@ -102,7 +104,7 @@ class Event:
 
     def under(self, epoch: int) -> Event:
         """This event as written under `epoch`."""
-        return replace(self, epoch=epoch)
+        return self._replace(epoch=epoch)
 
     def size(self) -> int:
         """Bytes on the wire: payload, key and headers."""
@@ -116,7 +118,21 @@ class Event:
 
     def wire_headers(self, epoch: int) -> list[tuple[str, bytes]]:
         """The attributes as headers, of this event as written under `epoch`."""
-        return next(wire_rows((self,), epoch))[2]
+        headers = [
+            ("ce_id", self.id.encode()), ("ce_time", self.time.encode()), ("ce_partitionkey", self.key.encode()),
+            *_constant_headers(self.source, self.type, self.content_type, self.schema_version, epoch),
+        ]  # fmt: skip
+        if self.replay_for:
+            headers.append((REPLAY_HEADER, self.replay_for.encode()))
+        return headers
+
+    def wire_fields(self, epoch: int) -> list[str | bytes]:
+        """The same as names and values by turns."""
+        constant = _constant_fields(self.source, self.type, self.content_type, self.schema_version, epoch)
+        fields = ["ce_id", self.id, "ce_time", self.time, "ce_partitionkey", self.key, *constant]
+        if self.replay_for:
+            fields += (REPLAY_HEADER, self.replay_for)
+        return fields
 
 
 def wire_rows(events: Iterable[Event], epoch: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
@@ -124,14 +140,8 @@ def wire_rows(events: Iterable[Event], epoch: int) -> Iterator[tuple[bytes, byte
 
     One by one, for thousands of headers at once would keep the garbage collector busy."""
     for event in events:
-        key = event.key.encode()
-        headers = [
-            ("ce_id", event.id.encode()), ("ce_time", event.time.encode()), ("ce_partitionkey", key),
-            *_constant_headers(event.source, event.type, event.content_type, event.schema_version, epoch),
-        ]  # fmt: skip
-        if event.replay_for:
-            headers.append((REPLAY_HEADER, event.replay_for.encode()))
-        yield event.payload, key, headers
+        headers = event.wire_headers(epoch)
+        yield event.payload, headers[2][1], headers
 
 
 def _bytes(text: str) -> int:
@@ -151,6 +161,14 @@ def _constant_headers(
         ("ce_epoch", str(epoch).encode()),
         (CONTENT_TYPE_HEADER, content_type.encode()),
     )
+
+
+@lru_cache(maxsize=1024)
+def _constant_fields(
+    source: str, type: str, content_type: str, schema_version: str, epoch: int
+) -> tuple[str | bytes, ...]:
+    """The same as names and values by turns."""
+    return tuple(chain.from_iterable(_constant_headers(source, type, content_type, schema_version, epoch)))
 
 
 @lru_cache(maxsize=1024)
@@ -178,7 +196,7 @@ def parse_event(topic: str, headers: Mapping[str, bytes], payload: bytes) -> Eve
         raise MalformedEvent(f"header {_unreadable(headers)!r} of an event in {topic!r} is not UTF-8") from error
     if shared is None or not (id and time and key):
         raise MalformedEvent(f"an event in {topic!r} {_complaint(headers)}")
-    return _made(topic, key, payload, id, time, shared)
+    return Event(topic, key, payload, id, shared[0], time, *shared[1:])
 
 
 def parse_ordered(topic: str, headers: Sequence[tuple[str, bytes]], payload: bytes) -> Event | None:
@@ -186,12 +204,27 @@ def parse_ordered(topic: str, headers: Sequence[tuple[str, bytes]], payload: byt
     others; else None."""
     if len(headers) != len(_OWN):
         return None
-    (first, id), (second, time), (third, key) = headers[:3]
-    if (first, second, third) != _OWN[:3] or not (id and time and key):
+    (first, id), (second, time), (third, key), *others = headers
+    if first != "ce_id" or second != "ce_time" or third != "ce_partitionkey":
+        return None
+    shared = _shared_in_order(tuple(others))
+    return None if shared is None else _read(topic, id, time, key, payload, shared)
+
+
+def parse_fields(topic: str, flat: Sequence[bytes]) -> Event | None:
+    """As parse_ordered, of names and values by turns, the payload the last of them as `data`."""
+    if flat[::2] != _FIELDS:
+        return None
+    shared = _shared_values(tuple(flat[7:18:2]))
+    return None if shared is None else _read(topic, flat[1], flat[3], flat[5], flat[19], shared)
+
+
+def _read(topic: str, id: bytes, time: bytes, key: bytes, payload: bytes, shared: _Shared) -> Event | None:
+    """The event, past its constructor, which costs as much again; None where it is not one."""
+    if not (id and time and key):
         return None
     try:
-        shared = _shared_in_order(tuple(headers[3:]))
-        return None if shared is None else _made(topic, key.decode(), payload, id.decode(), time.decode(), shared)
+        return tuple.__new__(Event, (topic, key.decode(), payload, id.decode(), shared[0], time.decode(), *shared[1:]))
     except UnicodeDecodeError:
         return None
 
@@ -199,7 +232,9 @@ def parse_ordered(topic: str, headers: Sequence[tuple[str, bytes]], payload: byt
 _OWN = ("ce_id", "ce_time", "ce_partitionkey", "ce_specversion", "ce_source", "ce_type", "ce_schemaversion",
         "ce_epoch", CONTENT_TYPE_HEADER)  # fmt: skip
 _KNOWN = frozenset((*_OWN, REPLAY_HEADER))
+_FIELDS = [*(name.encode() for name in _OWN), DATA_FIELD.encode()]
 _Shared = tuple[str, str, str, str, int, str]
+"""Source, type, content type, schema version, epoch, replay_for."""
 
 
 @lru_cache(maxsize=1024)
@@ -226,10 +261,17 @@ def _shared_attributes(
 def _shared_in_order(headers: tuple[tuple[str, bytes], ...]) -> _Shared | None:
     """The shared attributes, where `headers` are all of them as _constant_headers has them."""
     names, values = zip(*headers, strict=True)
-    if names != _OWN[3:] or None in values:
-        return None
+    return _shared_values(values) if names == _OWN[3:] and None not in values else None
+
+
+@lru_cache(maxsize=1024)
+def _shared_values(values: tuple[bytes, ...]) -> _Shared | None:
+    """The shared attributes, in the order of _constant_headers; None where they are not those of an event."""
     specversion, source, type, schema, epoch, content_type = values
-    return _shared_attributes(specversion, source, type, content_type, schema, epoch, b"")
+    try:
+        return _shared_attributes(specversion, source, type, content_type, schema, epoch, b"")
+    except UnicodeDecodeError:
+        return None
 
 
 def _unreadable(headers: Mapping[str, bytes]) -> str:
@@ -248,29 +290,3 @@ def _complaint(headers: Mapping[str, bytes]) -> str:
     if missing:
         return f"lacks the CloudEvents attributes {', '.join(missing)}"
     return f"has the ce_epoch {headers.get('ce_epoch', b'').decode()!r}, not a whole number"
-
-
-_SETTERS: tuple[Callable[[Event, Any], None], ...] = tuple(
-    Event.__dict__[field.name].__set__ for field in fields(Event)
-)
-(_set_topic, _set_key, _set_payload, _set_id, _set_source, _set_time, _set_type, _set_content_type, _set_schema,
- _set_epoch, _set_replay) = _SETTERS  # fmt: skip
-
-
-def _made(topic: str, key: str, payload: bytes, id: str, time: str, shared: _Shared) -> Event:
-    """An Event past its constructor: a frozen one sets field by field through object.__setattr__, which costs
-    more than all the rest of reading an event."""
-    event = Event.__new__(Event)
-    _set_topic(event, topic)
-    _set_key(event, key)
-    _set_payload(event, payload)
-    _set_id(event, id)
-    _set_time(event, time)
-    source, type, content_type, schema, epoch, replay = shared
-    _set_source(event, source)
-    _set_type(event, type)
-    _set_content_type(event, content_type)
-    _set_schema(event, schema)
-    _set_epoch(event, epoch)
-    _set_replay(event, replay)
-    return event

@@ -7,10 +7,10 @@ together. The contract that each backend keeps is tests/contract/test_event_log.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from adapters.event_bus.errors import EventBusError
 from adapters.event_bus.facts import Gap, LogFacts
@@ -40,9 +40,8 @@ class LogSettings:
     publish_timeout: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An event with its place in a backend. `origin` is None for what was published there.
+class Stored(NamedTuple):
+    """An event with its place in a backend; a tuple as Event is. `origin` is None for what was published there.
 
     `event` is None where the stored entry cannot be parsed: `raw` and `error` say what it is.
     `delivery_count` is how often it was handed out to its group where the backend knows.
@@ -55,42 +54,12 @@ class Stored:
     raw: bytes = b""
     error: str = ""
     delivery_count: int = 1
-    handle: object = field(default=None, compare=False)
+    handle: object = None
 
     @property
     def content(self) -> bool:
         """Whether it is what groups come for wherever copies do not count."""
         return self.origin is None or self.origin.startswith(SWEPT)
-
-
-_SETTERS: tuple[Callable[[Stored, Any], None], ...] = tuple(
-    Stored.__dict__[field.name].__set__ for field in fields(Stored)
-)
-(_set_event, _set_partition, _set_position, _set_origin, _set_raw, _set_error, _set_count, _set_handle) = _SETTERS
-
-
-def stored_at(
-    event: Event | None,
-    partition: int,
-    position: str,
-    origin: str | None,
-    raw: bytes,
-    error: str,
-    delivery_count: int,
-    handle: object,
-) -> Stored:
-    """A Stored past its constructor, which sets the fields of a frozen class at several times the cost: one is made
-    for each event that is read."""
-    made = Stored.__new__(Stored)
-    _set_event(made, event)
-    _set_partition(made, partition)
-    _set_position(made, position)
-    _set_origin(made, origin)
-    _set_raw(made, raw)
-    _set_error(made, error)
-    _set_count(made, delivery_count)
-    _set_handle(made, handle)
-    return made
 
 
 def entry_size(entry: Stored) -> int:

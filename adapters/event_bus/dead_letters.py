@@ -68,7 +68,7 @@ class DeadLetter:
         """The event as it is published again, for its group alone. Raises ValueError where it is none."""
         if self.event is None:
             raise ValueError(f"dead letter {self.id} holds no event: {self.problem}")
-        return replace(self.event, replay_for=self.group)
+        return self.event._replace(replay_for=self.group)
 
     def note(self) -> Event:
         """The entry that says that this letter was replayed."""
@@ -138,7 +138,7 @@ def _read(event: Event) -> DeadLetter | None:
     original, problem = None, ""
     try:
         headers = {name: value.encode() for name, value in content.attributes.items()}
-        original = replace(parse_event(content.topic, headers, payload), epoch=0)
+        original = parse_event(content.topic, headers, payload)._replace(epoch=0)
     except MalformedEvent as error:
         problem = str(error)
     return DeadLetter(

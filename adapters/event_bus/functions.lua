@@ -258,17 +258,16 @@ local function read(keys, args)
     end
   end
   if bound ~= '' then count = allowed(stream, group, bound, count) end
-  local entries, looked_at = {}, 0
+  local entries, looked_at, place = {}, 0, nil
   if count > 0 then
     local reply = redis.call('XREADGROUP', 'GROUP', group, CONSUMER, 'COUNT', count, 'STREAMS', stream, '>')
     if reply then
       entries, looked_at = reply[1][2], #reply[1][2]
+      place = entries[looked_at][1]
       entries = sift(stream, group, entries, args[7] == '1', keys[3])
     end
   end
-  local place = ''
-  if looked_at == 0 then place = place_of(stream, group) end
-  return {'read', entries, {}, '>', looked_at, place}
+  return {'read', entries, {}, '>', looked_at, place or place_of(stream, group)}
 end
 
 -- KEYS: stream, owner. ARGS: group, member, lease (ms), ids. A member that is no longer active may still say

@@ -10,7 +10,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
-from adapters.event_bus.base import Stored, stored_at
+from adapters.event_bus.base import Stored
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
 from adapters.event_bus.kafka_client import (
     ANSWER_SECONDS,
@@ -286,6 +286,6 @@ def stored(topic: str, message: Message, handle: object = None) -> Stored:
     payload, partition, offset = message.value() or b"", message.partition() or 0, str(message.offset())
     event = parse_ordered(topic, headers, payload)
     if event is not None:
-        return stored_at(event, partition, offset, None, payload, "", 1, handle)
+        return tuple.__new__(Stored, (event, partition, offset, None, payload, "", 1, handle))
     fields = {name: value or b"" for name, value in headers}
     return decode(topic, partition, offset, fields, payload, handle=handle)

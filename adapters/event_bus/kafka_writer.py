@@ -187,7 +187,7 @@ class KafkaCopier(LogCopier):
         rows: list[Row] = []
         for entry in entries:
             headers, key, payload = encode_copy(entry, self._source)
-            rows.append((payload, None if key is None else key.encode(), list(headers.items())))
+            rows.append((payload, None if key is None else key.encode(), headers))
         self._unknown = True
         try:
             self._transact(rows, json.dumps(dict(reached)))

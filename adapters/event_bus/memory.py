@@ -146,7 +146,7 @@ class MemoryCopier(LogCopier):
             _refuse_backwards(self._reached, reached)
             for entry in entries:
                 headers, key, payload = encode_copy(entry, self._source, self._segment)
-                self._server.append(self._topic, self._settings.partitions, key, headers, payload)
+                self._server.append(self._topic, self._settings.partitions, key, dict(headers), payload)
             self._server.copied[self._topic, self._source] = self._reached = dict(reached)
 
     def close(self) -> None:

@@ -53,6 +53,7 @@ class RedisConnection:
         )
         self._connection: Any = None
         self._waits_for_fsync: bool | None = None
+        self._watched: str | None = None
 
     def call(self, *command: Argument) -> Any:
         """The answer to one command: bytes, int, None, or lists of them.
@@ -105,26 +106,60 @@ class RedisConnection:
 
     def durable_fcalls(self, *asked: tuple[str, Sequence[str], Sequence[Argument]]) -> list[Any]:
         """The answers to several functions with their keys and arguments, done in order and in one round trip."""
+        commands: list[Sequence[Argument]] = [("FCALL", name, len(keys), *keys, *rest) for name, keys, rest in asked]
+        try:
+            return self._fsynced(commands)
+        except FunctionsMissing:
+            self.load_functions()
+            return self._fsynced(commands)
+
+    def _fsynced(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """The answers to `commands`, whose effects are on disk."""
         if self._waits_for_fsync is None:
             self._waits_for_fsync = self._must_wait_for_fsync()
-        commands: list[Sequence[Argument]] = [("FCALL", name, len(keys), *keys, *rest) for name, keys, rest in asked]
-        if self._waits_for_fsync:
-            commands.append(("WAITAOF", 1, 0, int(ANSWER_SECONDS * 500)))
+        if not self._waits_for_fsync:
+            return self._done(commands)
+        *answers, synced = self._done([*commands, ("WAITAOF", 1, 0, int(ANSWER_SECONDS * 500))])
+        if synced[0] < 1:
+            raise BackendUnavailable(f"{self._where()} did not fsync in time: it may or may not be durable")
+        return answers
+
+    def _done(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """The answers to `commands`. Raises the first error among them."""
         answers = self.calls(commands)
-        if isinstance(answers[0], FunctionsMissing):
-            self.load_functions()
-            answers = self.calls(commands)
         for answer in answers:
             if isinstance(answer, EventBusError):
                 raise answer
-        if self._waits_for_fsync and answers.pop()[0] < 1:
-            raise BackendUnavailable(f"{self._where()} did not fsync in time: it may or may not be durable")
         return answers
+
+    def watch(self, key: str) -> Any:
+        """The value of `key`, and from here on `guarded` does nothing once that has changed."""
+        _, _, value = self._done([("UNWATCH",), ("WATCH", key), ("GET", key)])
+        self._watched = key
+        return value
+
+    def guarded(self, *commands: Sequence[Argument]) -> tuple[list[Any], Any] | None:
+        """The answers to `commands`, done in one step and in one round trip, and the value now of the key that is
+        watched; None where they were not done, for that had changed, or none is watched on this socket.
+        Their effects are fsynced when this returns, as those of durable_fcalls."""
+        key, self._watched = self._watched, None
+        if key is None:
+            return None
+        whole = [("MULTI",), *commands, ("EXEC",), ("WATCH", key), ("GET", key)]
+        answers = self._fsynced(whole)
+        done, value = answers[len(commands) + 1], answers[-1]
+        if done is None:
+            return None
+        for answer in done:
+            if isinstance(answer, redis.ResponseError):
+                raise self._translate(answer)
+        self._watched = key
+        return done, value
 
     def close(self) -> None:
         """Give the socket up; the next command makes a new one."""
         connection, self._connection = self._connection, None
-        self._waits_for_fsync = None
+        self._waits_for_fsync = self._watched = None
         if connection is not None:
             connection.disconnect()
 

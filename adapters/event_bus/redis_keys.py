@@ -7,19 +7,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from adapters.event_bus.base import ORIGIN_HEADER, Stored, stored_at
+from adapters.event_bus.base import ORIGIN_HEADER, Stored
 from adapters.event_bus.redis_client import Argument
 from adapters.event_bus.wire import decode, place_header
-from contracts.envelope import Event, parse_ordered
+from contracts.envelope import DATA_FIELD, Event, parse_fields
 
 PARTITION = "0"
 """A stream has no partitions: all cursors name this one."""
 NOTHING = "0-0"
 """The position before everything."""
-DATA = "data"
-_DATA = DATA.encode()
-_OWN_LENGTH = 20
-"""Of an entry with the nine headers of an event and its payload: names and values."""
 _MAX_COUNT = (1 << 64) - 1
 
 
@@ -64,14 +60,10 @@ def before(position: str) -> str:
 def event_arguments(event: Event, epoch: int, more: Mapping[str, bytes] | None = None) -> list[Argument]:
     """The number of fields and values of the entry of `event` as written under `epoch`, with `more` headers, and
     these."""
-    arguments: list[Argument] = [0]
-    for header in event.wire_headers(epoch):
-        arguments += header
+    fields: list[Argument] = [*event.wire_fields(epoch)]
     for header in more.items() if more else ():
-        arguments += header
-    arguments += (DATA, event.payload)
-    arguments[0] = len(arguments) - 1
-    return arguments
+        fields += header
+    return [len(fields) + 2, *fields, DATA_FIELD, event.payload]
 
 
 def entry_arguments(headers: Mapping[str, bytes], payload: bytes) -> list[Argument]:
@@ -79,7 +71,7 @@ def entry_arguments(headers: Mapping[str, bytes], payload: bytes) -> list[Argume
     arguments: list[Argument] = [2 * len(headers) + 2]
     for name, value in headers.items():
         arguments += (name, value)
-    arguments += (DATA, payload)
+    arguments += (DATA_FIELD, payload)
     return arguments
 
 
@@ -100,13 +92,11 @@ def _names(raw: tuple[bytes, ...]) -> tuple[str, ...]:
 def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:
     """An entry as XRANGE and XREADGROUP answer it."""
     position, flat = entry[0].decode(), entry[1]
-    if len(flat) == _OWN_LENGTH and flat[-2] == _DATA:
-        headers = list(zip(_names(tuple(flat[:-2:2])), flat[1:-2:2], strict=True))
-        event = parse_ordered(topic, headers, flat[-1])
-        if event is not None:
-            return stored_at(event, 0, position, None, flat[-1], "", deliveries, None)
+    event = parse_fields(topic, flat)
+    if event is not None:
+        return tuple.__new__(Stored, (event, 0, position, None, event.payload, "", deliveries, None))
     fields = dict(zip(_names(tuple(flat[::2])), flat[1::2], strict=True))
-    payload = fields.pop(DATA, None)
+    payload = fields.pop(DATA_FIELD, None)
     if payload is None:
         # Not one of ours. Kept whole, so that a dead letter loses nothing.
         readable = {name: value.decode(errors="backslashreplace") for name, value in fields.items()}
@@ -116,7 +106,7 @@ def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored
             position=position,
             origin=readable.get(ORIGIN_HEADER),
             raw=json.dumps(readable).encode(),
-            error=f"entry {position} of {topic!r} has no field {DATA!r}",
+            error=f"entry {position} of {topic!r} has no field {DATA_FIELD!r}",
             delivery_count=deliveries,
         )
     return decode(topic, 0, position, fields, payload, delivery_count=deliveries)

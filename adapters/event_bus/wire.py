@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order, stored_at
+from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
 from adapters.event_bus.parcels import LANES, PARCEL_BYTES, PARCEL_EVENTS, Parcel
 from contracts.envelope import Event, MalformedEvent, parse_event
@@ -95,7 +95,7 @@ def decode(
     except MalformedEvent as malformed:
         error = str(malformed)
     source = None if origin is None else origin.decode(errors="replace")
-    return stored_at(event, partition, position, source, payload, error, delivery_count, handle)
+    return Stored(event, partition, position, source, payload, error, delivery_count, handle)
 
 
 def place_header(entry: Stored, segment: int) -> dict[str, bytes]:
@@ -103,18 +103,22 @@ def place_header(entry: Stored, segment: int) -> dict[str, bytes]:
     return {PLACE_HEADER: f"{segment}:{entry.partition}:{entry.position}".encode()}
 
 
-def encode_copy(entry: Stored, source: str, segment: int | None = None) -> tuple[dict[str, bytes], str | None, bytes]:
+def encode_copy(
+    entry: Stored, source: str, segment: int | None = None
+) -> tuple[list[tuple[str, bytes]], str | None, bytes]:
     """Headers, key and payload with which `entry` of the log `source` is copied into another; with its place in
     `segment`, where that is given.
 
     What could not be parsed is copied as it lies, without a key, and cannot be parsed there either.
     """
-    origin = {ORIGIN_HEADER: source.encode()}
+    event = entry.event
+    headers = [] if event is None else event.wire_headers(event.epoch)
+    headers.append((ORIGIN_HEADER, source.encode()))
     if segment is not None:
-        origin |= place_header(entry, segment)
-    if entry.event is None:
-        return origin, None, entry.raw
-    return entry.event.headers() | origin, entry.event.key, entry.event.payload
+        headers += place_header(entry, segment).items()
+    if event is None:
+        return headers, None, entry.raw
+    return headers, event.key, event.payload
 
 
 def reached(position: Cursor, goal: Cursor) -> bool:

@@ -193,4 +193,4 @@ class Engine:
 def announcement(signal: Signal) -> Event:
     """The event that publishes `signal`, under the signal's own id."""
     event = Event.create(TRADING_SIGNALS, signal.key, encode_signal(signal), source=SOURCE, type=SIGNAL_TYPE)
-    return replace(event, id=signal.signal_id)
+    return event._replace(id=signal.signal_id)

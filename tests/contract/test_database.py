@@ -125,7 +125,7 @@ def position(quantity: int, key: str = "SP500") -> Position:
 
 def event(number: int, key: str = "SP500") -> Event:
     made = Event.create("trading_signals", key, bytes([0, 255, number]), source="trading-engine", type="t")
-    return replace(made, id=f"out-{number}")
+    return made._replace(id=f"out-{number}")
 
 
 def write(store: TradingStore, effects: Effects, keys: tuple[str, ...] = ("SP500",)) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -126,7 +125,7 @@ def test_nothing_takes_effect_where_the_transaction_fails() -> None:
 def test_an_event_that_is_no_bar_is_rejected_by_its_id_and_touches_nothing() -> None:
     world = World()
     good = events()
-    poison = replace(good[2], id=new_event_id(), payload=b'{"symbol":"X","close":-1}')
+    poison = good[2]._replace(id=new_event_id(), payload=b'{"symbol":"X","close":-1}')
     with pytest.raises(RejectEvent) as rejected:
         world.handle([*good[:2], poison, *good[2:]])
     assert rejected.value.event_id == poison.id
