@@ -120,6 +120,8 @@ class KafkaAddress:
             "reconnect.backoff.ms": 20,
             "reconnect.backoff.max.ms": 1000,
             "retry.backoff.ms": 10,
+            # Its other strategy asks dead brokers a hundred times a second. Bootstrap names are resolved anew anyway.
+            "metadata.recovery.strategy": "none",
             "log_level": 0,
         }
         if on_error is not None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from queue import SimpleQueue
 from typing import Any
 
 from adapters.event_bus.base import Stored
@@ -24,61 +22,14 @@ from adapters.event_bus.kafka_client import (
     Message,
     TopicPartition,
 )
+from adapters.event_bus.patience import Helper, await_answer
 from adapters.event_bus.wire import decode
 from contracts.envelope import parse_ordered
 
 _LOGIN_SECONDS = 2.0
-_GIVE_UP_SECONDS = 0.1
-"""How soon it is seen that nobody waits for an answer any more."""
 
 Fetched = tuple[int, int, Message | None]
 """Partition, offset, and the message; without one it says that all before the offset has been fetched."""
-
-
-class _Helper:
-    """A thread that does what the library would block on for as long as it likes."""
-
-    def __init__(self) -> None:
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-
-    def begin[T](self, act: Callable[[], T]) -> Future[T]:
-        """Do `act` after all that was begun before."""
-        answer: Future[T] = Future()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="kafka-helper", daemon=True)
-            self._thread.start()
-        self._work.put(lambda: _resolve(answer, act))
-        return answer
-
-    def end(self) -> None:
-        """Wait for what is under way."""
-        if self._thread is not None:
-            self._work.put(None)
-            self._thread.join()
-
-    def _run(self) -> None:
-        while (act := self._work.get()) is not None:
-            act()
-
-
-def _await[T](answer: Future[T], seconds: float, give_up: threading.Event) -> T:
-    """The `answer`. Raises TimeoutError where there is none in `seconds`, or `give_up` was set."""
-    deadline = time.monotonic() + seconds
-    while not give_up.is_set() and (left := deadline - time.monotonic()) > 0:
-        try:
-            return answer.result(min(left, _GIVE_UP_SECONDS))
-        except TimeoutError:
-            continue
-    raise TimeoutError
-
-
-def _resolve[T](answer: Future[T], act: Callable[[], T]) -> None:
-    try:
-        answer.set_result(act())
-    except BaseException as error:
-        # Whoever waits for the answer has it raised.
-        answer.set_exception(error)
 
 
 class KafkaConsumer(Handle):
@@ -97,7 +48,7 @@ class KafkaConsumer(Handle):
         """`told_of_ends`: within how many seconds it says that an end was reached behind which lie no events,
         only the record that ends a transaction. It also is how often an idle one asks."""
         super().__init__(address)
-        self._helper = _Helper()
+        self._helper = Helper("kafka-commit")
         self._given_up = threading.Event()
         self._consumer = Consumer(
             address.config(client_id, self.note)
@@ -195,7 +146,7 @@ class KafkaConsumer(Handle):
         """Wait until what begin_commit began is durable. Where no answer comes, it gives up."""
         try:
             # The library itself would wait for a dead broker for minutes.
-            answers = _await(begun, ANSWER_SECONDS, self._given_up)
+            answers = await_answer(begun, ANSWER_SECONDS, self._given_up)
         except TimeoutError as error:
             self._given_up.set()
             raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit") from error

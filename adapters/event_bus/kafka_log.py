@@ -176,6 +176,9 @@ class KafkaLog(EventLog):
                 for operation in ("READ", "WRITE", "DESCRIBE"):
                     yield Right(user, operation, "TOPIC", topic)
                 yield Right(user, "READ", "GROUP", group_id(topic, ""), prefix=True)
+        for user in self._writers:
+            # A publisher remembers what it sent until it sees how far copies of that have come.
+            yield Right(user, "DESCRIBE", "GROUP", copier_name("", ""), prefix=True)
         for user in (*self._writers, *self._mirrors):
             # Else a session could be had only by who may write some topic: by none while all are sealed.
             yield Right(user, "IDEMPOTENT_WRITE", "BROKER", CLUSTER)

@@ -21,6 +21,10 @@ from adapters.event_bus.kafka_client import (
     translate,
 )
 from adapters.event_bus.kafka_reports import Report, asked_for, settled
+from adapters.event_bus.patience import Helper, await_answer
+
+_GRACE_SECONDS = 1.0
+"""How much longer than it was told the library may take, before it counts as stuck."""
 
 Row = tuple[bytes, bytes | None, list[tuple[str, bytes]]]
 """One record to send: payload, key, headers."""
@@ -37,6 +41,8 @@ class KafkaProducer(Handle):
         super().__init__(address)
         self._lost = False
         self._partitions: dict[str, int] = {}
+        self._stuck = False
+        self._helper = Helper("kafka-transaction")
         config = address.config(client_id, self.note) | {
             "enable.idempotence": True,
             "acks": "all",
@@ -165,15 +171,24 @@ class KafkaProducer(Handle):
 
     def send_position(self, topic: str, offset: int, note: str, group: Any, timeout: float) -> None:
         """Commit `offset` with `note` for partition 0 of `topic` in `group`, as part of the transaction."""
-        position = TopicPartition(topic, 0, offset, note)
-        self._transact(self._producer.send_offsets_to_transaction, [position], group, timeout)
+        position, send = TopicPartition(topic, 0, offset, note), self._producer.send_offsets_to_transaction
+        begun = self._helper.begin(lambda: self._transact(send, [position], group, timeout))
+        try:
+            # The library heeds no timeout here: where the group's coordinator went away it may wait for ever
+            # (librdkafka#5456, #5511).
+            await_answer(begun, timeout + _GRACE_SECONDS)
+        except TimeoutError as error:
+            self._stuck = self._lost = True
+            raise BackendUnavailable(f"Kafka at {self.where}: no answer to the offset of {topic}") from error
 
     def commit(self, timeout: float) -> None:
         """Commit the transaction."""
         self._transact(self._producer.commit_transaction, timeout)
 
     def abort(self, timeout: float) -> None:
-        """Undo the transaction."""
+        """Undo the transaction. Where the library is stuck in it, only Kafka can, and does after its time-out."""
+        if self._stuck:
+            raise BackendUnavailable(f"Kafka at {self.where}: the library does not come back from the transaction")
         self._transact(self._producer.abort_transaction, timeout)
 
     def _transact(self, act: Callable[..., None], *arguments: Any) -> None:
@@ -184,6 +199,7 @@ class KafkaProducer(Handle):
             raise self.trouble(error) from error
 
     def close(self) -> None:
-        """Give up what is unsent, and the connections."""
+        """Give up what is unsent, and the connections; where the library is stuck, once it comes back."""
         self._producer.purge()
+        self._helper.abandon() if self._stuck else self._helper.end()
         del self._producer  # the library's own close would warn of each transaction that was fenced
