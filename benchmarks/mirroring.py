@@ -17,7 +17,7 @@ from benchmarks.peers import Bare, Taken, bare_client, consumed_bare, published_
 from benchmarks.servers import SIZES, Servers, Size
 from contracts import names
 from contracts.envelope import Event
-from cutover.mirror.service import Copying, CopySession, TopicMirror, reading_ahead
+from cutover.mirror.service import Copying, CopySession, TopicMirror
 
 ROUNDS = 5
 DIRECTIONS = (("redis", "kafka"), ("kafka", "redis"))
@@ -50,7 +50,7 @@ class Direction:
         """One round: a backlog is copied. The session is open before the clock runs."""
         copying = self.copying(size.topic)
         through(self.bus, size.made())
-        session = CopySession(copying, self.source, self.target, any_epoch, reading_ahead)
+        session = CopySession(copying, self.source, self.target, any_epoch)
         try:
             copied, began = 0, time.perf_counter()
             deadline = began + _PATIENCE_SECONDS

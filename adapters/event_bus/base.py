@@ -305,6 +305,9 @@ class LogCopier(ABC):
     """Copies entries of another log into this one, exactly once: the entries and the source
     position they reach become durable in one atomic step."""
 
+    most_events = 1000
+    """The most that one step should have."""
+
     @abstractmethod
     def copy(self, entries: Sequence[Stored], reached: Cursor) -> None:
         """Append `entries` as copies and record that the source is copied up to `reached`.

@@ -97,7 +97,7 @@ class KafkaReader(LogReader):
                 self._take((partition, offset, message), found)
             self._commit_moved()
             if found or done or time.monotonic() >= deadline:
-                self._pace.found(len(found), max_events)
+                self._pace.found(len(found), max_events, found)
                 return found
 
     def ack(self, entries: Sequence[Stored]) -> None:
@@ -281,7 +281,7 @@ class KafkaTail(LogTail):
                     self._next[partition] = offset + 1
                     found.append(stored(self._topic, message))
             if found or moved or time.monotonic() >= deadline:
-                self._pace.found(len(found), max_events)
+                self._pace.found(len(found), max_events, found)
                 return found
 
     def position(self) -> Cursor:

@@ -165,6 +165,8 @@ def _rows(parts: Sequence[Part]) -> Iterator[Row]:
 class KafkaCopier(LogCopier):
     """Copies and the source's position in one transaction, the position as the note of a group's offset."""
 
+    most_events = 5000  # what a transaction costs does not grow with them
+
     def __init__(self, address: KafkaAddress, settings: LogSettings, topic: str, source: str) -> None:
         self._topic = topic
         self._source = source

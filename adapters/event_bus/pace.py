@@ -1,11 +1,20 @@
-"""How often a reader asks for more: what little there is gathers, what there is much of is fetched at once."""
+"""How often a reader asks for more, and for how much: what little there is gathers, what there is much of is fetched
+at once, and what is large by the few."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+
+from adapters.event_bus.base import Stored
 
 _FULL = 64
-"""A fetch of so many entries is followed by the next one at once."""
+_FULL_BYTES = 256 << 10
+"""A fetch of so many entries, or so many bytes of them, is followed by the next one at once."""
+_FIRST = 100
+_MOST = 500
+_MOST_BYTES = 8 << 20
+"""What one fetch may bring where events are as large as those before; the first knows of none before."""
 
 
 class Pace:
@@ -14,6 +23,7 @@ class Pace:
     def __init__(self, gather: float) -> None:
         self._gather = gather
         self._not_before = 0.0
+        self._most = _FIRST
 
     def wait(self) -> None:
         """Wait until the next fetch is due."""
@@ -21,6 +31,14 @@ class Pace:
         if pause > 0:
             time.sleep(pause)  # gathers a batch; nothing depends on it
 
-    def found(self, count: int, asked: int) -> None:
-        """What the last fetch found of the most that was asked for."""
-        self._not_before = 0.0 if count >= min(asked, _FULL) else time.monotonic() + self._gather
+    def most(self, asked: int) -> int:
+        """How many entries to fetch where `asked` are wanted: for logs that cannot be asked for bytes."""
+        return min(asked, self._most)
+
+    def found(self, count: int, asked: int, entries: Sequence[Stored]) -> None:
+        """What the last fetch found of the most that was asked for: `count` entries, these among them."""
+        size = sum(len(entry.raw) for entry in entries)
+        if entries:
+            self._most = max(1, min(_MOST, _MOST_BYTES * len(entries) // max(1, size)))
+        much = count >= min(asked, _FULL) or size >= _FULL_BYTES
+        self._not_before = 0.0 if much else time.monotonic() + self._gather

@@ -29,6 +29,8 @@ RECONNECT_SECONDS = 5.0
 _MAX_BLOCK_SECONDS = 2.0
 _CONSUMER = "crossover"
 """The name of a group's one consumer, as in functions.lua."""
+_FUNCTION_EVENTS = 100
+"""The most that a function is asked for at once: what it hands out is copied by it, and everybody waits meanwhile."""
 _UNSIFTED = b"unsifted"
 """The state of a reply that is crossover_read's but for copies, which are in it still."""
 
@@ -60,6 +62,7 @@ class RedisReader(LogReader):
         self._placed = False
         self._last = ""
         self._held = False
+        self._by_function = False
         self._pace = Pace(GATHER_SECONDS)
         self._closed = False
 
@@ -135,15 +138,16 @@ class RedisReader(LogReader):
         holds no more, or None where to ask again (having waited, if need be)."""
         self._place()
         self._pace.wait()
-        reply = self._read_on(max_events) or self._ask(max_events)
+        asked = self._pace.most(max_events)
+        reply = self._read_on(asked) or self._ask(min(asked, _FUNCTION_EVENTS))
         if reply[0] == b"standby":
             return [], self._stand_by(reply[1])
         state, raw, deliveries, pending_after, looked_at, place = reply
         self._pending_after = pending_after.decode()
-        self._pace.found(looked_at, max_events)
         self._last = place.decode() or self._last
         counts = deliveries or repeat(1)
         entries = [parse_entry(self._topic, entry, count) for entry, count in zip(raw, counts, strict=False)]
+        self._pace.found(looked_at, min(asked, _FUNCTION_EVENTS), entries)
         if looked_at:
             return (self._sifted(entries) if state == _UNSIFTED else entries), None
         if self._end is not None and order(self._last) >= order(self._end):
@@ -175,11 +179,12 @@ class RedisReader(LogReader):
 
     def _sifted(self, entries: list[Stored]) -> list[Stored]:
         """`entries` without what this group is not to be given, where that can be known here."""
-        if self._copies or all(entry.origin is None for entry in entries):
+        if all(entry.origin is None for entry in entries):
             return entries
-        if any(entry.content and entry.origin is not None for entry in entries):
-            # Whether the group took it elsewhere only the function knows: it is asked for all of them, as pending.
-            self._pending_after, self._held = "", False
+        if self._copies or any(entry.content and entry.origin is not None for entry in entries):
+            # Whether the group took it elsewhere only the function knows: it is asked, for all of them as pending, and
+            # from now on, for where one such entry lies there are more.
+            self._pending_after, self._held, self._by_function = "", False, True
             return []
         self._acknowledged = [entry.position for entry in entries if not entry.content]
         return [entry for entry in entries if entry.content]
@@ -196,7 +201,7 @@ class RedisReader(LogReader):
             self._acknowledged = []
         else:
             reply = self._connection.fcall("crossover_read", keys, *arguments)
-        if reply[0] == b"read" and reply[3] == b">" and reply[5] and self._end is None and not self._copies:
+        if reply[0] == b"read" and reply[3] == b">" and reply[5] and self._end is None and not self._by_function:
             self._held = self._connection.watch(self._keys[1]) == self._member.encode()
         return reply
 
@@ -224,13 +229,15 @@ class RedisTail(LogTail):
 
     def poll(self, max_events: int, timeout: float) -> Sequence[Stored]:
         self._pace.wait()
+        asked = self._pace.most(max_events)
         block = max(1, int(min(timeout, _MAX_BLOCK_SECONDS) * 1000))
-        reply = self._connection.call("XREAD", "COUNT", max_events, "BLOCK", block, "STREAMS", self._topic, self._after)
+        reply = self._connection.call("XREAD", "COUNT", asked, "BLOCK", block, "STREAMS", self._topic, self._after)
         raw = reply[0][1] if reply else []
-        self._pace.found(len(raw), max_events)
         if raw:
             self._after = raw[-1][0].decode()
-        return [parse_entry(self._topic, entry) for entry in raw]
+        entries = [parse_entry(self._topic, entry) for entry in raw]
+        self._pace.found(len(raw), asked, entries)
+        return entries
 
     def position(self) -> Cursor:
         return {PARTITION: self._after}

@@ -12,16 +12,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, LogTail, Stored
+from adapters.event_bus.base import EventLog, Stored
 from adapters.event_bus.chain_reader import newest_epoch
 from adapters.event_bus.errors import EventBusError, Fenced
 from adapters.event_bus.view import RouteView
 from contracts.routes import Cursor, Mirror, Route
-from cutover.mirror.ahead import ReadAhead
 
 _log = logging.getLogger(__name__)
 
-BATCH = 1000
+FULL_EVENTS = 100
+"""A batch of so many entries is followed by the next one at once."""
+FULL_BYTES = 8 << 20
+"""A copy of so many bytes is large enough."""
 IDLE_SECONDS = 0.1
 GATHER_SECONDS = 0.02
 """The least time between two copies of little: a copy is a transaction, which costs the same for one event as
@@ -70,15 +72,7 @@ class CopySession:
     route may have turned the direction round, and this would copy the other mirror's copies back.
     """
 
-    def __init__(
-        self,
-        copying: Copying,
-        source: EventLog,
-        target: EventLog,
-        epoch: Callable[[], int],
-        ahead: Callable[[LogTail], LogTail] = lambda tail: tail,
-    ) -> None:
-        """`ahead` may put something between this session and the tail that it reads."""
+    def __init__(self, copying: Copying, source: EventLog, target: EventLog, epoch: Callable[[], int]) -> None:
         self._copying = copying
         self._epoch = epoch
         self._waiting: Sequence[Stored] = ()
@@ -86,7 +80,7 @@ class CopySession:
         self._copier = target.copier(topic, source.name, copying.segment)
         try:
             self._reached = starting_point(source, target.copied(topic, source.name), copying.start)
-            self._tail = ahead(source.tail(topic, self._reached))
+            self._tail = source.tail(topic, self._reached)
         except BaseException:
             self._copier.close()
             raise
@@ -98,7 +92,7 @@ class CopySession:
         if not self._begun:
             self._copier.copy([], self._reached)  # says that copying began, also where there is nothing yet
             self._begun = True
-        entries = self._waiting or self._tail.poll(BATCH, timeout)
+        entries = self._waiting or self._read(timeout)
         if newest_epoch(entries) > self._epoch():
             self._waiting = entries
             return 0
@@ -112,17 +106,23 @@ class CopySession:
         metrics.MIRRORED.labels(self._copying.topic, self._copying.source).inc(len(content))
         return len(entries)
 
+    def _read(self, timeout: float) -> Sequence[Stored]:
+        """What there is, as much as one copy should have."""
+        most = self._copier.most_events
+        entries = list(self._tail.poll(most, timeout))
+        size, more = sum(len(entry.raw) for entry in entries), entries
+        while len(more) >= FULL_EVENTS and len(entries) < most and size < FULL_BYTES:
+            more = list(self._tail.poll(most - len(entries), 0.0))
+            size += sum(len(entry.raw) for entry in more)
+            entries += more
+        return entries
+
     def close(self) -> None:
         """Give up both connections."""
         try:
             self._tail.close()
         finally:
             self._copier.close()
-
-
-def reading_ahead(tail: LogTail) -> LogTail:
-    """`tail`, read while what came before is copied."""
-    return ReadAhead(tail, BATCH)
 
 
 class TopicMirror:
@@ -160,11 +160,11 @@ class TopicMirror:
             self._stopped.wait(_RETRY_SECONDS)
 
     def _copy(self) -> None:
-        session = CopySession(self._copying, self._source, self._target, self._epoch, reading_ahead)
+        session = CopySession(self._copying, self._source, self._target, self._epoch)
         try:
             while not self._stopped.is_set():
                 looked_at = session.step(IDLE_SECONDS)
-                if looked_at is not None and looked_at < BATCH // 10:
+                if looked_at is not None and looked_at < FULL_EVENTS:
                     self._stopped.wait(GATHER_SECONDS)
         finally:
             session.close()
