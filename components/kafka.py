@@ -57,6 +57,9 @@ def properties(settings: Settings, ordinal: int, passwords: Mapping[str, str]) -
     voters = ",".join(f"{i}@{host}:{CONTROLLER_PORT}" for i, host in enumerate(hosts))
     jaas = _jaas(passwords)
     values: dict[str, object] = {
+        # A node that was killed may not come back before its old session is over: for a lone one that is the outage.
+        "broker.session.timeout.ms": 5000 if alone else 9000,
+        "broker.heartbeat.interval.ms": 1000 if alone else 2000,
         "process.roles": "broker,controller",
         "node.id": ordinal,
         "controller.quorum.voters": voters,

@@ -155,6 +155,8 @@ class KafkaServer(Server):
             "group.initial.rebalance.delay.ms": "0",
             "group.min.session.timeout.ms": "1000",
             "log.cleaner.dedupe.buffer.size": "10485760",
+            "broker.session.timeout.ms": "5000",
+            "broker.heartbeat.interval.ms": "1000",
         }
         (folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         (folder / "simplelogger.properties").write_text("org.slf4j.simpleLogger.defaultLogLevel=warn\n")

