@@ -28,8 +28,8 @@ from contracts.envelope import parse_ordered
 
 _LOGIN_SECONDS = 2.0
 
-Fetched = tuple[int, int, Message | None]
-"""Partition, offset, and the message; without one it says that all before the offset has been fetched."""
+Fetched = tuple[list[Message], Mapping[int, int]]
+"""Messages, and for partitions whose end was reached behind them the offset before which all has been fetched."""
 
 
 class KafkaConsumer(Handle):
@@ -63,6 +63,7 @@ class KafkaConsumer(Handle):
                 "session.timeout.ms": int(session * 1000),
                 "heartbeat.interval.ms": int(session * 1000 / 4),
                 "queued.max.messages.kbytes": 16_384,
+                "fetch.message.max.bytes": 4 << 20,  # of a partition: more than a few, where they are large
                 "fetch.wait.max.ms": int(told_of_ends * 1000),
                 # A partition whose last messages were not taken yet is not asked for again for a moment: at
                 # 1,000 events/s that halves what a group costs the broker, and adds at most as much to a delivery.
@@ -106,31 +107,31 @@ class KafkaConsumer(Handle):
         """Fetch no more of `partition`."""
         self._consumer.pause([TopicPartition(topic, partition)])
 
-    def fetch(self, most: int, timeout: float) -> Iterable[Fetched]:
+    def fetch(self, most: int, timeout: float) -> Fetched:
         """What there is, waiting at most `timeout` s for the first."""
         self._refuse_given_up()
         try:
             first = self._consumer.poll(timeout)
             if first is None:
-                return []
+                return [], {}
             messages = [first]
             if most > 1:
                 messages += self._consumer.consume(most - 1, 0)
         except KafkaException as error:
             raise self.trouble(error) from error
-        found: list[Fetched] = []
+        found: list[Message] = []
+        read_to: dict[int, int] = {}
         for message in messages:
             wrong = message.error()
-            partition, offset = message.partition(), message.offset()
             if wrong is None:
-                found.append((partition or 0, offset or 0, message))
+                found.append(message)
             elif wrong.code() == KafkaError._PARTITION_EOF:
-                found.append((partition or 0, offset or 0, None))
+                read_to[message.partition() or 0] = message.offset() or 0
             elif wrong.code() in DENIED or wrong.fatal():
                 raise self.trouble(wrong)
             else:
                 self.note(wrong)  # librdkafka goes on by itself
-        return found
+        return found, read_to
 
     def commit(self, topic: str, positions: Mapping[int, int]) -> None:
         """Make `positions` the group's. Durable when it returns. Where no answer comes, it gives up."""

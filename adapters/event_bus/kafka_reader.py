@@ -18,7 +18,7 @@ from typing import Any
 from adapters.event_bus.base import LogReader, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable, BusClosed, EventBusError
 from adapters.event_bus.kafka_client import Rejoining
-from adapters.event_bus.kafka_consumer import Fetched, KafkaConsumer, stored
+from adapters.event_bus.kafka_consumer import KafkaConsumer, stored
 from adapters.event_bus.pace import Pace
 from contracts.routes import Cursor, Segment
 
@@ -79,6 +79,7 @@ class KafkaReader(LogReader):
         self._trouble: EventBusError | None = None
         self._commit_due = 0.0
         self._begun: _Begun | None = None
+        self._handed: Sequence[Stored] = ()
         self._pace = Pace(GATHER_SECONDS)
         self._closed = False
 
@@ -91,13 +92,17 @@ class KafkaReader(LogReader):
         while True:
             left = max(0.0, deadline - time.monotonic())
             done = self._all_read()
-            fetched = self._joined().fetch(max_events, min(left, _DONE_SECONDS) if done else left)
+            messages, read_to = self._joined().fetch(max_events, min(left, _DONE_SECONDS) if done else left)
             self._raise_trouble()
-            for partition, offset, message in fetched:
-                self._take((partition, offset, message), found)
+            self._take(messages, found)
+            for partition, offset in read_to.items():
+                place = self._places.get(partition)
+                if place is not None and not self._beyond(place, partition, offset):
+                    place.next = max(place.next, offset)
             self._commit_moved()
             if found or done or time.monotonic() >= deadline:
                 self._pace.found(len(found), max_events, found)
+                self._handed = found
                 return found
 
     def ack(self, entries: Sequence[Stored]) -> None:
@@ -125,12 +130,23 @@ class KafkaReader(LogReader):
 
     def _acknowledged(self, entries: Sequence[Stored]) -> dict[int, _Place]:
         """The partitions, still ours, in which `entries` move the position."""
-        moved: dict[int, _Place] = {}
+        moved = {p: place for p, place in self._places.items() if place.unacked}
+        handed = {entry.partition: entry.handle for entry in entries}
+        if (
+            entries is self._handed
+            and handed == moved
+            and sum(len(place.unacked) for place in moved.values()) == len(entries)
+        ):
+            # All that was handed out, and nothing else is unacknowledged: no need to look at each.
+            for place in moved.values():
+                place.unacked.clear()
+            return moved
+        moved = {}
         for entry in entries:
-            place = self._places.get(entry.partition)
-            if place is not None and place is entry.handle:
-                place.unacked.pop(int(entry.position), None)
-                moved[entry.partition] = place
+            found = self._places.get(entry.partition)
+            if found is not None and found is entry.handle:
+                found.unacked.pop(int(entry.position), None)
+                moved[entry.partition] = found
         return moved
 
     def seal_at(self, end: Cursor) -> None:
@@ -204,23 +220,29 @@ class KafkaReader(LogReader):
 
     # -- one entry
 
-    def _take(self, fetched: Fetched, found: list[Stored]) -> None:
-        partition, offset, message = fetched
-        place = self._places.get(partition)
-        if place is None or offset < place.next:
-            return  # of an assignment that is over
-        bound = None if self._end is None else self._end.get(partition, 0)
-        if bound is not None and offset >= bound:
-            place.next = max(place.next, bound)
-            self._joined().pause(self._topic, partition)
-        elif message is None:
-            place.next = offset
-        else:
-            entry = stored(self._topic, message, place)
+    def _take(self, messages: Sequence[Any], found: list[Stored]) -> None:
+        topic, places, copies, bounded = self._topic, self._places, self._copies, self._end is not None
+        for message in messages:
+            partition, offset = message.partition(), message.offset()
+            place = places.get(partition)
+            if place is None or offset < place.next:
+                continue  # of an assignment that is over
+            if bounded and self._beyond(place, partition, offset):
+                continue
+            entry = stored(topic, message, place)
             place.next = offset + 1
-            if entry.origin is None or self._copies:
+            if copies or entry.origin is None:
                 place.unacked[offset] = None
                 found.append(entry)
+
+    def _beyond(self, place: _Place, partition: int, offset: int) -> bool:
+        """Whether `offset` lies past the segment's end; then nothing more is fetched of the partition."""
+        bound = None if self._end is None else self._end.get(partition, 0)
+        if bound is None or offset < bound:
+            return False
+        place.next = max(place.next, bound)
+        self._joined().pause(self._topic, partition)
+        return True
 
     def _all_read(self) -> bool:
         end = self._end
@@ -272,15 +294,13 @@ class KafkaTail(LogTail):
         deadline = time.monotonic() + timeout
         while True:
             found: list[Stored] = []
-            moved = False
-            for partition, offset, message in self._consumer.fetch(max_events, max(0.0, deadline - time.monotonic())):
-                moved = True
-                if message is None:
-                    self._next[partition] = max(self._next[partition], offset)
-                else:
-                    self._next[partition] = offset + 1
-                    found.append(stored(self._topic, message))
-            if found or moved or time.monotonic() >= deadline:
+            messages, read_to = self._consumer.fetch(max_events, max(0.0, deadline - time.monotonic()))
+            for message in messages:
+                found.append(stored(self._topic, message))
+                self._next[message.partition() or 0] = (message.offset() or 0) + 1
+            for partition, offset in read_to.items():
+                self._next[partition] = max(self._next[partition], offset)
+            if found or read_to or time.monotonic() >= deadline:
                 self._pace.found(len(found), max_events, found)
                 return found
 

@@ -113,11 +113,13 @@ class KafkaWriter(LaneWriter):
             while any(at[p] < end for p, end in ends.items()):
                 if time.monotonic() > deadline:
                     raise BackendUnavailable(f"{topic} could not be read to its end in {ANSWER_SECONDS:g} s")
-                for partition, offset, message in consumer.fetch(1000, 0.1):
-                    at[partition] = max(at[partition], offset if message is None else offset + 1)
-                    event = None if message is None else stored(topic, message).event
-                    if event is not None and event.id in ids:
-                        found[event.id] = f"{partition}:{offset}"
+                messages, read_to = consumer.fetch(1000, 0.1)
+                for entry in (stored(topic, message) for message in messages):
+                    at[entry.partition] = max(at[entry.partition], int(entry.position) + 1)
+                    if entry.event is not None and entry.event.id in ids:
+                        found[entry.event.id] = f"{entry.partition}:{entry.position}"
+                for partition, offset in read_to.items():
+                    at[partition] = max(at[partition], offset)
         finally:
             consumer.close()
         return found
