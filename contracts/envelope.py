@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
+import time as clock
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -37,7 +37,7 @@ def new_event_id() -> str:
     """
     global _uuid_last  # noqa: PLW0603  # one counter a process, guarded by its lock
     with _uuid_lock:
-        milliseconds = time.time_ns() // 1_000_000
+        milliseconds = clock.time_ns() // 1_000_000
         last_ms, count = _uuid_last
         if milliseconds <= last_ms:
             milliseconds, count = (last_ms, count + 1) if count < 0xFFF else (last_ms + 1, 0)
@@ -108,9 +108,7 @@ class Event(NamedTuple):
 
     def size(self) -> int:
         """Bytes on the wire: payload, key and headers."""
-        constant = _constant_size(self.source, self.type, self.content_type, self.schema_version, self.epoch)
-        replay = len(REPLAY_HEADER) + _bytes(self.replay_for) if self.replay_for else 0
-        return len(self.payload) + constant + replay + _bytes(self.id) + _bytes(self.time) + _bytes(self.key)
+        return next(sizes((self,)))
 
     def headers(self) -> dict[str, bytes]:
         """The attributes as header name -> value."""
@@ -118,13 +116,7 @@ class Event(NamedTuple):
 
     def wire_headers(self, epoch: int) -> list[tuple[str, bytes]]:
         """The attributes as headers, of this event as written under `epoch`."""
-        headers = [
-            ("ce_id", self.id.encode()), ("ce_time", self.time.encode()), ("ce_partitionkey", self.key.encode()),
-            *_constant_headers(self.source, self.type, self.content_type, self.schema_version, epoch),
-        ]  # fmt: skip
-        if self.replay_for:
-            headers.append((REPLAY_HEADER, self.replay_for.encode()))
-        return headers
+        return next(wire_rows((self,), epoch))[2]
 
     def wire_fields(self, epoch: int) -> list[str | bytes]:
         """The same as names and values by turns."""
@@ -135,17 +127,32 @@ class Event(NamedTuple):
         return fields
 
 
+def sizes(events: Iterable[Event]) -> Iterator[int]:
+    """The bytes on the wire of each event: payload, key and headers."""
+    seen: tuple[str, str, str, str, int] | None = None
+    constant = 0
+    for _, key, payload, id, source, time, type, content_type, schema_version, epoch, replay_for in events:
+        kind = source, type, content_type, schema_version, epoch
+        if kind != seen:
+            constant, seen = _constant_size(*kind), kind
+        own = id + time + key
+        size = len(payload) + constant + (len(own) if own.isascii() else len(own.encode()))
+        yield size + len(REPLAY_HEADER) + len(replay_for.encode()) if replay_for else size
+
+
 def wire_rows(events: Iterable[Event], epoch: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
     """Payload, key and headers of each event as written under `epoch`.
 
     One by one, for thousands of headers at once would keep the garbage collector busy."""
-    for event in events:
-        headers = event.wire_headers(epoch)
-        yield event.payload, headers[2][1], headers
-
-
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+    for _, text, payload, id, source, time, type, content_type, schema_version, _, replay_for in events:
+        key = text.encode()
+        headers = [
+            ("ce_id", id.encode()), ("ce_time", time.encode()), ("ce_partitionkey", key),
+            *_constant_headers(source, type, content_type, schema_version, epoch),
+        ]  # fmt: skip
+        if replay_for:
+            headers.append((REPLAY_HEADER, replay_for.encode()))
+        yield payload, key, headers
 
 
 @lru_cache(maxsize=1024)

@@ -21,6 +21,7 @@ from adapters.event_bus.kafka_client import (
     translate,
 )
 from adapters.event_bus.kafka_reports import Report, asked_for, settled
+from adapters.event_bus.parcels import Outcome
 from adapters.event_bus.patience import Helper, await_answer
 
 _GRACE_SECONDS = 1.0
@@ -83,7 +84,7 @@ class KafkaProducer(Handle):
 
     def send(
         self, topic: str, keys: Sequence[str], rows: Iterable[Row], give_up: Callable[[], bool]
-    ) -> list[str | EventBusError]:
+    ) -> Sequence[Outcome]:
         """Send `rows`, which have these `keys`, together, and wait for all answers: where each lies, as
         `partition:offset`, or why that is not known."""
         known = self._partitions

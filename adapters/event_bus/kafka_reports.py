@@ -7,11 +7,13 @@ apart as they were sent, all between them are. What the reports do not settle is
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from adapters.event_bus.errors import EventBusError
+from adapters.event_bus.parcels import Outcome, Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,13 @@ def asked_for(assumed: Sequence[int | None]) -> set[int]:
 def settled(
     assumed: Sequence[int | None], reports: Mapping[int, Report], unsent: Mapping[int, EventBusError],
     unknown: EventBusError, decisive: type[EventBusError],
-) -> list[str | EventBusError]:  # fmt: skip
+) -> Sequence[Outcome]:  # fmt: skip
     """Where each message lies, as `partition:offset`, or why that is not known. `unsent` never left. An error of the
     kind `decisive` counts for all of its partition that the reports do not settle: who sees it asks the log."""
-    answers: list[str | EventBusError] = [unknown] * len(assumed)
+    whole = None if unsent else _whole(assumed, reports)
+    if whole is not None:
+        return whole
+    answers: list[Outcome] = [unknown] * len(assumed)
     members: dict[int, list[int]] = defaultdict(list)
     for n, partition in enumerate(assumed):
         if n in unsent:
@@ -54,8 +59,25 @@ def settled(
     return answers
 
 
+def _whole(assumed: Sequence[int | None], reports: Mapping[int, Report]) -> Positions | None:
+    """The answers where each went where it was assumed to go and all are stored; None where that is not so. It says
+    no more than _settle does, at a fraction of the cost."""
+    counts = Counter(assumed)
+    bases: dict[int, int] = {}
+    ends: dict[int | None, int] = {}
+    for n in sorted(reports):
+        report = reports[n]
+        if report.error is not None or report.partition != assumed[n]:
+            return None
+        bases.setdefault(report.partition, report.offset)
+        ends[report.partition] = report.offset
+    if any(p is None or p not in ends or ends[p] - bases[p] != count - 1 for p, count in counts.items()):
+        return None
+    return Positions(cast(Sequence[int], assumed), bases)
+
+
 def _settle(
-    partition: int, places: Sequence[int], reports: Mapping[int, Report], answers: list[str | EventBusError],
+    partition: int, places: Sequence[int], reports: Mapping[int, Report], answers: list[Outcome],
     decisive: type[EventBusError],
 ) -> None:  # fmt: skip
     """The answers of one partition, whose messages stand at `places`, in the order in which they were sent."""

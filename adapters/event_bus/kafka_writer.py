@@ -17,7 +17,7 @@ from adapters.event_bus.kafka_consumer import KafkaConsumer, stored
 from adapters.event_bus.kafka_producer import KafkaProducer, Row
 from adapters.event_bus.kafka_reader import group_id
 from adapters.event_bus.lanes import LaneWriter, Name, Part
-from adapters.event_bus.parcels import LANES, Outcome
+from adapters.event_bus.parcels import LANES, Outcome, all_stored
 from adapters.event_bus.wire import encode_copy, letter_limit, reached
 from contracts.envelope import Event, wire_rows
 from contracts.routes import Cursor
@@ -77,14 +77,16 @@ class KafkaWriter(LaneWriter):
         began = time.time()
         keys = [event.key for events, _ in parts for event in events]
         answers = producer.send(topic, keys, _rows(parts), lambda: self.closing)
-        denied = any(isinstance(answer, WriteDenied) for answer in answers)
+        denied = not all_stored(answers) and any(isinstance(answer, WriteDenied) for answer in answers)
         if denied or producer.lost:
             self._leave(lane)  # librdkafka goes on to refuse for a second after rights are given back
         if not denied:
             return answers
         return self._settle(topic, [event for events, _ in parts for event in events], answers, began)
 
-    def _settle(self, topic: str, events: Sequence[Event], answers: list[Outcome], began: float) -> Sequence[Outcome]:
+    def _settle(
+        self, topic: str, events: Sequence[Event], answers: Sequence[Outcome], began: float
+    ) -> Sequence[Outcome]:
         """A denial is an answer to the last attempt: an earlier one, whose answer was lost with a connection,
         may have been stored. Only the log itself can say."""
         denied = {event.id for event, answer in zip(events, answers, strict=True) if isinstance(answer, WriteDenied)}

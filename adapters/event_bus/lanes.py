@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from adapters.event_bus.base import LogSettings, LogWriter
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Fenced, PermanentError, PublishTimeout
-from adapters.event_bus.parcels import PARCEL_BYTES, Outcome, Parcel
+from adapters.event_bus.parcels import PARCEL_BYTES, Outcome, Parcel, all_stored, parts
 from adapters.event_bus.wire import pack
 from contracts.envelope import Event
 
@@ -204,13 +204,10 @@ class LaneWriter(LogWriter):
 
     def _send(self, name: Name, lane: _Lane, batch: list[_Item]) -> None:
         outcomes = self._outcomes(name, batch)
-        refusal = next((outcome for outcome in outcomes if isinstance(outcome, Fenced)), None)
-        results: list[tuple[_Item, Sequence[Outcome]]] = []
-        first = 0
-        for item in batch:
-            last = first + len(item.parcel.events)
-            results.append((item, outcomes[first:last]))
-            first = last
+        refusal = None
+        if not all_stored(outcomes):
+            refusal = next((outcome for outcome in outcomes if isinstance(outcome, Fenced)), None)
+        results = list(zip(batch, parts(outcomes, [len(item.parcel.events) for item in batch]), strict=True))
         with self._lock:
             lane.sending = []
             if refusal is not None:

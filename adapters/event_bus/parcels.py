@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import overload
 
 from adapters.event_bus.errors import EventBusError, PermanentError
 from contracts.envelope import Event
@@ -46,9 +48,57 @@ def gathered(futures: Sequence[Future[str]]) -> Future[Sequence[Outcome]]:
     return result
 
 
+class Positions(Sequence[Outcome]):
+    """Where events lie that are all stored, as `partition:offset`. Written out when the first is looked at, for few
+    callers look at any: `partitions` says where each went, `bases` where the first of each partition lies."""
+
+    def __init__(self, partitions: Sequence[int], bases: Mapping[int, int]) -> None:
+        self._partitions = partitions
+        self._bases = bases
+        self._written: list[Outcome] | None = None
+
+    def __len__(self) -> int:
+        return len(self._partitions)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Outcome]: ...
+    def __getitem__(self, index: int | slice) -> Outcome | Sequence[Outcome]:
+        if self._written is None:
+            self._written = self._write()
+        return self._written[index]
+
+    def parts(self, lengths: Iterable[int]) -> Iterator[Positions]:
+        """It in pieces of these lengths, from the first on, none written out."""
+        bases, first = dict(self._bases), 0
+        for length in lengths:
+            piece = self._partitions[first : first + length]
+            yield Positions(piece, dict(bases))
+            for partition, count in Counter(piece).items():
+                bases[partition] += count
+            first += length
+
+    def _write(self) -> list[Outcome]:
+        counts = Counter(self._partitions)
+        at = {p: iter([f"{p}:{n}" for n in range(base, base + counts[p])]) for p, base in self._bases.items()}
+        return [next(at[partition]) for partition in self._partitions]
+
+
 def all_stored(outcomes: Sequence[Outcome]) -> bool:
     """Whether each is a position."""
-    return set(map(type, outcomes)) == {str}
+    return isinstance(outcomes, Positions) or set(map(type, outcomes)) == {str}
+
+
+def parts(outcomes: Sequence[Outcome], lengths: Sequence[int]) -> Iterator[Sequence[Outcome]]:
+    """`outcomes` in pieces of these lengths, from the first on."""
+    if isinstance(outcomes, Positions):
+        yield from outcomes.parts(lengths)
+        return
+    first = 0
+    for length in lengths:
+        yield outcomes[first : first + length]
+        first += length
 
 
 def outcome_of(done: Future[str]) -> Outcome:

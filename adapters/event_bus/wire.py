@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
 from adapters.event_bus.parcels import LANES, PARCEL_BYTES, PARCEL_EVENTS, Parcel
-from contracts.envelope import Event, MalformedEvent, parse_event
+from contracts.envelope import Event, MalformedEvent, parse_event, sizes
 from contracts.names import DEAD_LETTER_SUFFIX, all_topics
 from contracts.routes import Cursor
 
@@ -37,44 +38,40 @@ def pack(settings: LogSettings, events: Sequence[Event], chains: Collection[str]
     Raises UnknownTopic or EventTooLarge.
     """
     topics = all_topics(settings.topics)
-    limit = settings.max_event_bytes
-    parcels: list[Parcel] = []
-    filling: dict[tuple[str, int], _Filling] = {}
+    measured = list(sizes(events))
+    if measured and max(measured) > settings.max_event_bytes:
+        for event, size in zip(events, measured, strict=True):
+            if size > (limit := size_limit(settings, event)):
+                raise EventTooLarge(event.id, size, limit)
+    lanes: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for place, event in enumerate(events):
-        size = event.size()
-        if size > limit and size > (its_own := size_limit(settings, event)):
-            raise EventTooLarge(event.id, size, its_own)
-        lane = event.topic, hash(event.key) % LANES
-        at = filling.get(lane)
-        if at is None:
-            if topics and event.topic not in topics:
-                raise UnknownTopic(event.topic, topics)
-            if chains is not None and event.topic not in chains:
-                raise UnknownTopic(event.topic, tuple(chains))
-            at = filling[lane] = _Filling()
-        elif len(at.events) >= PARCEL_EVENTS or at.size + size > PARCEL_BYTES:
-            parcels.append(at.parcel(*lane))
-            at = filling[lane] = _Filling()
-        at.events.append(event)
-        at.places.append(place)
-        at.size += size
-    parcels += [at.parcel(*lane) for lane, at in filling.items()]
+        lanes[event.topic, hash(event.key) % LANES].append(place)
+    parcels: list[Parcel] = []
+    for (topic, lane), all_places in lanes.items():
+        if topics and topic not in topics:
+            raise UnknownTopic(topic, topics)
+        if chains is not None and topic not in chains:
+            raise UnknownTopic(topic, tuple(chains))
+        for places, size in _divided(all_places, measured):
+            parcels.append(Parcel(topic, lane, [events[place] for place in places], places, size))
     return parcels
 
 
-class _Filling:
-    """A parcel that is being filled."""
-
-    __slots__ = ("events", "places", "size")
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.places: list[int] = []
-        self.size = 0
-
-    def parcel(self, topic: str, lane: int) -> Parcel:
-        """It is full."""
-        return Parcel(topic, lane, self.events, self.places, self.size)
+def _divided(places: Sequence[int], measured: Sequence[int]) -> Iterator[tuple[Sequence[int], int]]:
+    """`places` in pieces that fit a parcel, each with its bytes."""
+    for begin in range(0, len(places), PARCEL_EVENTS):
+        piece = places[begin : begin + PARCEL_EVENTS]
+        size = sum([measured[place] for place in piece])
+        if size <= PARCEL_BYTES:
+            yield piece, size
+            continue
+        first = size = 0
+        for n, place in enumerate(piece):
+            if n > first and size + measured[place] > PARCEL_BYTES:
+                yield piece[first:n], size
+                first, size = n, 0
+            size += measured[place]
+        yield piece[first:], size
 
 
 def decode(

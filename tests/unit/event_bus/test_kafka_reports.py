@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from adapters.event_bus.errors import EventBusError, PermanentError, PublishTimeout
 from adapters.event_bus.kafka_client import WriteDenied
 from adapters.event_bus.kafka_reports import Report, asked_for, settled
+from adapters.event_bus.parcels import Positions, all_stored
 
 UNKNOWN = PublishTimeout("no answer")
 DENIED = WriteDenied("sealed")
@@ -18,7 +19,7 @@ DENIED = WriteDenied("sealed")
 def settle(
     assumed: list[int | None], reports: Mapping[int, Report], unsent: Mapping[int, EventBusError] | None = None
 ) -> list[str | EventBusError]:
-    return settled(assumed, reports, unsent or {}, UNKNOWN, WriteDenied)
+    return list(settled(assumed, reports, unsent or {}, UNKNOWN, WriteDenied))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1))
@@ -59,3 +60,11 @@ def test_a_key_that_goes_elsewhere_than_it_did_is_believed_only_where_reported()
 def test_what_was_never_sent_is_no_part_of_its_partition() -> None:
     unsent = PermanentError("too large")
     assert settle([0, 0, 0], {0: Report(0, 5), 2: Report(0, 6)}, {1: unsent}) == ["0:5", unsent, "0:6"]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1), st.lists(st.integers(1, 5)))
+def test_positions_in_pieces_are_the_positions(partitions: list[int], lengths: list[int]) -> None:
+    whole = Positions(partitions, {p: 10 * p for p in set(partitions)})
+    pieces = [list(piece) for piece in whole.parts([*lengths, len(partitions)])]
+    assert [place for piece in pieces for place in piece] == list(whole)
+    assert all_stored(whole)
