@@ -69,7 +69,9 @@ class Direction:
         mirror = TopicMirror(self.copying(topic), self.source, self.target, any_epoch)
         watching = _Watching(tail.poll)
         try:
-            acknowledged = _steady(self.bus, topic)
+            # A steady mirror is measured, so it is seen to copy before the clock runs.
+            watching.wait_for(_published(self.bus, topic, 1.0), _PATIENCE_SECONDS)
+            acknowledged = _published(self.bus, topic, LAG_SECONDS)
             watching.wait_for(acknowledged, _PATIENCE_SECONDS)
         finally:
             mirror.stop()
@@ -109,12 +111,12 @@ class _Watching:
         self._thread.join()
 
 
-def _steady(bus: RoutedEventBus, topic: str) -> dict[str, float]:
-    """Publish at LAG_RATE for LAG_SECONDS; when each became durable, by id, in seconds of time.monotonic."""
+def _published(bus: RoutedEventBus, topic: str, seconds: float) -> dict[str, float]:
+    """Publish at LAG_RATE for so many `seconds`; when each became durable, by id, in seconds of time.monotonic."""
     acknowledged: dict[str, float] = {}
     body, count = b"x" * 200, int(LAG_RATE * _TICK_SECONDS)
     futures, due = [], time.monotonic()
-    for _ in range(int(LAG_SECONDS / _TICK_SECONDS)):
+    for _ in range(int(seconds / _TICK_SECONDS)):
         sent = [Event.create(topic, f"key-{n}", body, source="crossover/bench") for n in range(count)]
         future = bus.publish_batch(sent)
         future.add_done_callback(partial(_note, acknowledged, [event.id for event in sent]))
