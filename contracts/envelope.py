@@ -257,6 +257,8 @@ def _read(topic: str, id: bytes, time: bytes, key: bytes, payload: bytes, shared
 
 _OWN = ("ce_id", "ce_time", "ce_partitionkey", "ce_specversion", "ce_source", "ce_type", "ce_schemaversion",
         "ce_epoch", CONTENT_TYPE_HEADER)  # fmt: skip
+OWN_HEADERS = len(_OWN)
+"""Of an event that is no replay: how many headers it has."""
 _KNOWN = frozenset((*_OWN, REPLAY_HEADER))
 _FIELDS = [*(name.encode() for name in _OWN), DATA_FIELD.encode()]
 _Shared = tuple[str, str, str, str, int, str]

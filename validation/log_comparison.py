@@ -10,6 +10,7 @@ import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from adapters.event_bus.base import EventLog, LogTail, Stored
 from contracts.routes import Cursor
@@ -50,24 +51,21 @@ class Differences:
         return f"{text} (first: {'; '.join(self.examples)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What is compared of one event: its identity and a SHA-256 over attributes and payload.
-
-    The epoch is left out: a copy keeps it, and two logs must not differ by it anyway.
-    """
+class Mark(NamedTuple):
+    """What is compared of one event: its identity, and what it says: the SHA-256 of the payload, and the attributes,
+    of which a copy keeps every one."""
 
     id: str
-    digest: bytes
+    content: tuple[object, ...]
 
 
 def mark(entry: Stored) -> tuple[str, Mark]:
     """The key and the mark of an entry; an unreadable one is compared by its raw bytes."""
-    if entry.event is None:
+    event = entry.event
+    if event is None:
         raw = hashlib.sha256(entry.raw).digest()
-        return "", Mark(raw.hex()[:16], raw)
-    parts = [b"%b:%d:%b" % (name.encode(), len(value), value) for name, value in sorted(entry.event.headers().items())]
-    return entry.event.key, Mark(entry.event.id, hashlib.sha256(b"".join([*parts, entry.event.payload])).digest())
+        return "", Mark(raw.hex()[:16], (raw,))
+    return event.key, Mark(event.id, (hashlib.sha256(event.payload).digest(), *event[3:]))
 
 
 class PairedKeys:
@@ -103,7 +101,7 @@ class PairedKeys:
             for m in left:
                 if m.id not in target:
                     found.note("missing", m.id)
-                elif target[m.id].digest != m.digest:
+                elif target[m.id].content != m.content:
                     found.note("changed", m.id)
             for m in right:
                 if m.id not in source:

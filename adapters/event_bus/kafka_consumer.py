@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
-from adapters.event_bus.base import Stored
+from adapters.event_bus.base import ORIGIN_HEADER, Stored
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
 from adapters.event_bus.kafka_client import (
     ANSWER_SECONDS,
@@ -24,7 +24,7 @@ from adapters.event_bus.kafka_client import (
 )
 from adapters.event_bus.patience import Helper, await_answer
 from adapters.event_bus.wire import decode
-from contracts.envelope import parse_ordered
+from contracts.envelope import OWN_HEADERS, parse_ordered
 
 _LOGIN_SECONDS = 2.0
 
@@ -236,8 +236,12 @@ def stored(topic: str, message: Message, handle: object = None) -> Stored:
     except UnicodeDecodeError:
         headers = ()  # a header whose name is no text: none of ours, and unreadable
     payload, partition, offset = message.value() or b"", message.partition() or 0, str(message.offset())
-    event = parse_ordered(topic, headers, payload)
+    origin = None
+    own = headers
+    if len(headers) > OWN_HEADERS and headers[OWN_HEADERS][0] == ORIGIN_HEADER:  # a copy, as encode_copy writes it
+        origin, own = (headers[OWN_HEADERS][1] or b"").decode(errors="replace"), headers[:OWN_HEADERS]
+    event = parse_ordered(topic, own, payload)
     if event is not None:
-        return tuple.__new__(Stored, (event, partition, offset, None, payload, "", 1, handle))
+        return tuple.__new__(Stored, (event, partition, offset, origin, payload, "", 1, handle))
     fields = {name: value or b"" for name, value in headers}
     return decode(topic, partition, offset, fields, payload, handle=handle)

@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from adapters.event_bus.base import ORIGIN_HEADER, Stored
+from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, Stored
 from adapters.event_bus.redis_client import Argument
 from adapters.event_bus.wire import decode, place_header
-from contracts.envelope import DATA_FIELD, Event, parse_fields
+from contracts.envelope import DATA_FIELD, OWN_HEADERS, Event, parse_fields
 
 PARTITION = "0"
 """A stream has no partitions: all cursors name this one."""
 NOTHING = "0-0"
 """The position before everything."""
 _MAX_COUNT = (1 << 64) - 1
+_PLACE, _ORIGIN = PLACE_HEADER.encode(), ORIGIN_HEADER.encode()
+_PLACE_AT = 2 * OWN_HEADERS
+_COPY_LENGTH = _PLACE_AT + 6
+"""Of a copy's fields: as copy_arguments has them, with the place before the payload, and the origin behind it."""
 
 
 def producers_key(topic: str) -> str:
@@ -92,9 +96,13 @@ def _names(raw: tuple[bytes, ...]) -> tuple[str, ...]:
 def parse_entry(topic: str, entry: Sequence[Any], deliveries: int = 1) -> Stored:
     """An entry as XRANGE and XREADGROUP answer it."""
     position, flat = entry[0].decode(), entry[1]
-    event = parse_fields(topic, flat)
+    origin = None
+    own = flat
+    if len(flat) == _COPY_LENGTH and flat[_PLACE_AT] == _PLACE and flat[-2] == _ORIGIN:
+        origin, own = flat[-1].decode(errors="replace"), [*flat[:_PLACE_AT], *flat[_PLACE_AT + 2 : -2]]
+    event = parse_fields(topic, own)
     if event is not None:
-        return tuple.__new__(Stored, (event, 0, position, None, event.payload, "", deliveries, None))
+        return tuple.__new__(Stored, (event, 0, position, origin, event.payload, "", deliveries, None))
     fields = dict(zip(_names(tuple(flat[::2])), flat[1::2], strict=True))
     payload = fields.pop(DATA_FIELD, None)
     if payload is None:

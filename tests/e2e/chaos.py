@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from contracts import names
 from contracts.routes import Route
@@ -22,9 +21,38 @@ from tests.e2e.journey import COMPONENT, Stack
 
 POLL_SECONDS = 0.05
 _JOB = "test-transition"
-_PROGRAM = "-m cutover --component"
-_RUNS = re.compile(r"^  (\w+) +\w[\w ]* +[\d.]+ s ", re.MULTILINE)
-"""A line of a run that tells of a step which ended."""
+_MARK = "a test acts before"
+HOLD_SECONDS = 3.0
+_ACTING = f'''
+import os, runpy, sys, time
+from cutover.event_bus import EventBusSteps
+
+act, before = sys.argv[1:3]
+del sys.argv[1:3]
+made = EventBusSteps.__init__
+
+
+def hurt(self, *arguments, **named):
+    made(self, *arguments, **named)
+    for step, method in self.steps.items():
+        if step.value == before:
+            self.steps[step] = lambda transition: now(method, transition)
+            break
+
+
+def now(method, transition):
+    print("{_MARK}", before, flush=True)
+    if act == "die":
+        os._exit(137)
+    time.sleep({HOLD_SECONDS})
+    return method(transition)
+
+
+EventBusSteps.__init__ = hurt
+runpy.run_module("cutover", run_name="__main__", alter_sys=True)
+'''
+"""The cutover, but for what it does right before a step: it ends as by SIGKILL, with no time to undo anything, or stands
+still. So a test meets each step for certain, however short it is."""
 
 
 def await_true(holds: Callable[[], bool], seconds: float, what: str) -> None:
@@ -35,9 +63,10 @@ def await_true(holds: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(POLL_SECONDS)  # kubectl and /proc are polled, with a deadline
 
 
-def transition_job(stack: Stack, stage: Stage) -> dict[str, Any]:
-    """The Job of the stack's own Transition, made to bring the component to `stage` and under a name of its own."""
-    jobs = stack.kubectl.get("jobs", "-l", f"crossover.dev/component={COMPONENT.slug}") or {"items": []}
+def transition_job(stack: Stack, stage: Stage, act: str, before: Step) -> dict[str, Any]:
+    """The Job of the stack's own Transition, made to bring the component to `stage`, to `act` right before a step, and
+    under a name of its own."""
+    jobs = stack.kubectl.get("jobs", "-l", f"{names.LABEL_TRANSITION}={COMPONENT.slug}") or {"items": []}
     assert jobs["items"], "there is no Transition Job to copy: run pulumi up"
     template = jobs["items"][-1]["spec"]["template"]
     template["metadata"]["labels"] = {
@@ -45,7 +74,10 @@ def transition_job(stack: Stack, stage: Stage) -> dict[str, Any]:
         for name, value in template["metadata"]["labels"].items()
         if "controller-uid" not in name and "job-name" not in name
     }
-    arguments = template["spec"]["containers"][0]["args"]
+    container = template["spec"]["containers"][0]
+    assert container["command"] == ["python", "-m", "cutover"]
+    container["command"] = ["python", "-c", _ACTING, act, before.value]
+    arguments = container["args"]
     arguments[arguments.index("--stage") + 1] = stage.value
     return {
         "apiVersion": "batch/v1",
@@ -55,52 +87,37 @@ def transition_job(stack: Stack, stage: Stage) -> dict[str, Any]:
     }
 
 
-def steps_ended(log: str) -> list[str]:
-    """The steps of which a run's log tells that they ended, in order."""
-    known = {step.value for step in Step}
-    return [name for name in _RUNS.findall(log) if name in known]
-
-
 class Run:
-    """A run of the cutover beside Pulumi, that a test may cut off."""
+    """A run of the cutover beside Pulumi, that dies right before a step, or stands still there for HOLD_SECONDS."""
 
-    def __init__(self, stack: Stack, paths: ClusterPaths, stage: Stage) -> None:
+    def __init__(self, stack: Stack, stage: Stage, act: Literal["die", "hold"], before: Step) -> None:
         self._stack = stack
-        self._paths = paths
+        self._before = before
         self.remove()
-        stack.kubectl.apply(transition_job(stack, stage))
+        stack.kubectl.apply(transition_job(stack, stage, act, before))
 
     def log(self) -> str:
         """What it said so far."""
         return self._stack.kubectl.run("logs", f"job/{_JOB}", "--tail=-1", check=False)
 
     @property
-    def over(self) -> bool:
-        """Whether it ended, well or not."""
-        found = self._stack.kubectl.get("job", _JOB)
-        conditions = (found or {}).get("status", {}).get("conditions", [])
-        return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
+    def there(self) -> bool:
+        """Whether it came to the step."""
+        return f"{_MARK} {self._before.value}" in self.log()
 
-    def until_after(self, step: Step | None, seconds: float = 120.0) -> bool:
-        """Wait until `step` has ended, or, without one, until it says anything; False where the run ended first."""
-
-        def there() -> bool:
-            log = self.log()
-            return bool(log.strip()) if step is None else step.value in steps_ended(log)
-
-        await_true(lambda: there() or self.over, seconds, f"{step} of a run:\n{self.log()}")
-        return there()
-
-    def kill(self) -> None:
-        """SIGKILL, with no time to undo anything; returns once its Job has failed."""
-        with contextlib.suppress(ProcessLookupError):
-            kill_server(self._paths, f"{_PROGRAM} {COMPONENT.value}")
-        self.await_end()
+    def await_there(self, seconds: float = 120.0) -> None:
+        """Wait until it comes to the step."""
+        await_true(lambda: self.there, seconds, f"a run before {self._before.value}:\n{self.log()}")
 
     def await_end(self, seconds: float = 240.0) -> str:
         """Wait for its end, whatever that is; its log."""
-        await_true(lambda: self.over, seconds, "the end of a run")
+        await_true(self._over, seconds, f"the end of a run:\n{self.log()}")
         return self.log()
+
+    def _over(self) -> bool:
+        found = self._stack.kubectl.get("job", _JOB)
+        conditions = (found or {}).get("status", {}).get("conditions", [])
+        return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
 
     def remove(self) -> None:
         """Delete the Job and its pod at once."""

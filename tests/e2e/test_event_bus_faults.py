@@ -10,14 +10,12 @@ import pytest
 from contracts.stages import Stage
 from cutover.plan import TRANSITIONS, Step
 from local.cluster.settings import ClusterPaths, this_clone
-from tests.e2e.chaos import Run, await_true, frozen, kill_server, killed_up, process_of, settled
+from tests.e2e.chaos import Run, frozen, kill_server, killed_up, process_of, settled
 from tests.e2e.journey import Stack, clean
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 STEPS = TRANSITIONS[Stage.SHADOW, Stage.SCALE]
-KILLED_BEFORE = (None, *STEPS[:-1])
-"""A run is killed once this step has ended, and so in the one that follows; None: in the first one."""
 API_SECONDS = 30.0
 AROUND = 5.0
 MOST_KILLS = 40
@@ -37,23 +35,17 @@ def paths(stack: Stack) -> ClusterPaths:
 @pytest.mark.parametrize(
     ("origin", "goal"), [(Stage.SHADOW, Stage.SCALE), (Stage.SCALE, Stage.SHADOW)], ids=["there", "back"]
 )
-def test_killed_in_each_step_an_update_converges(stack: Stack, paths: ClusterPaths, origin: Stage, goal: Stage) -> None:
+def test_killed_before_each_step_an_update_converges(stack: Stack, origin: Stage, goal: Stage) -> None:
     stack.bring_to(origin)
-    killed = []
     with stack.load() as load:
-        for before in KILLED_BEFORE:
-            run = Run(stack, paths, goal)
+        for step in STEPS:
+            run = Run(stack, goal, "die", step)
             try:
-                if run.until_after(before):
-                    run.kill()
-                    killed.append(before)
-                assert run.over
+                run.await_end()
+                assert run.there, f"it did not come to {step.value}:\n{run.log()}"
             finally:
                 run.remove()
             load.check()
-            if before is Step.OPEN:  # it serves there now: what is left is to watch, which `up` does below
-                break
-        assert killed == [step for step in KILLED_BEFORE if step is None or STEPS.index(step) <= STEPS.index(Step.OPEN)]
         stack.bring_to(goal)
         assert settled(stack.route()[0], goal)
         load.hold(AROUND, "load on the side that serves")
@@ -64,9 +56,9 @@ def test_killed_in_each_step_an_update_converges(stack: Stack, paths: ClusterPat
 def test_a_server_killed_in_the_pause_an_update_converges(stack: Stack, paths: ClusterPaths, server: str) -> None:
     stack.bring_to(Stage.SHADOW)
     with stack.load() as load:
-        run = Run(stack, paths, Stage.SCALE)
+        run = Run(stack, Stage.SCALE, "hold", Step.SEAL)
         try:
-            assert run.until_after(Step.FENCE)
+            run.await_there()
             kill_server(paths, SERVERS[server])
             run.await_end()
         finally:
@@ -81,10 +73,9 @@ def test_a_server_killed_in_the_pause_an_update_converges(stack: Stack, paths: C
 def test_an_api_that_stands_still_in_the_pause_stops_no_data(stack: Stack, paths: ClusterPaths) -> None:
     stack.bring_to(Stage.SCALE)
     with stack.load() as load:
-        run = Run(stack, paths, Stage.SHADOW)
+        run = Run(stack, Stage.SHADOW, "hold", Step.SEAL)
         try:
-            assert run.until_after(Step.PROVE_WAY_BACK)
-            await_true(lambda: stack.route()[0].fence is not None or run.over, 120, "the fence")
+            run.await_there()
             with frozen([process_of(paths, "kube-apiserver")]):
                 time.sleep(API_SECONDS)  # the outage itself
             run.await_end()
