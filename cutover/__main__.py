@@ -14,8 +14,9 @@ import typer
 from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
-from adapters.routes.kubernetes import KubernetesLock, KubernetesRegistry, KubernetesRouteStore, connect
+from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from adapters.routes.kubernetes_access import KubernetesAccess
+from adapters.routes.kubernetes_lock import KubernetesLock
 from contracts import names
 from contracts.routes import Route
 from contracts.stages import Component, Stage, deployed_backends

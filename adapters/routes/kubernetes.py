@@ -1,4 +1,4 @@
-"""Routes as ConfigMaps, adapters and locks as Leases. The one module that imports `kubernetes`."""
+"""Routes as ConfigMaps, adapters as Leases. The one module that imports `kubernetes`; for the lock, too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple
 from datetime import UTC, datetime
@@ -20,13 +19,11 @@ from pydantic import ValidationError
 
 from adapters.routes.base import (
     AdapterRegistry,
-    LockHeld,
     RouteConflict,
     RouteError,
     RouteMissing,
     RouteStore,
     RouteUnavailable,
-    SwitchLock,
     Versioned,
 )
 from contracts import names
@@ -45,17 +42,24 @@ from contracts.registry import (
 from contracts.routes import ROUTE_KEY, Route, route_name
 from contracts.stages import Component
 
+__all__ = [
+    "REQUEST_SECONDS",
+    "KubernetesRegistry",
+    "KubernetesRouteStore",
+    "client",
+    "connect",
+    "micro",
+    "now",
+    "translated",
+]
+
 _log = logging.getLogger(__name__)
 # The client's models are typed as if every field could be None, and parts of it not at all.
 _load_incluster: Any = config.load_incluster_config
 _load_kubeconfig: Any = config.load_kube_config
 _Watch: Any = watch.Watch
-_REQUEST_SECONDS = 5.0
+REQUEST_SECONDS = 5.0
 _WATCH_SECONDS = 60
-_OWNER = "crossover.dev/owner"
-_WANTED_BY = "crossover.dev/wanted-by"
-"""On the Lease of a switch: whose run holds it, and the newer run of the same owner that asks for it."""
-_RELEASE_ATTEMPTS = 5
 
 
 def connect(context: str | None = None) -> client.ApiClient:
@@ -91,7 +95,7 @@ def translated(what: str) -> Iterator[None]:
         raise RouteUnavailable(f"{what}: the API server does not answer ({error.__class__.__name__})") from error
 
 
-def _now() -> datetime:
+def now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -105,7 +109,7 @@ class KubernetesRouteStore(RouteStore):
     def read(self, component: Component) -> Versioned:
         name = route_name(component)
         with translated(f"route {self._namespace}/{name}"):
-            found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=_REQUEST_SECONDS)
+            found = self._core.read_namespaced_config_map(name, self._namespace, _request_timeout=REQUEST_SECONDS)
         return Versioned(_parse(found.data, name), found.metadata.resource_version)
 
     def write(self, route: Route, version: str) -> Versioned:
@@ -116,7 +120,7 @@ class KubernetesRouteStore(RouteStore):
         }
         with translated(f"route {self._namespace}/{name}"):
             written = self._core.patch_namespaced_config_map(
-                name, self._namespace, body, field_manager="crossover-cutover", _request_timeout=_REQUEST_SECONDS
+                name, self._namespace, body, field_manager="crossover-cutover", _request_timeout=REQUEST_SECONDS
             )
         return Versioned(route, written.metadata.resource_version)
 
@@ -141,7 +145,7 @@ class KubernetesRouteStore(RouteStore):
         that has not changed for long has a version that API servers forget (410 Expired)."""
         with translated(f"route {self._namespace}/{name}"):
             listed = self._core.list_namespaced_config_map(
-                self._namespace, field_selector=f"metadata.name={name}", _request_timeout=_REQUEST_SECONDS
+                self._namespace, field_selector=f"metadata.name={name}", _request_timeout=REQUEST_SECONDS
             )
         if not listed.items:
             raise RouteMissing(f"route {self._namespace}/{name}: not found. pulumi up makes it")
@@ -159,7 +163,7 @@ class KubernetesRouteStore(RouteStore):
                 field_selector=f"metadata.name={name}",
                 resource_version=version,
                 timeout_seconds=_WATCH_SECONDS,
-                _request_timeout=(_REQUEST_SECONDS, _WATCH_SECONDS + _REQUEST_SECONDS),
+                _request_timeout=(REQUEST_SECONDS, _WATCH_SECONDS + REQUEST_SECONDS),
             ):
                 if event["type"] in ("ADDED", "MODIFIED"):
                     yield event["object"]
@@ -200,7 +204,7 @@ class KubernetesRegistry(AdapterRegistry):
         stranded: Mapping[str, Tail] | None = None,
     ) -> None:
         full = _lease_name(component, name)
-        spec = {"holderIdentity": name, "renewTime": _micro(_now()), "leaseDurationSeconds": LEASE_SECONDS}
+        spec = {"holderIdentity": name, "renewTime": micro(now()), "leaseDurationSeconds": LEASE_SECONDS}
         annotations = {
             ANNOTATION_EPOCH: str(acknowledged_epoch),
             ANNOTATION_ROLE: role,
@@ -215,7 +219,7 @@ class KubernetesRegistry(AdapterRegistry):
                         full,
                         self._namespace,
                         {"metadata": {"annotations": annotations}, "spec": spec},
-                        _request_timeout=_REQUEST_SECONDS,
+                        _request_timeout=REQUEST_SECONDS,
                     )
                     return
                 except ApiException as error:
@@ -235,36 +239,36 @@ class KubernetesRegistry(AdapterRegistry):
             metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}]
         try:
             self._leases.create_namespaced_lease(
-                self._namespace, {"metadata": metadata, "spec": spec}, _request_timeout=_REQUEST_SECONDS
+                self._namespace, {"metadata": metadata, "spec": spec}, _request_timeout=REQUEST_SECONDS
             )
         except ApiException as error:
             if error.status != 409:
                 raise
             self._leases.patch_namespaced_lease(
-                full, self._namespace, {"metadata": metadata, "spec": spec}, _request_timeout=_REQUEST_SECONDS
+                full, self._namespace, {"metadata": metadata, "spec": spec}, _request_timeout=REQUEST_SECONDS
             )
 
     def withdraw(self, component: Component, name: str) -> None:
         full = _lease_name(component, name)
         with contextlib.suppress(RouteError), translated(f"adapter record {full}"):
-            self._leases.delete_namespaced_lease(full, self._namespace, _request_timeout=_REQUEST_SECONDS)
+            self._leases.delete_namespaced_lease(full, self._namespace, _request_timeout=REQUEST_SECONDS)
 
     def records(self, component: Component) -> Sequence[AdapterRecord]:
         with translated("adapter records"):
             found = self._leases.list_namespaced_lease(
                 self._namespace,
                 label_selector=f"{LABEL_ADAPTER}={component.slug}",
-                _request_timeout=_REQUEST_SECONDS,
+                _request_timeout=REQUEST_SECONDS,
             )
-        now = _now()
-        return [_record(lease, now) for lease in found.items]
+        moment = now()
+        return [_record(lease, moment) for lease in found.items]
 
     def present(self, component: Component) -> frozenset[str]:
         with translated("pods with adapters"):
             found = self._core.list_namespaced_pod(
                 self._namespace,
                 label_selector=f"{LABEL_ADAPTER}={component.slug}",
-                _request_timeout=_REQUEST_SECONDS,
+                _request_timeout=REQUEST_SECONDS,
             )
         return frozenset(
             pod.metadata.name for pod in found.items if (pod.status.phase or "") not in ("Succeeded", "Failed")
@@ -298,135 +302,5 @@ def _lease_name(component: Component, name: str) -> str:
     return f"adapter-{component.slug}-{name}"
 
 
-def _micro(moment: datetime) -> str:
+def micro(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-class KubernetesLock(SwitchLock):
-    """A Lease `crossover-switch-<component>`, taken by compare-and-set on its resourceVersion.
-
-    Whether a holder still renews is judged by watching its record stand still for LEASE_SECONDS on
-    this process's own clock, as client-go's leader election does: clocks of two machines are never compared.
-    """
-
-    def __init__(self, namespace: str = names.NAMESPACE, api: client.ApiClient | None = None) -> None:
-        self._namespace = namespace
-        self._leases: Any = client.CoordinationV1Api(api or connect())
-
-    def acquire(self, component: Component, holder: str, wait: float, owner: str = "") -> None:
-        clock = _Stillness()
-        tick = threading.Event()
-        waited = 0.0
-        while True:
-            lease = self._read(component)
-            current = lease.spec.holder_identity if lease is not None else None
-            if lease is not None and current and current != holder and not clock.still(lease, LEASE_SECONDS):
-                with contextlib.suppress(RouteConflict):
-                    self._ask_to_give_way(lease, holder, owner)
-                if waited >= wait:
-                    raise LockHeld(component, current, _told(lease.spec.acquire_time))
-                tick.wait(0.5)  # a holder renews at least every RENEW_SECONDS; nothing announces its death
-                waited += 0.5
-                continue
-            with contextlib.suppress(RouteConflict):
-                self._take(component, holder, lease, {_OWNER: owner, _WANTED_BY: None})
-                return
-
-    def renew(self, component: Component, holder: str) -> str | None:
-        lease = self._read(component)
-        if lease is None or lease.spec.holder_identity != holder:
-            raise LockHeld(component, lease.spec.holder_identity if lease else "nobody", "an unknown time")
-        self._take(component, holder, lease, {})
-        wanted_by: str | None = _notes(lease).get(_WANTED_BY)
-        return wanted_by
-
-    def _ask_to_give_way(self, lease: Any, holder: str, owner: str) -> None:
-        notes = _notes(lease)
-        if owner and owner == notes.get(_OWNER) and notes.get(_WANTED_BY) != holder:
-            self._patch(lease, {"metadata": {"annotations": {_WANTED_BY: holder}}})
-
-    def release(self, component: Component, holder: str) -> None:
-        for _ in range(_RELEASE_ATTEMPTS):
-            try:
-                self._delete(component, holder)
-            except RouteConflict:
-                continue  # somebody asked for it in this very moment
-            except RouteError as error:
-                _log.warning("the switch lock was not given back, it runs out by itself: %s", error)
-            return
-        _log.warning(
-            "the switch lock was not given back, it runs out by itself: it was changed in each of %d attempts",
-            _RELEASE_ATTEMPTS,
-        )
-
-    def _delete(self, component: Component, holder: str) -> None:
-        lease = self._read(component)
-        if lease is None or lease.spec.holder_identity != holder:
-            return
-        condition = client.V1Preconditions(resource_version=lease.metadata.resource_version)
-        with translated("switch lock"):
-            self._leases.delete_namespaced_lease(
-                lease.metadata.name,
-                self._namespace,
-                body=client.V1DeleteOptions(preconditions=condition),
-                _request_timeout=_REQUEST_SECONDS,
-            )
-
-    def _read(self, component: Component) -> Any:
-        try:
-            with translated("switch lock"):
-                return self._leases.read_namespaced_lease(
-                    f"crossover-switch-{component.slug}", self._namespace, _request_timeout=_REQUEST_SECONDS
-                )
-        except RouteMissing:
-            return None
-
-    def _take(self, component: Component, holder: str, lease: Any, notes: Mapping[str, str | None]) -> None:
-        now = _micro(_now())
-        same = lease is not None and lease.spec.holder_identity == holder and lease.spec.acquire_time is not None
-        spec = {
-            "holderIdentity": holder,
-            "acquireTime": _micro(lease.spec.acquire_time) if same else now,
-            "renewTime": now,
-            "leaseDurationSeconds": LEASE_SECONDS,
-        }
-        if lease is not None:
-            self._patch(lease, {"metadata": {"annotations": dict(notes)}, "spec": spec})
-            return
-        made = {key: value for key, value in notes.items() if value is not None}
-        metadata = {"name": f"crossover-switch-{component.slug}", "annotations": made}
-        with translated("switch lock"):
-            self._leases.create_namespaced_lease(
-                self._namespace, {"metadata": metadata, "spec": spec}, _request_timeout=_REQUEST_SECONDS
-            )
-
-    def _patch(self, lease: Any, body: dict[str, Any]) -> None:
-        """Compare-and-set against the version that `lease` was read at. Raises RouteConflict."""
-        body["metadata"]["resourceVersion"] = lease.metadata.resource_version
-        with translated("switch lock"):
-            self._leases.patch_namespaced_lease(
-                lease.metadata.name, self._namespace, body, _request_timeout=_REQUEST_SECONDS
-            )
-
-
-def _notes(lease: Any) -> dict[str, str]:
-    return lease.metadata.annotations or {}
-
-
-def _told(moment: datetime | None) -> str:
-    """A time for people, RFC 3339 UTC to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment is not None else "an unknown time"
-
-
-class _Stillness:
-    """Whether a record has stood still for a while, on the local monotonic clock."""
-
-    def __init__(self) -> None:
-        self._version = ""
-        self._since = 0.0
-
-    def still(self, lease: Any, seconds: float) -> bool:
-        version = lease.metadata.resource_version
-        if version != self._version:
-            self._version, self._since = version, time.monotonic()
-        return time.monotonic() - self._since > seconds

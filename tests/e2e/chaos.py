@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from local.cluster.settings import ClusterPaths
 from tests.e2e.journey import COMPONENT, Stack
 
 POLL_SECONDS = 0.05
-_JOB = "test-transition"
+_LABEL = "crossover.dev/test-run"
 _MARK = "a test acts before"
 HOLD_SECONDS = 3.0
 _ACTING = f'''
@@ -51,8 +52,8 @@ def now(method, transition):
 EventBusSteps.__init__ = hurt
 runpy.run_module("cutover", run_name="__main__", alter_sys=True)
 '''
-"""The cutover, but for what it does right before a step: it ends as by SIGKILL, with no time to undo anything, or stands
-still. So a test meets each step for certain, however short it is."""
+"""The cutover, but for what it does right before a step: it ends as by SIGKILL, with no time to undo anything, or
+stands still. So a test meets each step for certain, however short it is."""
 
 
 def await_true(holds: Callable[[], bool], seconds: float, what: str) -> None:
@@ -63,9 +64,9 @@ def await_true(holds: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(POLL_SECONDS)  # kubectl and /proc are polled, with a deadline
 
 
-def transition_job(stack: Stack, stage: Stage, act: str, before: Step) -> dict[str, Any]:
+def transition_job(stack: Stack, name: str, stage: Stage, act: str, before: Step) -> dict[str, Any]:
     """The Job of the stack's own Transition, made to bring the component to `stage`, to `act` right before a step, and
-    under a name of its own."""
+    under another name."""
     jobs = stack.kubectl.get("jobs", "-l", f"{names.LABEL_TRANSITION}={COMPONENT.slug}") or {"items": []}
     assert jobs["items"], "there is no Transition Job to copy: run pulumi up"
     template = jobs["items"][-1]["spec"]["template"]
@@ -82,7 +83,7 @@ def transition_job(stack: Stack, stage: Stage, act: str, before: Step) -> dict[s
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": _JOB, "namespace": names.NAMESPACE},
+        "metadata": {"name": name, "namespace": names.NAMESPACE, "labels": {_LABEL: "true"}},
         "spec": {"backoffLimit": 0, "template": template},
     }
 
@@ -93,12 +94,12 @@ class Run:
     def __init__(self, stack: Stack, stage: Stage, act: Literal["die", "hold"], before: Step) -> None:
         self._stack = stack
         self._before = before
-        self.remove()
-        stack.kubectl.apply(transition_job(stack, stage, act, before))
+        self._name = f"test-run-{before.value.replace('_', '-')}-{uuid.uuid4().hex[:6]}"
+        stack.kubectl.apply(transition_job(stack, self._name, stage, act, before))
 
     def log(self) -> str:
         """What it said so far."""
-        return self._stack.kubectl.run("logs", f"job/{_JOB}", "--tail=-1", check=False)
+        return self._stack.kubectl.run("logs", f"job/{self._name}", "--tail=-1", check=False)
 
     @property
     def there(self) -> bool:
@@ -107,24 +108,27 @@ class Run:
 
     def await_there(self, seconds: float = 120.0) -> None:
         """Wait until it comes to the step."""
-        await_true(lambda: self.there, seconds, f"a run before {self._before.value}:\n{self.log()}")
+        await_true(lambda: self.there or self._over(), seconds, f"a run before {self._before.value}")
+        assert self.there, f"it did not come to {self._before.value}:\n{self.log()}"
 
-    def await_end(self, seconds: float = 240.0) -> str:
-        """Wait for its end, whatever that is; its log."""
-        await_true(self._over, seconds, f"the end of a run:\n{self.log()}")
-        return self.log()
+    def await_end(self, seconds: float = 240.0) -> None:
+        """Wait for its end, whatever that is."""
+        await_true(self._over, seconds, f"the end of a run before {self._before.value}")
+
+    def await_death(self) -> None:
+        """Wait until it has died before the step."""
+        self.await_end()
+        assert self.there, f"it did not come to {self._before.value}:\n{self.log()}"
 
     def _over(self) -> bool:
-        found = self._stack.kubectl.get("job", _JOB)
+        found = self._stack.kubectl.get("job", self._name)
         conditions = (found or {}).get("status", {}).get("conditions", [])
         return any(c["type"] in ("Complete", "Failed") and c["status"] == "True" for c in conditions)
 
-    def remove(self) -> None:
-        """Delete the Job and its pod at once."""
-        self._stack.kubectl.run("delete", "job", _JOB, "--ignore-not-found", "--cascade=orphan")
-        self._stack.kubectl.run(
-            "delete", "pod", "-l", f"job-name={_JOB}", "--ignore-not-found", "--force", "--grace-period=0", timeout=90
-        )
+
+def remove_runs(stack: Stack) -> None:
+    """Delete the Jobs of all runs, and their pods."""
+    stack.kubectl.run("delete", "job", "-l", f"{_LABEL}=true", "--cascade=foreground", timeout=120)
 
 
 def process_of(paths: ClusterPaths, words: str) -> int:

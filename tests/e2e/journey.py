@@ -86,9 +86,9 @@ class Stack:
         return output
 
     @contextmanager
-    def load(self) -> Iterator[Load]:
-        """Load on the bus for as long as the block lasts; its pod is removed in any case."""
-        load = Load(self.kubectl, new_run(), RATE)
+    def load(self, rate: float = RATE) -> Iterator[Load]:
+        """Load on the bus, `rate` events/s, for as long as the block lasts; its pod is removed in any case."""
+        load = Load(self.kubectl, new_run(), rate)
         try:
             load.start()
             yield load
@@ -125,7 +125,7 @@ class Stack:
 def clean(load: Load) -> Report:
     """End `load`; its report, which must hold: nothing lost, doubled, reordered, changed, and no error."""
     load.stop()
-    report = load.judge({}, RATE)[WHOLE]
+    report = load.judge({}, load.rate)[WHOLE]
     problems = [f"{check.name}: {check.found} {check.detail}" for check in report.failures()]
     assert not problems, "\n".join(problems)
     assert report.figures["acknowledged"] > 0

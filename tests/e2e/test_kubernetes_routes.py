@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from kubernetes import client
 
-from adapters.routes.kubernetes import KubernetesLock, KubernetesRegistry, KubernetesRouteStore, connect
+from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
+from adapters.routes.kubernetes_lock import KubernetesLock
 from contracts.routes import route_name
 from contracts.stages import Component
 from tests.contract.routes_contract import Routes, RoutesContract
