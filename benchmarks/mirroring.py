@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, cast
 
-from adapters.event_bus.base import EventLog, Stored
+from adapters.event_bus.base import EventLog, LogCopier, Stored
 from adapters.event_bus.routed import RoutedEventBus
 from benchmarks.frame import Figure, spread, take_turns
 from benchmarks.peers import Bare, Taken, bare_client, consumed_bare, published_bare, through
 from benchmarks.servers import SIZES, Servers, Size
 from contracts import names
 from contracts.envelope import Event
+from contracts.routes import Cursor
 from cutover.mirror.service import Copying, CopySession, TopicMirror
 
 ROUNDS = 5
@@ -63,52 +64,50 @@ class Direction:
             session.close()
 
     def lags(self, topic: str) -> list[float]:
-        """Milliseconds from an event's durability at the source to its appearance at the target, one each."""
-        # The target's end is taken first: the first copy may lie there before the tail is open.
-        tail = self.target.tail(topic, self.target.end(topic))
-        mirror = TopicMirror(self.copying(topic), self.source, self.target, any_epoch)
-        watching = _Watching(tail.poll)
+        """Milliseconds from an event's durability at the source to that of its copy at the target, one each."""
+        target = _Noting(self.target)
+        mirror = TopicMirror(self.copying(topic), self.source, cast(EventLog, target), any_epoch)
         try:
             # A steady mirror is measured, so it is seen to copy before the clock runs.
-            watching.wait_for(_published(self.bus, topic, 1.0), _PATIENCE_SECONDS)
+            target.wait_for(_published(self.bus, topic, 1.0), _PATIENCE_SECONDS)
             acknowledged = _published(self.bus, topic, LAG_SECONDS)
-            watching.wait_for(acknowledged, _PATIENCE_SECONDS)
+            target.wait_for(acknowledged, _PATIENCE_SECONDS)
         finally:
             mirror.stop()
             mirror.join()
-            watching.stop()
-            tail.close()
-        return [max(0.0, watching.seen[name] - at) * 1e3 for name, at in acknowledged.items()]
+        return [max(0.0, target.seen[name] - at) * 1e3 for name, at in acknowledged.items()]
 
 
-class _Watching:
-    """Notes when each event is first seen at the target, on a thread of its own."""
+class _Noting:
+    """A log, and when each copy in it became durable."""
 
-    def __init__(self, poll: Callable[[int, float], Sequence[Stored]]) -> None:
+    def __init__(self, log: EventLog) -> None:
         self.seen: dict[str, float] = {}
-        self._poll = poll
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._log = log
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            entries = self._poll(5000, 0.1)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+    def copier(self, topic: str, source: str, segment: int = 0) -> LogCopier:
+        """A copier that notes what it has copied."""
+        copier = self._log.copier(topic, source, segment)
+        copy = copier.copy
+
+        def noting(entries: Sequence[Stored], reached: Cursor) -> None:
+            copy(entries, reached)
             now = time.monotonic()
             self.seen.update((entry.event.id, now) for entry in entries if entry.event is not None)
 
-    def wait_for(self, wanted: dict[str, float], seconds: float) -> None:
-        """Until all of `wanted` were seen. Raises TimeoutError."""
+        copier.copy = noting  # type: ignore[method-assign]
+        return copier
+
+    def wait_for(self, wanted: Mapping[str, float], seconds: float) -> None:
+        """Until all of `wanted` were copied. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while not wanted.keys() <= self.seen.keys():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{len(wanted.keys() - self.seen.keys())} events never came to the target")
-            time.sleep(0.05)  # the tail's own thread goes on meanwhile
-
-    def stop(self) -> None:
-        """End."""
-        self._stopped.set()
-        self._thread.join()
+            time.sleep(0.05)  # the mirror's own thread goes on meanwhile
 
 
 def _published(bus: RoutedEventBus, topic: str, seconds: float) -> dict[str, float]:
@@ -179,6 +178,6 @@ def _lag(direction: Direction) -> Figure:
     return Figure(
         figure=f"mirror_lag_p99_{direction.source.name}_to_{direction.target.name}", value=cuts[98], unit="ms",
         limit=50, aim=25, at_most=True,
-        how=f"from durable at the source to read at the target, {len(lags)} events at {LAG_RATE} events/s; median "
+        how=f"from durable at the source to durable at the target, {len(lags)} events at {LAG_RATE} events/s; median "
         f"{cuts[49]:.1f}, IQR {cuts[24]:.1f} to {cuts[74]:.1f}, max {max(lags):.1f}",
     )  # fmt: skip

@@ -56,8 +56,12 @@ class KafkaProducer(Handle):
             "batch.size": batch_bytes,
         }
         if transactional_id:
-            config |= {"transactional.id": transactional_id, "transaction.timeout.ms": int(timeout * 1000)}
-            config["delivery.report.only.error"] = True
+            config |= {
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": int(timeout * 1000),
+                "delivery.report.only.error": True,
+                "linger.ms": 2,  # the transaction is what Kafka takes or refuses as a whole
+            }
         self._producer = Producer(config)
 
     def _serve(self) -> None:

@@ -25,7 +25,7 @@ FULL_EVENTS = 100
 FULL_BYTES = 8 << 20
 """A copy of so many bytes is large enough."""
 IDLE_SECONDS = 0.1
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.012
 """The least time between two copies of little: a copy is a transaction, which costs the same for one event as
 for fifty. A switch waits at most this much longer for the last copy."""
 _RETRY_SECONDS = 1.0

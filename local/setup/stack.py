@@ -63,7 +63,8 @@ def variables(paths: PulumiPaths, kubeconfig: Path, context: str | None) -> dict
     """What `env` exports, PATH aside. `context`: a cluster of the user's own."""
     found = {
         "PULUMI_HOME": str(paths.home),
-        "PULUMI_BACKEND_URL": f"file://{paths.state}",
+        # Without files of attributes beside the state: one that a killed `pulumi up` left half written locks it out.
+        "PULUMI_BACKEND_URL": f"file://{paths.state}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(paths.passphrase),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "KUBECONFIG": str(kubeconfig),
