@@ -14,6 +14,7 @@ from typing import Any
 import redis
 from confluent_kafka import Consumer, KafkaException, Producer
 
+from adapters.event_bus.kafka_consumer import BACKOFF_MS, FETCH_BYTES, QUEUED_KBYTES
 from adapters.event_bus.kafka_writer import largest_batch
 from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter
 from benchmarks.servers import SETTINGS, Servers
@@ -121,7 +122,8 @@ class BareKafka:
         consumer = Consumer(
             {
                 **self._client, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
+                "isolation.level": "read_committed", "fetch.message.max.bytes": FETCH_BYTES,
+                "queued.max.messages.kbytes": QUEUED_KBYTES, "fetch.queue.backoff.ms": BACKOFF_MS,
             }
         )  # fmt: skip
         consumer.subscribe([topic])

@@ -27,6 +27,12 @@ from adapters.event_bus.wire import decode
 from contracts.envelope import OWN_HEADERS, parse_ordered
 
 _LOGIN_SECONDS = 2.0
+QUEUED_KBYTES = 16 << 10
+"""What a consumer holds ready at most."""
+BACKOFF_MS = 5
+"""How soon a partition is asked for again where as much as is held ready was not taken yet."""
+FETCH_BYTES = 4 << 20
+"""Of a partition at once: more than a few events, where they are large."""
 
 Fetched = tuple[list[Message], Mapping[int, int]]
 """Messages, and for partitions whose end was reached behind them the offset before which all has been fetched."""
@@ -62,13 +68,13 @@ class KafkaConsumer(Handle):
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": int(session * 1000),
                 "heartbeat.interval.ms": int(session * 1000 / 4),
-                "queued.max.messages.kbytes": 16_384,
-                "fetch.message.max.bytes": 4 << 20,  # of a partition: more than a few, where they are large
+                "queued.max.messages.kbytes": QUEUED_KBYTES,
+                "fetch.message.max.bytes": FETCH_BYTES,
                 "fetch.wait.max.ms": int(told_of_ends * 1000),
                 # A partition whose last messages were not taken yet is not asked for again for a moment: at
                 # 1,000 events/s that halves what a group costs the broker, and adds at most as much to a delivery.
                 "queued.min.messages": 1,
-                "fetch.queue.backoff.ms": 5,
+                "fetch.queue.backoff.ms": BACKOFF_MS,
             }
         )
 
