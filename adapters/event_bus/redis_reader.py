@@ -14,7 +14,7 @@ from itertools import repeat
 from typing import Any
 
 from adapters.event_bus.base import LogReader, LogTail, Stored, order
-from adapters.event_bus.errors import BackendUnavailable, BusClosed
+from adapters.event_bus.errors import AccessDenied, BackendUnavailable, BusClosed
 from adapters.event_bus.pace import Pace
 from adapters.event_bus.redis_client import Argument, RedisConnection, retrying
 from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, owner_key, parse_entry, taken_key
@@ -202,8 +202,16 @@ class RedisReader(LogReader):
         else:
             reply = self._connection.fcall("crossover_read", keys, *arguments)
         if reply[0] == b"read" and reply[3] == b">" and reply[5] and self._end is None and not self._by_function:
-            self._held = self._connection.watch(self._keys[1]) == self._member.encode()
+            self._held = self._is_holder()
         return reply
+
+    def _is_holder(self) -> bool:
+        """Whether the owner's key names this member, and is watched from here on."""
+        try:
+            return bool(self._connection.watch(self._keys[1]) == self._member.encode())
+        except AccessDenied:
+            self._by_function = True  # a user whose ACL has no transactions reads by the function, as before
+            return False
 
     def _stand_by(self, lease_left_ms: int) -> str | None:
         if self._end is not None and group_done(self._connection, self._topic, self._group, self._end):
