@@ -50,7 +50,7 @@ test: lint ## All tests, on real servers and on the cluster
 	. .crossover/env && $(PYTHON) -m pytest $(CLUSTER)
 
 bench: venv ## Run a benchmark: make bench NAME=event_bus
-	@$(PYTHON) -m benchmarks $(NAME)
+	@if [ -f .crossover/env ]; then . .crossover/env; fi; $(PYTHON) -m benchmarks $(NAME)
 
 lock: venv ## Write the requirement locks anew, with hashes
 	.venv/bin/uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -o requirements-dev.txt requirements-dev.in

@@ -1,18 +1,16 @@
 """How soon all adapters follow a changed route, through a real Kubernetes API server.
 
-The route of a namespace of the benchmark's own is written, and each adapter is told by its watch. Needs `make up`.
+The route of a namespace of the benchmark's own is written, and each adapter is told by its watch. Needs `make up`, and `. .crossover/env`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 from adapters.event_bus.base import LogSettings
 from adapters.event_bus.factory import fixed_route
@@ -24,33 +22,30 @@ from adapters.routes.memory import MemoryRegistry
 from benchmarks.frame import Figure
 from contracts.routes import route_name
 from contracts.stages import Component
-from local.demo.commands import CommandFailed, load_environment
+from local.demo.commands import CommandFailed
 
 ADAPTERS = 20
 CHANGES = 100
 _PATIENCE_SECONDS = 10.0
 _SETTINGS = LogSettings(topics=("followed",))
-_ROOT = Path(__file__).resolve().parents[1]
 
 
-def _kubectl(env: Mapping[str, str], *arguments: str) -> None:
-    done = subprocess.run(["kubectl", *arguments], env=dict(env), capture_output=True, text=True, check=False)
+def _kubectl(*arguments: str) -> None:
+    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise CommandFailed(["kubectl", *arguments], done.returncode, done.stderr)
 
 
 @contextlib.contextmanager
 def _namespace() -> Iterator[str]:
-    """A namespace with an empty route in it, on the cluster of this clone."""
-    env = load_environment(_ROOT)
-    os.environ |= {name: env[name] for name in ("PATH", "KUBECONFIG") if name in env}
+    """A namespace with an empty route in it, on the cluster of the environment."""
     name = f"bench-{uuid.uuid4().hex[:8]}"
-    _kubectl(env, "create", "namespace", name)
+    _kubectl("create", "namespace", name)
     try:
-        _kubectl(env, "create", "configmap", route_name(Component.EVENT_BUS), "--namespace", name)
+        _kubectl("create", "configmap", route_name(Component.EVENT_BUS), "--namespace", name)
         yield name
     finally:
-        _kubectl(env, "delete", "namespace", name, "--wait=false")
+        _kubectl("delete", "namespace", name, "--wait=false")
 
 
 def _seen(buses: list[RoutedEventBus], epoch: int) -> float:
