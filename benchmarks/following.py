@@ -1,6 +1,7 @@
 """How soon all adapters follow a changed route, through a real Kubernetes API server.
 
-The route of a namespace of the benchmark's own is written, and each adapter is told by its watch. Needs `make up`, and `. .crossover/env`.
+The route of a namespace of the benchmark's own is written, and each adapter is told by its watch.
+Needs `make up`, and `. .crossover/env`.
 """
 
 from __future__ import annotations
