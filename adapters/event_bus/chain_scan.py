@@ -19,5 +19,5 @@ def scan_chain(route: Route, topic: str, open_log: Callable[[str], EventLog]) ->
         log = open_log(segment.backend)
         end = log.end(topic) if segment.end is None else segment.end
         for entry in log.scan(topic, segment.start, end):
-            if entry.origin is None or segment.copies:
+            if entry.content or segment.copies:
                 yield entry

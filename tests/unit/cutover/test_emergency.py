@@ -92,6 +92,22 @@ def test_what_only_kafka_held_is_counted_and_comes_once_when_it_is_back() -> Non
         assert_each_once(world)
 
 
+def test_what_was_swept_is_among_what_the_topic_holds() -> None:
+    """Dead letters are listed by it: one that only Kafka held must not vanish from them."""
+    with World() as world:
+        assert world.migrate(Stage.SCALE).reached
+        world.publish(8)
+        copied_all(world)
+        stop_mirror(world)
+        world.publish(8)
+        flee(world)
+        let_mirror(world)
+        world.servers["kafka"].faults.bring_up()
+        assert world.migrate(Stage.SHADOW).reached, world.lines
+        held = Counter(entry.event.id for entry in world.bus.stored(world.topic) if entry.event is not None)
+        assert held == Counter(event for ids in world.sent.values() for event in ids)
+
+
 def test_a_group_that_never_came_to_kafka_gets_the_copies_in_its_place() -> None:
     with World(groups=("late",)) as world:
         assert world.migrate(Stage.MVP).reached
