@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from contracts.stages import Stage
 from cutover.plan import TRANSITIONS, Step
 from tests.model.acts import Act, Interruption
+from tests.model.ending import settle
 from tests.model.ledger import Violation
 from tests.model.world import World
 
@@ -152,7 +153,7 @@ class Protocol(RuleBasedStateMachine):
 
     @shown
     def teardown(self) -> None:
-        self.world.settle(self.last)
+        settle(self.world, self.last)
 
     def _do(self, known: Sequence[Act], acts: bytes) -> None:
         for n in acts:

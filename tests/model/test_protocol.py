@@ -10,6 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from contracts.stages import Stage
 from tests.model.acts import Act, Interruption
+from tests.model.ending import settle
 from tests.model.machine import Protocol, bounded
 from tests.model.world import World
 
@@ -36,5 +37,5 @@ def test_a_journey_without_trouble_reaches_every_stage() -> None:
             world.do(Act("move"))
         outcome = world.run(stage, [Interruption(2, (Act("publish", 1),), step=step) for step in ("seal", "open")])
         assert outcome is not None and outcome.reached
-    world.settle(Stage.MVP)
+    settle(world, Stage.MVP)
     assert {len(group.effects) for group in world.ledger.groups.values()} == {len(world.ledger.sent)}

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from adapters.event_bus.base import ORIGIN_HEADER
+from adapters.event_bus.chain_scan import scan_chain
 from adapters.event_bus.errors import BackendUnavailable
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS
 from adapters.event_bus.memory import MemoryLog
@@ -352,13 +353,13 @@ class World:
             return
         self.ledger.read_by(self.content(route), f"a reader by the route of epoch {route.epoch}")
         if before.active != route.active:
-            self.ledger.read_by(self._all_of(route.active), "the side that opens")
+            self.ledger.read_by(self.all_of(route.active), "the side that opens")
 
     def _fled(self, route: Route) -> None:
         """Traffic flees: what comes out of order, and what may come once more."""
         tail = (route.stranded or {})[TOPIC]
         dead = MemoryLog(tail.backend, SETTINGS, self.servers[tail.backend])
-        with self._unheeded(), self.servers[tail.backend].faults.lifted():
+        with self.unheeded(), self.servers[tail.backend].faults.lifted():
             only = [e for e in dead.scan(TOPIC, tail.copied, dead.end(TOPIC)) if e.origin is None and e.event]
         for entry in only:
             if entry.event is not None:
@@ -368,92 +369,32 @@ class World:
         for member in self.members:
             member.group.license(member.untold)
 
+    def log(self, backend: str) -> MemoryLog:
+        """A view of `backend`."""
+        return MemoryLog(backend, SETTINGS, self.servers[backend])
+
     def content(self, route: Route) -> list[Event]:
         """What a reader of the whole chain gets by `route`."""
-        found: list[Event] = []
-        for segment in route.chain(TOPIC):
-            log = MemoryLog(segment.backend, SETTINGS, self.servers[segment.backend])
-            with self._unheeded():
-                stored = log.scan(TOPIC, segment.start, segment.end or log.end(TOPIC))
-                found += [e.event for e in stored if e.event and (segment.copies or e.content)]
-        return found
+        with self.unheeded():
+            stored = list(scan_chain(route, TOPIC, self.log))
+        return [e.event for e in stored if e.event]
 
-    def _all_of(self, backend: str) -> list[Event]:
+    def all_of(self, backend: str) -> list[Event]:
         """All that `backend` holds."""
-        log = MemoryLog(backend, SETTINGS, self.servers[backend])
-        with self._unheeded():
+        log = self.log(backend)
+        with self.unheeded():
             stored = list(log.scan(TOPIC, log.beginning(TOPIC), log.end(TOPIC)))
         demand(all(e.event for e in stored), "no forged copy is opened over")
         return [e.event for e in stored if e.event]
 
     @contextlib.contextmanager
-    def _unheeded(self) -> Iterator[None]:
+    def unheeded(self) -> Iterator[None]:
         """The model looks: nothing happens meanwhile."""
         frames, self._frames = self._frames, []
         try:
             yield
         finally:
             self._frames = frames
-
-    # -- the end
-
-    def heal(self) -> None:
-        """Whatever was wrong is over."""
-        self.revive()
-        for actor in self.actors:
-            actor.deaf = actor.frozen = False
-        for pod in self.pods:
-            pod.gone = pod.slow = False
-            self.registry.pods.add(pod.name)
-        self.seconds += 60.0
-        for pod in self.pods:
-            pod.heartbeat()
-
-    def quiesce(self) -> None:
-        """Nobody publishes any more, and all goes well: everything comes to rest."""
-        for _ in range(60):
-            self.everyone_moves()
-            self.seconds += 1.0
-            if not any(pod.waiting for pod in self.pods) and self._drained() and self._copied():
-                break
-
-    def _drained(self) -> bool:
-        due = self.ledger.acknowledged
-        return all(group.effects[sent.event.id] for group in self.ledger.groups.values() for sent in due)
-
-    def _copied(self) -> bool:
-        mirror = self.route.mirror
-        if mirror is None or self.forged:
-            return True
-        source, target = (MemoryLog(name, SETTINGS, self.servers[name]) for name in (mirror.source, mirror.target))
-        with self._unheeded():
-            return source.reached(target.copied(TOPIC, source.name) or {}, source.end(TOPIC))
-
-    def converge(self, wanted: Stage) -> None:
-        """What a user does: `pulumi up`, again where it did not reach the stage."""
-        outcome = None
-        for _ in range(3):
-            outcome = self.run(wanted)
-            if outcome is not None and outcome.reached:
-                break
-        reached = outcome is not None and outcome.reached
-        demand(reached, "whatever was cut off, a next run converges", outcome and outcome.message)
-        demand(self.route.fence is None and self.route.progress is None, "a run that reached its stage left nothing")
-
-    def settle(self, wanted: Stage) -> None:
-        """Heal, converge, drain; then all that was acknowledged has had its effect in every group."""
-        self.heal()
-        if self.forged:
-            self.run(self.route.stage)  # nothing can be switched; what was cut off is undone
-        else:
-            self.converge(wanted)
-        self.quiesce()
-        demand(not any(pod.waiting for pod in self.pods), "what is held is sent in the end", self.lines[-5:])
-        for group in self.ledger.groups.values():
-            self.ledger.complete(group)
-        self.ledger.read_by(self.content(self.route), "a group that begins now")
-        if self.route.mirror is not None and not self.forged:
-            self.ledger.read_by(self._all_of(self.route.mirror.target), "the side that is kept in step")
 
 
 WORLD_ACTS: dict[str, Callable[[World, int], None]] = {
