@@ -53,7 +53,7 @@ class RedisConnection:
         )
         self._connection: Any = None
         self._waits_for_fsync: bool | None = None
-        self._watched: str | None = None
+        self._watched: tuple[str, str] | None = None
 
     def call(self, *command: Argument) -> Any:
         """The answer to one command: bytes, int, None, or lists of them.
@@ -132,29 +132,31 @@ class RedisConnection:
                 raise answer
         return answers
 
-    def watch(self, key: str) -> Any:
-        """The value of `key`, and from here on `guarded` does nothing once that has changed."""
-        _, _, value = self._done([("UNWATCH",), ("WATCH", key), ("GET", key)])
-        self._watched = key
-        return value
+    def watch(self, key: str, value: str) -> None:
+        """From here on `guarded` does what it is given while `key` has `value`, and nothing once it was written."""
+        _, _, found = self._done([("UNWATCH",), ("WATCH", key), ("GET", key)])
+        self._keep_watching(key, value, found)
 
-    def guarded(self, *commands: Sequence[Argument]) -> tuple[list[Any], Any] | None:
-        """The answers to `commands`, done in one step and in one round trip, and the value now of the key that is
-        watched; None where they were not done, for that had changed, or none is watched on this socket.
-        Their effects are fsynced when this returns, as those of durable_fcalls."""
-        key, self._watched = self._watched, None
-        if key is None:
+    def guarded(self, *commands: Sequence[Argument]) -> list[Any] | None:
+        """The answers to `commands`, done in one step and in one round trip; None where they were not done, for
+        nothing is watched on this socket, or the key was written since. Their effects are fsynced when this returns,
+        as those of durable_fcalls."""
+        watched, self._watched = self._watched, None
+        if watched is None:
             return None
-        whole = [("MULTI",), *commands, ("EXEC",), ("WATCH", key), ("GET", key)]
-        answers = self._fsynced(whole)
-        done, value = answers[len(commands) + 1], answers[-1]
+        key, value = watched
+        answers = self._fsynced([("MULTI",), *commands, ("EXEC",), ("WATCH", key), ("GET", key)])
+        done: list[Any] | None = answers[len(commands) + 1]
         if done is None:
             return None
         for answer in done:
             if isinstance(answer, redis.ResponseError):
                 raise self._translate(answer)
-        self._watched = key
-        return done, value
+        self._keep_watching(key, value, answers[-1])
+        return done
+
+    def _keep_watching(self, key: str, value: str, found: Any) -> None:
+        self._watched = (key, value) if found == value.encode() else None
 
     def close(self) -> None:
         """Give the socket up; the next command makes a new one."""

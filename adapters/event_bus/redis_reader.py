@@ -31,6 +31,8 @@ _CONSUMER = "crossover"
 """The name of a group's one consumer, as in functions.lua."""
 _FUNCTION_EVENTS = 100
 """The most that a function is asked for at once: what it hands out is copied by it, and everybody waits meanwhile."""
+_NO_MORE_PENDING = ">"
+"""In place of an id after which to look at what is pending: all that was has been looked at."""
 _UNSIFTED = b"unsifted"
 """The state of a reply that is crossover_read's but for copies, which are in it still."""
 
@@ -61,7 +63,6 @@ class RedisReader(LogReader):
         self._acknowledged: list[str] = []
         self._placed = False
         self._last = ""
-        self._held = False
         self._by_function = False
         self._pace = Pace(GATHER_SECONDS)
         self._closed = False
@@ -82,7 +83,7 @@ class RedisReader(LogReader):
                 self.settle()
                 # The answer may have been lost with entries in it: they are pending, so look there again.
                 # And a server that came back without its data needs the group made again.
-                self._pending_after, self._placed, self._held = "", False, False
+                self._pending_after, self._placed = "", False
                 if time.monotonic() >= deadline:
                     raise
                 time.sleep(min(STANDBY_SECONDS, max(0.0, deadline - time.monotonic())))  # nothing announces its return
@@ -98,7 +99,6 @@ class RedisReader(LogReader):
 
     def settle(self) -> None:
         if self._acknowledged:
-            self._held = False  # it writes the owner's key
             function, keys, arguments = self._ack_call()
             retrying(
                 lambda: self._connection.durable_fcall(function, keys, *arguments),
@@ -158,24 +158,20 @@ class RedisReader(LogReader):
         """As `_ask`, where this member is active, nothing is pending and the segment is open: by Redis's own commands,
         which hand out content at a fraction of what a function costs. They are done only if the owner's key has not
         changed since it was seen to name this member; None where they were not."""
-        if not self._held or self._end is not None:
+        if self._pending_after != _NO_MORE_PENDING or self._end is not None:
             return None
-        self._held = False
-        owner = self._keys[1]
         commands: list[Sequence[Argument]] = [
-            ("PEXPIRE", owner, self._lease),
+            ("PEXPIRE", self._keys[1], self._lease),
             ("XREADGROUP", "GROUP", self._group, _CONSUMER, "COUNT", max_events, "STREAMS", self._topic, ">"),
         ]
         if self._acknowledged:
             commands.insert(0, ("XACK", self._topic, self._group, *self._acknowledged))
-        found = self._connection.guarded(*commands)
-        if found is None:
+        done = self._connection.guarded(*commands)
+        if done is None:
             return None
-        (*_, reply), holder = found
         self._acknowledged = []
-        self._held = holder == self._member.encode()
-        raw = reply[0][1] if reply else []
-        return _UNSIFTED, raw, [], b">", len(raw), raw[-1][0] if raw else b""
+        raw = done[-1][0][1] if done[-1] else []
+        return _UNSIFTED, raw, [], _NO_MORE_PENDING.encode(), len(raw), raw[-1][0] if raw else b""
 
     def _sifted(self, entries: list[Stored]) -> list[Stored]:
         """`entries` without what this group is not to be given, where that can be known here."""
@@ -184,7 +180,7 @@ class RedisReader(LogReader):
         if self._copies or any(entry.content and entry.origin is not None for entry in entries):
             # Whether the group took it elsewhere only the function knows: it is asked, for all of them as pending, and
             # from now on, for where one such entry lies there are more.
-            self._pending_after, self._held, self._by_function = "", False, True
+            self._pending_after, self._by_function = "", True
             return []
         self._acknowledged = [entry.position for entry in entries if not entry.content]
         return [entry for entry in entries if entry.content]
@@ -201,17 +197,18 @@ class RedisReader(LogReader):
             self._acknowledged = []
         else:
             reply = self._connection.fcall("crossover_read", keys, *arguments)
-        if reply[0] == b"read" and reply[3] == b">" and reply[5] and self._end is None and not self._by_function:
-            self._held = self._is_holder()
+        if reply[0] == b"read" and self._end is None and not self._by_function:
+            _, _, _, pending_after, _, place = reply
+            if pending_after.decode() == _NO_MORE_PENDING and place:
+                self._watch_owner()
         return reply
 
-    def _is_holder(self) -> bool:
-        """Whether the owner's key names this member, and is watched from here on."""
+    def _watch_owner(self) -> None:
+        """So that the next read is done by `_read_on`, where the owner's key names this member."""
         try:
-            return bool(self._connection.watch(self._keys[1]) == self._member.encode())
+            self._connection.watch(self._keys[1], self._member)
         except AccessDenied:
             self._by_function = True  # a user whose ACL has no transactions reads by the function, as before
-            return False
 
     def _stand_by(self, lease_left_ms: int) -> str | None:
         if self._end is not None and group_done(self._connection, self._topic, self._group, self._end):
