@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from adapters.event_bus.kafka_consumer import BACKOFF_MS, FETCH_BYTES, QUEUED_KBYTES
 from adapters.event_bus.kafka_writer import largest_batch
-from adapters.event_bus.lanes import BATCH_BYTES, LaneWriter
+from adapters.event_bus.lanes import LaneWriter
 from benchmarks.servers import SETTINGS, Servers
 from contracts.envelope import DEFAULT_CONTENT_TYPE, DEFAULT_TYPE, Event
 from tests.contract.bus_servers import REDIS_PASSWORD
@@ -158,6 +158,6 @@ def _use(event_id: str, key: object, payload: object) -> None:
 
 def _batches(sent: Sequence[Event]) -> Iterator[Sequence[Event]]:
     """As the adapter's lanes make them: by number and by bytes."""
-    step = max(1, min(LaneWriter.batch_events, BATCH_BYTES // max(1, len(sent[0].payload))))
+    step = max(1, min(LaneWriter.batch_events, LaneWriter.batch_bytes // max(1, len(sent[0].payload))))
     for begin in range(0, len(sent), step):
         yield sent[begin : begin + step]

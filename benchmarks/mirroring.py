@@ -90,16 +90,7 @@ class _Noting:
 
     def copier(self, topic: str, source: str, segment: int = 0) -> LogCopier:
         """A copier that notes what it has copied."""
-        copier = self._log.copier(topic, source, segment)
-        copy = copier.copy
-
-        def noting(entries: Sequence[Stored], reached: Cursor) -> None:
-            copy(entries, reached)
-            now = time.monotonic()
-            self.seen.update((entry.event.id, now) for entry in entries if entry.event is not None)
-
-        copier.copy = noting  # type: ignore[method-assign]
-        return copier
+        return _NotingCopier(self._log.copier(topic, source, segment), self.seen)
 
     def wait_for(self, wanted: Mapping[str, float], seconds: float) -> None:
         """Until all of `wanted` were copied. Raises TimeoutError."""
@@ -108,6 +99,23 @@ class _Noting:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{len(wanted.keys() - self.seen.keys())} events never came to the target")
             time.sleep(0.05)  # the mirror's own thread goes on meanwhile
+
+
+class _NotingCopier(LogCopier):
+    """`copier`, and in `seen` when each copy became durable."""
+
+    def __init__(self, copier: LogCopier, seen: dict[str, float]) -> None:
+        self._copier = copier
+        self._seen = seen
+        self.most_events = copier.most_events
+
+    def copy(self, entries: Sequence[Stored], reached: Cursor) -> None:
+        self._copier.copy(entries, reached)
+        now = time.monotonic()
+        self._seen.update((entry.event.id, now) for entry in entries if entry.event is not None)
+
+    def close(self) -> None:
+        self._copier.close()
 
 
 def _published(bus: RoutedEventBus, topic: str, seconds: float) -> dict[str, float]:

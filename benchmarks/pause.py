@@ -42,6 +42,9 @@ GROUP = "bench-pause"
 ROUNDS = 8
 """Switches measured: there and back, by turns."""
 AROUND_SECONDS = 3.0
+SAME = 1.05
+"""What counts as no slower: a cutover's seconds are measured to a few percent. Not the rounds' own spread, by which a
+noisy machine would excuse what a quiet one shows."""
 
 
 QUICK = Timing(watch=2.0)
@@ -187,12 +190,10 @@ def _way_back(found: Mapping[Stage, Sequence[Switched]]) -> list[Figure]:
     pairs = list(zip(found[Stage.SHADOW], found[Stage.SCALE], strict=True))
     seconds = spread([back.seconds / forth.seconds for back, forth in pairs])
     stall = spread([back.stall_ms / forth.stall_ms for back, forth in pairs])
-    # No slower: what is above 1 must lie within the spread of the pairs.
-    excused = max(0.0, seconds.high - seconds.low)
     forth = spread([switch.seconds for switch in found[Stage.SCALE]])
     return [
         Figure(
-            figure="rollback_against_forward", value=seconds.median, unit="x", limit=1.0 + excused, aim=1.0,
+            figure="rollback_against_forward", value=seconds.median, unit="x", limit=SAME, aim=1.0,
             at_most=True, how=f"seconds of a whole cutover back against forward; {seconds.text}; forward "
             f"{forth.median:.1f} s; stalls back against forward {stall.median:.2f}, {stall.text}",
         )

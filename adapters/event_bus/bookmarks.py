@@ -99,8 +99,10 @@ class Keeper:
         self._bookmarks.flush()
         route = self._route()
         mirror = route.mirror if route else None
-        for topic in self._journal.topics if mirror else ():
-            copied = self._open_log(mirror.target).copied(topic, mirror.source) if mirror else None
+        if mirror is None:
+            return
+        for topic in self._journal.topics:
+            copied = self._open_log(mirror.target).copied(topic, mirror.source)
             if copied is not None:
                 self._journal.trim(topic, copied)
 

@@ -206,5 +206,8 @@ class KafkaProducer(Handle):
     def close(self) -> None:
         """Give up what is unsent, and the connections; where the library is stuck, once it comes back."""
         self._producer.purge()
-        self._helper.abandon() if self._stuck else self._helper.end()
+        if self._stuck:
+            self._helper.abandon()
+        else:
+            self._helper.end()
         del self._producer  # the library's own close would warn of each transaction that was fenced

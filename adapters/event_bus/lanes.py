@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 MAX_QUEUED_EVENTS = 32_768
 """Unresolved events a writer takes before it says BufferFull."""
 MAX_QUEUED_BYTES = 512 << 20
-BATCH_BYTES = PARCEL_BYTES
 LINGER_SECONDS = 0.002
 """How long a lane that was idle waits for company, in seconds: at 1,000 events/s it halves the
 requests and adds at most this to a publish."""
@@ -71,7 +70,7 @@ class LaneWriter(LogWriter):
 
     lanes = 1
     batch_events = 1000
-    batch_bytes = BATCH_BYTES
+    batch_bytes = PARCEL_BYTES
 
     def __init__(self, settings: LogSettings, client_id: str) -> None:
         self._settings = settings

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import cast, overload
+from typing import cast
 
 from adapters.event_bus.errors import BatchFailed, EventBusError, Fenced
 from adapters.event_bus.interface import Receipt
-from adapters.event_bus.parcels import Outcome, Parcel, all_stored
+from adapters.event_bus.parcels import Lazy, Outcome, Parcel, all_stored
 from contracts.envelope import Event
 
 
@@ -25,25 +25,12 @@ class Stretch:
     at: Sequence[int]
 
 
-class Receipts(Sequence[Receipt]):
-    """The receipts of a batch, in its order; made when the first is looked at, for few callers look at any."""
+class Receipts(Lazy[Receipt]):
+    """The receipts of a batch, in its order."""
 
     def __init__(self, count: int, stored: Sequence[Stretch]) -> None:
-        self._count = count
+        super().__init__(count)
         self._stored = stored
-        self._made: list[Receipt] | None = None
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> Receipt: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Receipt]: ...
-    def __getitem__(self, index: int | slice) -> Receipt | Sequence[Receipt]:
-        if self._made is None:
-            self._made = self._make()
-        return self._made[index]
 
     def _make(self) -> list[Receipt]:
         found: list[Receipt | None] = [None] * self._count

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -48,26 +49,38 @@ def gathered(futures: Sequence[Future[str]]) -> Future[Sequence[Outcome]]:
     return result
 
 
-class Positions(Sequence[Outcome]):
-    """Where events lie that are all stored, as `partition:offset`. Written out when the first is looked at, for few
-    callers look at any: `partitions` says where each went, `bases` where the first of each partition lies."""
+class Lazy[T](Sequence[T]):
+    """A sequence of known length that is made when the first of it is looked at, for few callers look at any."""
 
-    def __init__(self, partitions: Sequence[int], bases: Mapping[int, int]) -> None:
-        self._partitions = partitions
-        self._bases = bases
-        self._written: list[Outcome] | None = None
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._made: list[T] | None = None
 
     def __len__(self) -> int:
-        return len(self._partitions)
+        return self._count
 
     @overload
-    def __getitem__(self, index: int) -> Outcome: ...
+    def __getitem__(self, index: int) -> T: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Outcome]: ...
-    def __getitem__(self, index: int | slice) -> Outcome | Sequence[Outcome]:
-        if self._written is None:
-            self._written = self._write()
-        return self._written[index]
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made[index]
+
+    @abstractmethod
+    def _make(self) -> list[T]:
+        """All of it."""
+
+
+class Positions(Lazy[Outcome]):
+    """Where events lie that are all stored, as `partition:offset`. `partitions` says where each went, `bases` where
+    the first of each partition lies."""
+
+    def __init__(self, partitions: Sequence[int], bases: Mapping[int, int]) -> None:
+        super().__init__(len(partitions))
+        self._partitions = partitions
+        self._bases = bases
 
     def parts(self, lengths: Iterable[int]) -> Iterator[Positions]:
         """It in pieces of these lengths, from the first on, none written out."""
@@ -79,7 +92,7 @@ class Positions(Sequence[Outcome]):
                 bases[partition] += count
             first += length
 
-    def _write(self) -> list[Outcome]:
+    def _make(self) -> list[Outcome]:
         counts = Counter(self._partitions)
         at = {p: iter([f"{p}:{n}" for n in range(base, base + counts[p])]) for p, base in self._bases.items()}
         return [next(at[partition]) for partition in self._partitions]
