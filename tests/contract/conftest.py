@@ -6,31 +6,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.bus_servers import KafkaServer, RedisServer, find_kafka, find_redis
+from tests.contract.bus_servers import KafkaServer, RedisServer
 from tests.contract.event_logs import Bench, KafkaBench, MemoryBench, RedisBench
+from tests.contract.own_servers import own_kafka, own_redis
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis that fsyncs always."""
-    if not find_redis():
-        pytest.skip("there is no redis-server on PATH")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+    with own_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A Kafka with logins and ACLs."""
-    libraries = find_kafka()
-    if libraries is None:
-        pytest.skip("Kafka's jars (CROSSOVER_KAFKA_LIBS, or mvn) or java are not there")
-    server = KafkaServer(tmp_path_factory.mktemp("kafka"), libraries)
-    server.start()
-    yield server
-    server.stop()
+    with own_kafka(tmp_path_factory.mktemp("kafka")) as server:
+        yield server
 
 
 @pytest.fixture(

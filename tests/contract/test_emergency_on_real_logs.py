@@ -17,7 +17,8 @@ from adapters.event_bus.redis_streams import RedisLog
 from contracts.names import KAFKA_APP_USER, KAFKA_MIRROR_USER
 from contracts.routes import Stranded
 from contracts.stages import Stage
-from tests.contract.bus_servers import KAFKA_PASSWORDS, REDIS_PASSWORD, KafkaServer, RedisServer, find_kafka
+from tests.contract.bus_servers import KAFKA_PASSWORDS, REDIS_PASSWORD, KafkaServer, RedisServer
+from tests.contract.own_servers import own_kafka
 from tests.contract.test_journey_on_real_logs import TIMING, Load, RealWorld, load, migrate
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(900)]
@@ -29,14 +30,8 @@ MOST_SECONDS = 10.0
 @pytest.fixture
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
     """A Kafka of this test's own, to be killed."""
-    libraries = find_kafka()
-    if libraries is None:
-        pytest.skip("Kafka's jars (CROSSOVER_KAFKA_LIBS, or mvn) or java are not there")
-    server = KafkaServer(tmp_path_factory.mktemp("doomed"), libraries)
-    server.start()
-    yield server
-    server.thaw()
-    server.stop()
+    with own_kafka(tmp_path_factory.mktemp("doomed")) as server:
+        yield server
 
 
 def revoke(kafka: KafkaServer) -> None:

@@ -24,10 +24,10 @@ from tests.contract.bus_servers import (
     REDIS_PASSWORD,
     KafkaServer,
     RedisServer,
-    find_redis,
     free_port,
 )
 from tests.contract.event_logs import MAX_EVENT_BYTES, Bench, KafkaBench, MemoryBench, RedisBench, take
+from tests.contract.own_servers import own_redis
 
 
 def trim(bench: Bench, count: int) -> None:
@@ -169,12 +169,8 @@ def test_a_group_that_never_came_would_miss_what_is_gone(bench: Bench) -> None:
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis of its own, whose settings may be spoiled."""
-    if not find_redis():
-        pytest.skip("there is no redis-server on PATH")
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.stop()
+    with own_redis(tmp_path) as server:
+        yield server
 
 
 def redis_log(server: RedisServer) -> EventLog:

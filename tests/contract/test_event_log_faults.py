@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ import pytest
 from adapters.event_bus.base import Stored
 from adapters.event_bus.errors import PublishTimeout
 from contracts.names import dead_letter_topic
-from tests.contract.bus_servers import KafkaServer, RedisServer, find_kafka, find_redis
 from tests.contract.event_logs import Bench, KafkaBench, RedisBench, eventually, take
+from tests.contract.own_servers import own_kafka, own_redis
 
 pytestmark = pytest.mark.contract
 
@@ -22,25 +23,14 @@ pytestmark = pytest.mark.contract
 @pytest.fixture(params=["redis", "kafka"])
 def mortal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """A bench whose server is its own, and may be killed. Its writers give up after 20 s."""
-    libraries = find_kafka()
-    if request.param == "redis":
-        if not find_redis():
-            pytest.skip("there is no redis-server on PATH")
-        redis = RedisServer(tmp_path)
-        redis.start()
-        server: RedisServer | KafkaServer = redis
-        bench: Bench = RedisBench(redis, publish_timeout=20.0)
-    else:
-        if libraries is None:
-            pytest.skip("Kafka's jars (CROSSOVER_KAFKA_LIBS, or mvn) or java are not there")
-        kafka = KafkaServer(tmp_path, libraries)
-        kafka.start()
-        server = kafka
-        bench = KafkaBench(kafka, publish_timeout=20.0)
-    bench.admin.ensure()
-    yield bench
-    bench.close()
-    server.stop()
+    with ExitStack() as stack:
+        if request.param == "redis":
+            bench: Bench = RedisBench(stack.enter_context(own_redis(tmp_path)), publish_timeout=20.0)
+        else:
+            bench = KafkaBench(stack.enter_context(own_kafka(tmp_path)), publish_timeout=20.0)
+        stack.callback(bench.close)
+        bench.admin.ensure()
+        yield bench
 
 
 def test_what_is_sent_while_the_server_dies_and_returns_is_stored_once_and_in_order(mortal: Bench) -> None:

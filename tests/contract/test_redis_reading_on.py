@@ -11,8 +11,9 @@ import pytest
 from adapters.event_bus.base import LogReader
 from adapters.event_bus.redis_client import RedisAddress, RedisConnection
 from adapters.event_bus.redis_keys import owner_key
-from tests.contract.bus_servers import REDIS_PASSWORD, RedisServer, find_redis
+from tests.contract.bus_servers import REDIS_PASSWORD
 from tests.contract.event_logs import RedisBench, nothing
+from tests.contract.own_servers import own_redis
 
 pytestmark = pytest.mark.contract
 
@@ -20,12 +21,8 @@ pytestmark = pytest.mark.contract
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[RedisBench]:
     """A Redis of its own, that tells of each command it did."""
-    if not find_redis():
-        pytest.skip("there is no redis-server on PATH")
-    server = RedisServer(tmp_path)
-    server.start()
-    yield RedisBench(server)
-    server.stop()
+    with own_redis(tmp_path) as server:
+        yield RedisBench(server)
 
 
 def asked(bench: RedisBench, *command: str | int) -> object:

@@ -15,7 +15,8 @@ from contracts.stages import Stage
 from cutover.event_bus import StepMethod
 from cutover.plan import TRANSITIONS, Step, Transition
 from cutover.run import Outcome, Runner
-from tests.contract.bus_servers import KafkaServer, RedisServer, find_kafka, find_redis
+from tests.contract.bus_servers import KafkaServer, RedisServer
+from tests.contract.own_servers import own_kafka, own_redis
 from tests.contract.slow_link import SlowLink
 from tests.contract.test_journey_on_real_logs import TIMING, RealWorld, load, migrate, settle
 from tests.unit.cutover.world import World
@@ -32,17 +33,10 @@ SLOW = (0.002, 0.015)
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[tuple[RedisServer, KafkaServer]]:
     """Servers of the test's own, which it may kill."""
-    libraries = find_kafka()
-    if libraries is None or not find_redis():
-        pytest.skip("redis-server on PATH, java and Kafka's jars (CROSSOVER_KAFKA_LIBS, or mvn) are not all there")
     for folder in ("redis", "kafka"):
         (tmp_path / folder).mkdir()
-    redis, kafka = RedisServer(tmp_path / "redis"), KafkaServer(tmp_path / "kafka", libraries)
-    redis.start()
-    kafka.start()
-    yield redis, kafka
-    redis.stop()
-    kafka.stop()
+    with own_redis(tmp_path / "redis") as redis, own_kafka(tmp_path / "kafka") as kafka:
+        yield redis, kafka
 
 
 class PatientWorld(RealWorld):

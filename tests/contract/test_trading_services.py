@@ -22,7 +22,8 @@ import psycopg
 import pytest
 
 from tests.contract import postgres_server
-from tests.contract.bus_servers import REDIS_PASSWORD, RedisServer
+from tests.contract.bus_servers import REDIS_PASSWORD
+from tests.contract.own_servers import own_redis
 
 pytestmark = pytest.mark.contract
 
@@ -87,9 +88,7 @@ def world(tmp_path: Path) -> Iterator[tuple[dict[str, str], str]]:
     if not shutil.which("pgbouncer", path=os.environ["PATH"] + ":/usr/sbin"):
         pytest.skip("pgbouncer is not installed here")
     with ExitStack() as stack:
-        redis = RedisServer(tmp_path)
-        redis.start()
-        stack.callback(redis.stop)
+        redis = stack.enter_context(own_redis(tmp_path))
         server = stack.enter_context(postgres_server.postgres(binaries))
         with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as admin:
             admin.execute(f"create role trading login password '{postgres_server.PASSWORD}'")

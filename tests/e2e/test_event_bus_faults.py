@@ -11,6 +11,7 @@ import pytest
 from contracts.stages import Stage
 from cutover.plan import TRANSITIONS, Step
 from local.cluster.settings import ClusterPaths, this_clone
+from local.demo.load import Load
 from tests.e2e.chaos import Run, frozen, kill_server, killed_up, process_of, remove_runs, settled
 from tests.e2e.journey import Stack, clean
 
@@ -42,6 +43,13 @@ def no_run_stays(stack: Stack) -> Iterator[None]:
     remove_runs(stack)
 
 
+def converged(stack: Stack, load: Load, stage: Stage) -> None:
+    """Nothing is under way at `stage`, and the ledger holds, of load on the side that serves too."""
+    assert settled(stack.route()[0], stage)
+    load.hold(AROUND, "load on the side that serves")
+    clean(load)
+
+
 @pytest.mark.parametrize(
     ("origin", "goal"), [(Stage.SHADOW, Stage.SCALE), (Stage.SCALE, Stage.SHADOW)], ids=["there", "back"]
 )
@@ -52,9 +60,7 @@ def test_killed_before_each_step_an_update_converges(stack: Stack, origin: Stage
             Run(stack, goal, "die", step).await_death()
             load.check()
         stack.bring_to(goal)
-        assert settled(stack.route()[0], goal)
-        load.hold(AROUND, "load on the side that serves")
-        clean(load)
+        converged(stack, load, goal)
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -67,9 +73,7 @@ def test_a_server_killed_in_the_pause_an_update_converges(stack: Stack, paths: C
         run.await_end()
         load.check()
         stack.bring_to(Stage.SCALE)
-        assert settled(stack.route()[0], Stage.SCALE)
-        load.hold(AROUND, "load on the side that serves")
-        clean(load)
+        converged(stack, load, Stage.SCALE)
 
 
 def test_an_api_that_stands_still_in_the_pause_stops_no_data(stack: Stack, paths: ClusterPaths) -> None:
@@ -82,9 +86,7 @@ def test_an_api_that_stands_still_in_the_pause_stops_no_data(stack: Stack, paths
         run.await_end()
         load.check()
         stack.bring_to(Stage.SHADOW)
-        assert settled(stack.route()[0], Stage.SHADOW)
-        load.hold(AROUND, "load on the side that serves")
-        clean(load)
+        converged(stack, load, Stage.SHADOW)
 
 
 def test_an_update_killed_at_one_resource_after_the_other_converges(stack: Stack, paths: ClusterPaths) -> None:
@@ -100,9 +102,7 @@ def test_an_update_killed_at_one_resource_after_the_other_converges(stack: Stack
             load.check()
         assert killed > 2
         stack.pulumi.up()
-        assert settled(stack.route()[0], Stage.SCALE)
-        load.hold(AROUND, "load on the side that serves")
-        clean(load)
+        converged(stack, load, Stage.SCALE)
 
 
 def _done(count: int) -> Callable[[str], bool]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -35,6 +37,24 @@ def stop_mirror(world: World) -> None:
 
 def let_mirror(world: World) -> None:
     world.servers["redis"].faults._errors.clear()
+
+
+@contextmanager
+def load(world: World) -> Iterator[None]:
+    """Events of every key, a hundred times a second, for as long as the block lasts."""
+    stop = threading.Event()
+
+    def publish() -> None:
+        while not stop.wait(0.01):
+            world.publish(len(KEYS))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        publisher.join()
 
 
 def flee(world: World, stage: Stage = Stage.SHADOW) -> None:
@@ -131,23 +151,14 @@ def test_under_load_traffic_moves_within_seconds_and_nothing_is_lost() -> None:
     with World() as world:
         assert world.migrate(Stage.SCALE).reached
         world.subscribe()
-        stop = threading.Event()
-
-        def load() -> None:
-            while not stop.wait(0.01):
-                world.publish(len(KEYS))
-
-        publisher = threading.Thread(target=load)
-        publisher.start()
-        time.sleep(0.3)  # load
-        world.servers["kafka"].faults.take_down()
-        time.sleep(0.3)  # load that has nowhere to go
-        began = time.monotonic()
-        assert world.migrate(Stage.SHADOW, emergency=True).reached, world.lines
-        assert time.monotonic() - began < 5
-        time.sleep(0.3)  # load on the side that stands in
-        stop.set()
-        publisher.join()
+        with load(world):
+            time.sleep(0.3)  # load
+            world.servers["kafka"].faults.take_down()
+            time.sleep(0.3)  # load that has nowhere to go
+            began = time.monotonic()
+            assert world.migrate(Stage.SHADOW, emergency=True).reached, world.lines
+            assert time.monotonic() - began < 5
+            time.sleep(0.3)  # load on the side that stands in
         world.servers["kafka"].faults.bring_up()
         assert world.migrate(Stage.SHADOW).reached, world.lines
         assert_each_once(world)
@@ -156,19 +167,8 @@ def test_under_load_traffic_moves_within_seconds_and_nothing_is_lost() -> None:
 def test_a_kafka_that_serves_is_not_fled_from() -> None:
     with World() as world:
         assert world.migrate(Stage.SCALE).reached
-        stop = threading.Event()
-
-        def load() -> None:
-            while not stop.wait(0.01):
-                world.publish(4)
-
-        publisher = threading.Thread(target=load)
-        publisher.start()
-        try:
+        with load(world):
             outcome = world.migrate(Stage.SHADOW, emergency=True)
-        finally:
-            stop.set()
-            publisher.join()
         assert not outcome.reached and "kafka serves" in outcome.message
         assert world.route().stage is Stage.SCALE
 

@@ -178,9 +178,9 @@ def test_a_job_as_a_client_tells_its_exit_status(server: ApiServer, api: client.
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/trading/leases/crossover-switch-event-bus"
 
 
-def held(version: str) -> tuple[int, Any]:
-    """The Lease of a switch that `ann` holds."""
-    spec = {"holderIdentity": "ann", "acquireTime": "2026-01-02T03:04:05.000000Z"}
+def held(version: str, holder: str = "ann") -> tuple[int, Any]:
+    """The Lease of a switch that `holder` holds."""
+    spec = {"holderIdentity": holder, "acquireTime": "2026-01-02T03:04:05.000000Z"}
     return 200, {"metadata": {"name": "crossover-switch-event-bus", "resourceVersion": version}, "spec": spec}
 
 
@@ -247,14 +247,10 @@ def test_a_path_that_is_not_there_is_missing(server: ApiServer, api: client.ApiC
         KubernetesJobs(api, "elsewhere").run_like_transition(Component.EVENT_BUS, [], print)
 
 
-LEASE = "/apis/coordination.k8s.io/v1/namespaces/trading/leases/crossover-switch-event-bus"
-
-
 def test_a_lock_that_changes_whenever_it_is_given_back_is_told(
     server: ApiServer, api: client.ApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    metadata = {"name": "crossover-switch-event-bus", "resourceVersion": "1"}
-    server.answers[f"GET {LEASE}"] = (200, {"metadata": metadata, "spec": {"holderIdentity": "run-1"}})
+    server.answers[f"GET {LEASE}"] = held("1", "run-1")
     server.answers[f"DELETE {LEASE}"] = (409, {"message": "conflict"})
     KubernetesLock("trading", api).release(Component.EVENT_BUS, "run-1")
     assert [asked for asked, _ in server.asked].count(f"DELETE {LEASE}") == 5
@@ -264,8 +260,7 @@ def test_a_lock_that_changes_whenever_it_is_given_back_is_told(
 def test_a_lock_that_is_given_back_says_nothing(
     server: ApiServer, api: client.ApiClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    metadata = {"name": "crossover-switch-event-bus", "resourceVersion": "1"}
-    server.answers[f"GET {LEASE}"] = (200, {"metadata": metadata, "spec": {"holderIdentity": "run-1"}})
+    server.answers[f"GET {LEASE}"] = held("1", "run-1")
     server.answers[f"DELETE {LEASE}"] = (200, {"status": "Success"})
     KubernetesLock("trading", api).release(Component.EVENT_BUS, "run-1")
     assert not caplog.records
