@@ -225,6 +225,9 @@ class KafkaAdmin(Handle):
         """A handle that speaks for `group` without being a member. Not the admin client, although that has
         calls for it: it crashes where the group's coordinator has just moved (librdkafka#5040)."""
         consumer = self._speakers.pop(group, None)
+        if consumer is not None and consumer.given_up:
+            consumer.close()
+            consumer = None
         if consumer is None:
             consumer = KafkaConsumer(self.address, "crossover-positions", group, committed_only=False)
         self._speakers[group] = consumer

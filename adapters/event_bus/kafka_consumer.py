@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from adapters.event_bus.base import ORIGIN_HEADER, Stored
@@ -14,6 +15,7 @@ from adapters.event_bus.kafka_client import (
     ANSWER_SECONDS,
     DENIED,
     OFFSET_BEGINNING,
+    SILENT,
     Consumer,
     Handle,
     KafkaAddress,
@@ -22,24 +24,45 @@ from adapters.event_bus.kafka_client import (
     Message,
     TopicPartition,
 )
-from adapters.event_bus.patience import Helper, await_answer
 from adapters.event_bus.wire import decode
 from contracts.envelope import OWN_HEADERS, parse_ordered
 
 _LOGIN_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
+"""How soon it is seen that nobody waits for an answer any more."""
+_ASK_SECONDS = 2.0
+"""How long one request may take, of several that are made within ANSWER_SECONDS."""
+CLOSE_SECONDS = 5.0
+"""How long leaving a group is waited for: a dead broker may never let go."""
 QUEUED_KBYTES = 16 << 10
 """What a consumer holds ready at most."""
 BACKOFF_MS = 5
 """How soon a partition is asked for again where as much as is held ready was not taken yet."""
 FETCH_BYTES = 4 << 20
 """Of a partition at once: more than a few events, where they are large."""
+AHEAD_BYTES = 32 << 20
+"""Of messages that come while a commit is waited for: beyond it no more are fetched until it is answered."""
 
 Fetched = tuple[list[Message], Mapping[int, int]]
 """Messages, and for partitions whose end was reached behind them the offset before which all has been fetched."""
 
 
+@dataclass(slots=True, eq=False)
+class Commit:
+    """A commit of `positions` that is under way until it is `answered`."""
+
+    positions: Mapping[int, int]
+    answered: bool = False
+    error: KafkaError | None = None
+
+
 class KafkaConsumer(Handle):
-    """A consumer that commits only what it is told to. Owned by one thread."""
+    """A consumer that commits only what it is told to. Owned by one thread, but for give_up.
+
+    The library lets one thread at a time into a consumer, and does not bound its own synchronous commit: with a
+    dead broker whoever polls beside one would wait as long as it. So commits are asynchronous, and their answers
+    come by polling; what is polled meanwhile is kept for the next fetch.
+    """
 
     def __init__(
         self,
@@ -54,8 +77,12 @@ class KafkaConsumer(Handle):
         """`told_of_ends`: within how many seconds it says that an end was reached behind which lie no events,
         only the record that ends a transaction. It also is how often an idle one asks."""
         super().__init__(address)
-        self._helper = Helper("kafka-commit")
         self._given_up = threading.Event()
+        self._ready: list[Message] = []
+        self._ahead = 0
+        self._held_back = False
+        self._paused: set[int] = set()
+        self._under_way: list[Commit] = []
         self._consumer = Consumer(
             address.config(client_id, self.note)
             | {
@@ -63,6 +90,7 @@ class KafkaConsumer(Handle):
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
+                "on_commit": self._on_commit,
                 "auto.offset.reset": "earliest",  # only where retention took what was asked for
                 "isolation.level": "read_committed" if committed_only else "read_uncommitted",
                 "partition.assignment.strategy": "cooperative-sticky",
@@ -80,7 +108,7 @@ class KafkaConsumer(Handle):
 
     def _serve(self) -> None:
         with suppress(KafkaException):
-            self._consumer.poll(0)
+            self._poll(1, 0)
 
     @property
     def group(self) -> Any:
@@ -88,10 +116,15 @@ class KafkaConsumer(Handle):
         return self._consumer.consumer_group_metadata()
 
     def subscribe(
-        self, topic: str, assigned: Callable[[list[int]], Mapping[int, int]], revoked: Callable[[list[int]], None]
+        self,
+        topic: str,
+        assigned: Callable[[list[int]], Mapping[int, int]],
+        revoked: Callable[[list[int]], None],
+        lost: Callable[[list[int]], None],
     ) -> None:
-        """Join the group. `assigned(partitions)` says where each begins; `revoked(partitions)` may still commit.
-        Both are called by fetch and close."""
+        """Join the group. `assigned(partitions)` says where each begins; `revoked(partitions)` may still begin a
+        commit, which comes before whatever their next owner asks; after `lost(partitions)` they may have one
+        already. All are called by whatever polls: fetch, and waiting for a commit."""
 
         def on_assign(consumer: Consumer, partitions: list[TopicPartition]) -> None:
             starts = assigned([p.partition for p in partitions])
@@ -99,11 +132,21 @@ class KafkaConsumer(Handle):
                 [TopicPartition(topic, p.partition, starts.get(p.partition, OFFSET_BEGINNING)) for p in partitions]
             )
 
-        def on_revoke(consumer: Consumer, partitions: list[TopicPartition]) -> None:
-            revoked([p.partition for p in partitions])
-            consumer.incremental_unassign(partitions)
+        def leaving(tell: Callable[[list[int]], None]) -> Callable[[Consumer, list[TopicPartition]], None]:
+            def on_leaving(consumer: Consumer, partitions: list[TopicPartition]) -> None:
+                tell(self._drop(partitions))
+                consumer.incremental_unassign(partitions)
 
-        self._consumer.subscribe([topic], on_assign=on_assign, on_revoke=on_revoke)
+            return on_leaving
+
+        self._consumer.subscribe([topic], on_assign=on_assign, on_revoke=leaving(revoked), on_lost=leaving(lost))
+
+    def _drop(self, partitions: Sequence[TopicPartition]) -> list[int]:
+        """What was fetched of these and not handed out is not theirs any more whom it would be handed to."""
+        gone = [p.partition for p in partitions]
+        self._ready = [message for message in self._ready if message.partition() not in gone]
+        self._paused -= set(gone)
+        return gone
 
     def assign(self, topic: str, starts: Mapping[int, int]) -> None:
         """Read these partitions from these offsets, outside any group."""
@@ -111,20 +154,19 @@ class KafkaConsumer(Handle):
 
     def pause(self, topic: str, partition: int) -> None:
         """Fetch no more of `partition`."""
+        self._paused.add(partition)
         self._consumer.pause([TopicPartition(topic, partition)])
 
     def fetch(self, most: int, timeout: float) -> Fetched:
         """What there is, waiting at most `timeout` s for the first."""
         self._refuse_given_up()
-        try:
-            first = self._consumer.poll(timeout)
-            if first is None:
-                return [], {}
-            messages = [first]
-            if most > 1:
-                messages += self._consumer.consume(most - 1, 0)
-        except KafkaException as error:
-            raise self.trouble(error) from error
+        if not self._ready:
+            self._read_on()
+            try:
+                self._poll(most, timeout)
+            except KafkaException as error:
+                raise self.trouble(error) from error
+        messages, self._ready = self._ready[:most], self._ready[most:]
         found: list[Message] = []
         read_to: dict[int, int] = {}
         for message in messages:
@@ -139,39 +181,85 @@ class KafkaConsumer(Handle):
                 self.note(wrong)  # librdkafka goes on by itself
         return found, read_to
 
+    def _poll(self, most: int, timeout: float) -> None:
+        """Let the library call back, and keep what else it has: up to `most`, waiting at most `timeout` s for one."""
+        first = self._consumer.poll(timeout)
+        if first is None:
+            return
+        self._ready.append(first)
+        if most > 1:
+            more = self._consumer.consume(most - 1, 0)  # may call back too, which drops some of what is ready
+            self._ready.extend(more)
+
+    # -- commits
+
     def commit(self, topic: str, positions: Mapping[int, int]) -> None:
         """Make `positions` the group's. Durable when it returns. Where no answer comes, it gives up."""
         self.committed_by(self.begin_commit(topic, positions))
 
-    def begin_commit(self, topic: str, positions: Mapping[int, int]) -> Future[list[TopicPartition]]:
+    def begin_commit(self, topic: str, positions: Mapping[int, int]) -> Commit:
         """Begin to make `positions` the group's, beside whatever else the consumer does."""
         self._refuse_given_up()
-        offsets = [TopicPartition(topic, p, offset) for p, offset in positions.items()]
-        return self._helper.begin(lambda: self._consumer.commit(offsets=offsets, asynchronous=False))
-
-    def committed_by(self, begun: Future[list[TopicPartition]]) -> None:
-        """Wait until what begin_commit began is durable. Where no answer comes, it gives up."""
+        begun = Commit(dict(positions))
+        self._under_way.append(begun)
         try:
-            # The library itself would wait for a dead broker for minutes.
-            answers = await_answer(begun, ANSWER_SECONDS, self._given_up)
-        except TimeoutError as error:
-            self._given_up.set()
-            raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit") from error
+            self._consumer.commit(offsets=[TopicPartition(topic, p, at) for p, at in positions.items()])
         except KafkaException as error:
+            self._under_way.remove(begun)
             raise self.trouble(error) from error
-        for answer in answers:
-            if answer.error is not None:
-                raise self.trouble(answer.error)
+        return begun
+
+    def committed_by(self, begun: Commit) -> None:
+        """Wait until what begin_commit began is durable. Where no answer comes, it gives up."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while not begun.answered:
+            self._refuse_given_up()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._given_up.set()
+                raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit")
+            known = len(self._ready)
+            try:
+                self._poll(1, min(left, _LOOK_SECONDS))
+            except KafkaException as error:
+                raise self.trouble(error) from error
+            self._ahead += sum(len(message) for message in self._ready[known:])
+            if self._ahead > AHEAD_BYTES and not self._held_back:
+                self._held_back = True
+                self._consumer.pause(self._consumer.assignment())
+        if begun.error is not None:
+            raise self.trouble(begun.error)
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        at = {p.partition: p.offset for p in partitions}
+        begun = next((commit for commit in self._under_way if commit.positions == at), None)
+        if begun is not None:
+            self._under_way.remove(begun)
+            begun.error = error or next((p.error for p in partitions if p.error is not None), None)
+            begun.answered = True
+
+    def _read_on(self) -> None:
+        """All that came ahead is handed out: fetch again what it stood for."""
+        self._ahead = 0
+        if self._held_back:
+            self._held_back = False
+            self._consumer.resume([p for p in self._consumer.assignment() if p.partition not in self._paused])
 
     def committed(
         self, topic: str, partitions: Iterable[int], timeout: float = ANSWER_SECONDS
     ) -> dict[int, tuple[int, str]]:
         """The group's positions in those of `partitions` where it has one, each with the note beside it."""
-        self._refuse_given_up()
-        try:
-            answers = self._consumer.committed([TopicPartition(topic, p) for p in partitions], timeout)
-        except KafkaException as error:
-            raise self.trouble(error) from error
+        asked = [TopicPartition(topic, p) for p in partitions]
+        deadline = time.monotonic() + timeout
+        while True:
+            self._refuse_given_up()
+            left = deadline - time.monotonic()
+            try:
+                answers = self._consumer.committed(asked, max(0.1, min(left, _ASK_SECONDS)))
+                break
+            except KafkaException as error:
+                if error.args[0].code() not in SILENT or left <= _ASK_SECONDS:
+                    raise self.trouble(error) from error
         for answer in answers:
             if answer.error is not None:
                 raise self.trouble(answer.error)
@@ -199,25 +287,26 @@ class KafkaConsumer(Handle):
         except KafkaException as error:
             raise self.trouble(error) from error
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it can only be closed."""
+        return self._given_up.is_set()
+
     def give_up(self) -> None:
         """Wait for the backend no more: from now on it can only be closed. From any thread."""
         self._given_up.set()
 
     def close(self) -> None:
-        """Leave the group and give up the connections; in the background where it gave up."""
-        if self._given_up.is_set():
-            threading.Thread(target=self._close, name="kafka-close", daemon=True).start()
-        else:
-            self._close()
+        """Leave the group and give up the connections; where that takes long, or it gave up, in the background."""
+        closing = threading.Thread(target=self._consumer.close, name="kafka-close", daemon=True)
+        closing.start()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        while closing.is_alive() and not self._given_up.is_set() and time.monotonic() < deadline:
+            closing.join(_LOOK_SECONDS)
 
     def _refuse_given_up(self) -> None:
-        """The library may hang in a consumer that is still in the middle of a commit."""
         if self._given_up.is_set():
             raise BackendUnavailable(f"Kafka at {self.where} is not waited for any more")
-
-    def _close(self) -> None:
-        self._helper.end()
-        self._consumer.close()
 
 
 def login_refused(address: KafkaAddress) -> EventBusError | None:

@@ -22,7 +22,7 @@ from adapters.event_bus.kafka_client import (
 )
 from adapters.event_bus.kafka_reports import Report, asked_for, settled
 from adapters.event_bus.parcels import Outcome
-from adapters.event_bus.patience import Helper, await_answer
+from adapters.event_bus.patience import Helper
 
 _GRACE_SECONDS = 1.0
 """How much longer than it was told the library may take, before it counts as stuck."""
@@ -181,7 +181,7 @@ class KafkaProducer(Handle):
         try:
             # The library heeds no timeout here: where the group's coordinator went away it may wait for ever
             # (librdkafka#5456, #5511).
-            await_answer(begun, timeout + _GRACE_SECONDS)
+            begun.result(timeout + _GRACE_SECONDS)
         except TimeoutError as error:
             self._stuck = self._lost = True
             raise BackendUnavailable(f"Kafka at {self.where}: no answer to the offset of {topic}") from error

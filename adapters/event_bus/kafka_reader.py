@@ -11,14 +11,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from adapters.event_bus.base import LogReader, LogTail, Stored
 from adapters.event_bus.errors import BackendUnavailable, BusClosed, EventBusError
 from adapters.event_bus.kafka_client import Rejoining
-from adapters.event_bus.kafka_consumer import KafkaConsumer, stored
+from adapters.event_bus.kafka_consumer import Commit, KafkaConsumer, stored
 from adapters.event_bus.pace import Pace
 from contracts.routes import Cursor, Segment
 
@@ -57,12 +57,11 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A commit of `positions` that is under way; `places` are of when it began."""
+    """A commit that is under way; `places` are of when it began."""
 
     consumer: KafkaConsumer
     places: Mapping[int, _Place]
-    positions: Mapping[int, int]
-    answer: Future[list[Any]]
+    commit: Commit
 
 
 class KafkaReader(LogReader):
@@ -75,6 +74,7 @@ class KafkaReader(LogReader):
         self._end = None if segment.end is None else _offsets(segment.end)
         self._copies = segment.copies
         self._consumer: KafkaConsumer | None = None
+        self._leaving: KafkaConsumer | None = None
         self._places: dict[int, _Place] = {}
         self._trouble: EventBusError | None = None
         self._commit_due = 0.0
@@ -101,12 +101,16 @@ class KafkaReader(LogReader):
                     place.next = max(place.next, offset)
             self._commit_moved()
             if found or done or time.monotonic() >= deadline:
+                self.settle()
+                # What polled since may have taken partitions away: what is not ours any more goes to another member.
+                found = [entry for entry in found if self._places.get(entry.partition) is entry.handle]
                 self._pace.found(len(found), max_events, found)
                 self._handed = found
                 return found
 
     def ack(self, entries: Sequence[Stored]) -> None:
-        self._commit(self._acknowledged(entries))
+        self.begin_ack(entries)
+        self.settle()
 
     def begin_ack(self, entries: Sequence[Stored]) -> None:
         self.settle()
@@ -114,18 +118,18 @@ class KafkaReader(LogReader):
         positions = {p: place.position for p, place in moved.items() if place.position != place.committed}
         if positions:
             consumer = self._joined()
-            self._begun = _Begun(consumer, moved, positions, consumer.begin_commit(self._topic, positions))
+            self._begun = _Begun(consumer, moved, consumer.begin_commit(self._topic, positions))
 
     def settle(self) -> None:
         begun, self._begun = self._begun, None
         if begun is None:
             return
         try:
-            begun.consumer.committed_by(begun.answer)
+            begun.consumer.committed_by(begun.commit)
         except Rejoining:
-            self._commit(self._places, begun.consumer)  # of those that are still ours
+            self._commit()  # of those that are still ours
             return
-        for partition, offset in begun.positions.items():
+        for partition, offset in begun.commit.positions.items():
             begun.places[partition].committed = offset
 
     def _acknowledged(self, entries: Sequence[Stored]) -> dict[int, _Place]:
@@ -158,7 +162,7 @@ class KafkaReader(LogReader):
     def finished(self) -> bool:
         if self._end is None:
             return False
-        self._commit(self._places)
+        self._commit()
         committed = self._joined().committed(self._topic, self._end)
         return all(partition in committed and committed[partition][0] >= end for partition, end in self._end.items())
 
@@ -168,28 +172,35 @@ class KafkaReader(LogReader):
             self._leave()
 
     def give_up(self) -> None:
-        consumer = self._consumer
-        if consumer is not None:
-            consumer.give_up()
+        for consumer in (self._consumer, self._leaving):
+            if consumer is not None:
+                consumer.give_up()
 
     # -- the group
 
     def _joined(self) -> KafkaConsumer:
         if self._consumer is None:
             consumer = self._consumer = self._make()
-            consumer.subscribe(self._topic, self._assigned, self._revoked)
+            consumer.subscribe(
+                self._topic,
+                partial(self._assigned, consumer),
+                partial(self._revoked, consumer),
+                partial(self._lost, consumer),
+            )
         return self._consumer
 
     def _leave(self) -> None:
-        consumer, self._consumer = self._consumer, None
+        consumer = self._consumer
         if consumer is None:
             return
         try:
-            self._commit(self._places, consumer)
+            self._commit()
         except EventBusError as error:
             _log.info("leaving the group of %s without a last commit: %s", self._topic, error)
-        self._places.clear()
+        self._taken_away(consumer, list(self._places))
+        self._consumer, self._leaving = None, consumer
         consumer.close()
+        self._leaving = None
 
     def _raise_trouble(self) -> None:
         """What failed in a callback of librdkafka, through which nothing can be raised. The member starts
@@ -199,9 +210,13 @@ class KafkaReader(LogReader):
             self._leave()
             raise trouble
 
-    def _assigned(self, partitions: list[int]) -> Mapping[int, int]:
+    # The library calls these back by whoever polls; one that was left may do so from its closing, too late to count.
+
+    def _assigned(self, consumer: KafkaConsumer, partitions: list[int]) -> Mapping[int, int]:
+        if consumer is not self._consumer:
+            return {}
         try:
-            committed = self._joined().committed(self._topic, partitions)
+            committed = consumer.committed(self._topic, partitions)
         except EventBusError as error:
             self._trouble = error
             return {}
@@ -210,13 +225,28 @@ class KafkaReader(LogReader):
             self._places[partition] = _Place(max(at or 0, self._start.get(partition, 0)), at)
         return {partition: self._places[partition].next for partition in partitions}
 
-    def _revoked(self, partitions: list[int]) -> None:
-        places = {p: self._places.pop(p) for p in partitions if p in self._places}
+    def _revoked(self, consumer: KafkaConsumer, partitions: list[int]) -> None:
+        places = self._taken_away(consumer, partitions)
+        positions = {p: place.position for p, place in places.items() if place.position != place.committed}
         try:
-            self._commit(places)
+            if positions:
+                # Its answer cannot be waited for in here. It goes ahead of this member's word that it let go, on the
+                # same connection, so that the next owner finds it.
+                consumer.begin_commit(self._topic, positions)
         except EventBusError as error:
             _log.warning("a rebalance of %s came before a commit, so some events are delivered again: %s",
                          self._topic, error)  # fmt: skip
+
+    def _lost(self, consumer: KafkaConsumer, partitions: list[int]) -> None:
+        self._taken_away(consumer, partitions)
+
+    def _taken_away(self, consumer: KafkaConsumer, partitions: list[int]) -> dict[int, _Place]:
+        if consumer is not self._consumer:
+            return {}
+        places = {p: self._places.pop(p) for p in partitions if p in self._places}
+        # Where they come back to this member, and Kafka never heard how far it was, it starts behind what took effect.
+        self._start |= {p: max(place.position, self._start.get(p, 0)) for p, place in places.items()}
+        return places
 
     # -- one entry
 
@@ -257,25 +287,25 @@ class KafkaReader(LogReader):
         now = time.monotonic()
         if now >= self._commit_due:
             self._commit_due = now + COMMIT_SECONDS
-            self._commit(self._places)
+            self._commit()
 
-    def _commit(self, places: Mapping[int, _Place], consumer: KafkaConsumer | None = None) -> None:
+    def _commit(self) -> None:
+        """Commit all that moved. Waiting for the answer may take partitions away."""
         self.settle()
-        positions = {p: place.position for p, place in places.items() if place.position != place.committed}
-        if not positions:
-            return
-        consumer = consumer or self._joined()  # not before: who leaves has no places left, and must not join again
         deadline = time.monotonic() + REJOIN_SECONDS
-        while True:
+        while positions := {
+            p: place.position for p, place in self._places.items() if place.position != place.committed
+        }:
+            moved = {p: self._places[p] for p in positions}
             try:
-                consumer.commit(self._topic, positions)
-                break
+                self._joined().commit(self._topic, positions)
             except Rejoining:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)  # the other members are being told; librdkafka does not say when
-        for partition, offset in positions.items():
-            places[partition].committed = offset
+                continue
+            for partition, offset in positions.items():
+                moved[partition].committed = offset
 
 
 class KafkaTail(LogTail):

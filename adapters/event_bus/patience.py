@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-
-_LOOK_SECONDS = 0.1
-"""How soon it is seen that nobody waits for an answer any more."""
 
 
 class Helper:
@@ -43,17 +39,6 @@ class Helper:
     def _run(self) -> None:
         while (act := self._work.get()) is not None:
             act()
-
-
-def await_answer[T](answer: Future[T], seconds: float, give_up: threading.Event | None = None) -> T:
-    """The `answer`. Raises TimeoutError where there is none in `seconds`, or `give_up` was set."""
-    deadline = time.monotonic() + seconds
-    while not (give_up and give_up.is_set()) and (left := deadline - time.monotonic()) > 0:
-        try:
-            return answer.result(min(left, _LOOK_SECONDS))
-        except TimeoutError:
-            continue
-    raise TimeoutError
 
 
 def _resolve[T](answer: Future[T], act: Callable[[], T]) -> None:

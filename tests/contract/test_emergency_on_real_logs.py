@@ -65,11 +65,12 @@ def _set_passwords(kafka: KafkaServer, passwords: dict[str, str]) -> None:
     ("die", "live"),
     [
         (KafkaServer.kill, KafkaServer.start),
+        (KafkaServer.stop, KafkaServer.start),
         (KafkaServer.freeze, KafkaServer.thaw),
         (revoke, restore),
         (KafkaServer.fill_disk, clear_disk),
     ],
-    ids=["killed", "frozen", "credentials expired", "disk full"],
+    ids=["killed", "stopped", "frozen", "credentials expired", "disk full"],
 )
 def test_traffic_flees_in_seconds_and_what_only_kafka_held_comes_once(
     redis_server: RedisServer,
@@ -94,6 +95,7 @@ def test_traffic_flees_in_seconds_and_what_only_kafka_held_comes_once(
             assert outcome.reached, "\n".join([outcome.message, *world.lines])
             receipt = world.bus.publish(world.topic, "after", b"z", timeout=MOST_SECONDS)
             seconds = time.monotonic() - began
+            _await_effect(world, receipt.event_id, MOST_SECONDS)  # consumers go on without Kafka, too
             _await_durable(seen, died + 150)
         told = (world.route().stranded or {})[world.topic]
         handed = [future for futures in seen.sent.values() for future in futures]
@@ -118,6 +120,13 @@ def _await_durable(seen: Load, count: int, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while _durable(seen) < count:
         assert time.monotonic() < deadline, f"{count} events were not durable in {seconds:g} s"
+        time.sleep(0.02)  # polling with a deadline
+
+
+def _await_effect(world: RealWorld, event_id: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not all(event_id in _effects(world, group) for group in world.effects):
+        assert time.monotonic() < deadline, f"not every group took {event_id} in {seconds:g} s"
         time.sleep(0.02)  # polling with a deadline
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from adapters.event_bus.base import Stored
+from adapters.event_bus.base import LogReader, Stored
 from adapters.event_bus.errors import BusClosed
 from contracts.routes import Segment
 from tests.contract.event_logs import Bench, eventually, finishes, nothing, take
@@ -177,6 +177,43 @@ def test_two_members_share_without_doubling_and_in_order(bench: Bench) -> None:
     assert dict(keys) == {f"k{k}": list(range(k, 120, 6)) for k in range(6)}
     for reader in readers:
         reader.close()
+
+
+def test_members_that_come_and_go_take_each_event_once_and_in_order(bench: Bench) -> None:
+    """Each leaves with its last acknowledgement begun and not waited for; the others are in the midst of theirs."""
+    segment = bench.segment()
+    keys: dict[str, list[int]] = defaultdict(list)
+    sent = 0
+
+    def read(reader: LogReader) -> None:
+        entries = reader.poll(5, 0.05)
+        reader.settle()
+        for entry in entries:
+            assert entry.event is not None
+            keys[entry.event.key].append(int(entry.event.payload))
+        reader.begin_ack(entries)
+
+    readers = [bench.app.reader(bench.topic, "g", "m0", segment)]
+    for number in range(1, 5):
+        bench.write_all([bench.event(str(n), key=f"k{n % 6}") for n in range(sent, sent + 60)])
+        sent += 60
+        readers.append(bench.app.reader(bench.topic, "g", f"m{number}", segment))
+        for _ in range(6):
+            for reader in readers:
+                read(reader)
+        readers.pop(0).close()
+
+    def all_taken() -> bool:
+        for reader in readers:
+            read(reader)
+        return sum(map(len, keys.values())) >= sent
+
+    eventually(all_taken, 30)
+    for reader in readers:
+        reader.close()
+    assert dict(keys) == {f"k{k}": list(range(k, sent, 6)) for k in range(6)}
+    [state] = bench.admin.groups(bench.topic)
+    assert state.lag == 0
 
 
 def test_a_killed_members_events_come_again_before_anything_newer_of_their_keys(bench: Bench) -> None:
