@@ -43,7 +43,7 @@ class Bookmarks:
     def note(self, mark: Mark, cursor: Cursor) -> None:
         """All before `cursor` took effect."""
         with self._lock:
-            _forward(self._pending.setdefault(mark, {}), cursor)
+            forward(self._pending.setdefault(mark, {}), cursor)
 
     def flush(self, wanted: Callable[[Mark], bool] = lambda _: True) -> None:
         """Write what is pending and `wanted`. Raises EventBusError; what was not written stays pending."""
@@ -62,10 +62,11 @@ class Bookmarks:
     def _keep(self, unwritten: Mapping[Mark, Cursor]) -> None:
         with self._lock:
             for mark, cursor in unwritten.items():
-                _forward(self._pending.setdefault(mark, {}), cursor)
+                forward(self._pending.setdefault(mark, {}), cursor)
 
 
-def _forward(places: dict[str, str], cursor: Cursor) -> None:
+def forward(places: dict[str, str], cursor: Cursor) -> None:
+    """Move `places` to `cursor` where they stand before it."""
     for partition, place in cursor.items():
         if order(place) > order(places.get(partition, "0")):
             places[partition] = place

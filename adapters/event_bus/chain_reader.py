@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from adapters import metrics
 from adapters.event_bus.base import EventLog, LogReader, Refuge, Stored
-from adapters.event_bus.bookmarks import Bookmarks, Mark
+from adapters.event_bus.bookmarks import Bookmarks, Mark, forward
 from adapters.event_bus.errors import UnknownTopic
 from contracts.routes import Route, Segment
 
@@ -70,6 +70,8 @@ class ChainReader:
         self._reading: tuple[LogReader, Segment] | None = None
         self.segment_epoch = 0
         """The epoch of the segment being read; 0 before the first."""
+        self._took: dict[str, str] = {}
+        self._took_of = 0, ""  # two logs may have a segment of one epoch: one that died, and the one that stands in
         self.awaited_epoch = 0
         """After AWAIT_ROUTE: the epoch of the route by which it can go on."""
 
@@ -89,9 +91,11 @@ class ChainReader:
 
     def leave(self) -> None:
         """Leave the segment, so that another member takes over at once."""
-        reading, self._reading = self._reading, None
-        if reading is not None:
-            reading[0].close()
+        if self._reading is not None:
+            try:
+                self._reading[0].close()
+            finally:
+                self._reading = None  # not before: give_up must reach it
 
     def flee(self) -> None:
         """Leave the segment without waiting for its backend, which may be dead."""
@@ -115,8 +119,14 @@ class ChainReader:
         if segment is None:
             return None
         self.segment_epoch = segment.epoch
+        if self._took_of != (segment.epoch, segment.backend):
+            self._took_of, self._took = (segment.epoch, segment.backend), {}
         self._bookmarks.flush(lambda mark: (mark.topic, mark.group, mark.refuge) == (*self._of, segment.backend))
-        reader = self._open_log(segment.backend).reader(self._topic, self._group, self._member, segment)
+        # What took effect here does so no second time because its acknowledgement found no backend: start behind it.
+        start = dict(segment.start)
+        forward(start, self._took)
+        behind = segment.model_copy(update={"start": start})
+        reader = self._open_log(segment.backend).reader(self._topic, self._group, self._member, behind)
         self._reading = reader, segment
         return self._reading
 
@@ -158,23 +168,23 @@ class ChainReader:
             return Turn.AWAIT_ROUTE
         if entries:
             if self._take(entries):
-                self._mark(entries, segment, route)
+                self._note(entries, segment, route)
                 reader.begin_ack(entries)
                 metrics.consumed(self._topic, self._group, segment.backend).inc(len(entries))
         elif segment.end is not None and reader.finished():
             self.leave()
         return Turn.READ_ON
 
-    def _mark(self, entries: Sequence[Stored], segment: Segment, route: Route | None) -> None:
+    def _note(self, entries: Sequence[Stored], segment: Segment, route: Route | None) -> None:
         """These took effect, whatever now becomes of their acknowledgement."""
-        mirror = route.mirror if route is not None else None
-        if mirror is None:
-            return
-        refuge = mirror.target if segment.backend == mirror.source else mirror.source
         log, cursor = self._open_log(segment.backend), dict[str, str]()
         for entry in {entry.partition: entry for entry in entries}.values():  # the last of each
             cursor |= log.after(entry)
-        self._bookmarks.note(Mark(self._topic, self._group, segment.epoch, refuge), cursor)
+        forward(self._took, cursor)
+        mirror = route.mirror if route is not None else None
+        if mirror is not None:
+            refuge = mirror.target if segment.backend == mirror.source else mirror.source
+            self._bookmarks.note(Mark(self._topic, self._group, segment.epoch, refuge), cursor)
 
     def _outran_the_route(self, entries: Sequence[Stored], known: int) -> bool:
         """Whether these were written under an epoch newer than the `known` one, by which they were

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+
+import pytest
 
 from adapters.event_bus.base import LogSettings, Stored
 from adapters.event_bus.bookmarks import Bookmarks
 from adapters.event_bus.chain_reader import ChainReader, Turn
+from adapters.event_bus.errors import BackendUnavailable
 from adapters.event_bus.factory import fixed_route
 from adapters.event_bus.memory import MemoryLog
+from adapters.event_bus.memory_reader import MemoryReader
 from adapters.event_bus.memory_server import MemoryServer
 from contracts.envelope import Event
 from contracts.routes import Segment
@@ -49,4 +54,54 @@ def test_a_sealed_segment_that_left_the_chain_is_left_even_where_it_can_never_be
     publish("kafka", b"2", 2)
     for _ in range(3):
         reader.step(retired, 0.0)
+    assert taken == [b"1", b"2"]
+
+
+def test_a_member_that_is_just_leaving_a_dead_backend_can_be_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = MemoryLog("redis", SETTINGS, MemoryServer())
+    opened = log.reader("t", "g", "m", fixed_route("redis", SETTINGS).chain("t")[0])
+    leaving, let_go = threading.Event(), threading.Event()
+
+    def close() -> None:
+        leaving.set()
+        assert let_go.wait(10)
+
+    monkeypatch.setattr(opened, "close", close)
+    monkeypatch.setattr(opened, "give_up", let_go.set)
+    monkeypatch.setattr(log, "reader", lambda *_: opened)
+    reader = ChainReader(
+        lambda _: log, "t", "g", "m", lambda _: True,
+        max_batch=10, start="earliest", follows_routes=True, bookmarks=Bookmarks(lambda _: log),
+    )  # fmt: skip
+    reader.step(fixed_route("redis", SETTINGS), 0.0)
+    thread = threading.Thread(target=reader.leave)
+    thread.start()
+    assert leaving.wait(10)
+    reader.give_up()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_what_took_effect_does_so_once_though_its_acknowledgement_found_no_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = MemoryLog("redis", SETTINGS, MemoryServer())
+    for payload in (b"1", b"2"):
+        log.writer("w").submit(Event.create("t", "k", payload, source="test").under(1)).result(0)
+    taken: list[bytes] = []
+
+    def take(entries: Sequence[Stored]) -> bool:
+        taken.extend(entry.event.payload for entry in entries if entry.event)
+        return True
+
+    reader = ChainReader(
+        lambda _: log, "t", "g", "m", take,
+        max_batch=1, start="earliest", follows_routes=True, bookmarks=Bookmarks(lambda _: log),
+    )  # fmt: skip
+    with monkeypatch.context() as failing:
+        failing.setattr(MemoryReader, "ack", lambda *_: (_ for _ in ()).throw(BackendUnavailable("away")))
+        with pytest.raises(BackendUnavailable):
+            reader.step(fixed_route("redis", SETTINGS), 0.0)
+    for _ in range(3):
+        reader.step(fixed_route("redis", SETTINGS), 0.0)
     assert taken == [b"1", b"2"]
