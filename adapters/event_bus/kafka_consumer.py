@@ -28,8 +28,9 @@ from adapters.event_bus.wire import decode
 from contracts.envelope import OWN_HEADERS, parse_ordered
 
 _LOGIN_SECONDS = 2.0
-_LOOK_SECONDS = 0.1
-"""How soon it is seen that nobody waits for an answer any more."""
+_LOOK_SECONDS = 0.0002, 0.1
+"""How soon it is looked again for an answer: the first time, and at most, growing by half. Each look may bring a
+message, which must be kept: so they are few, however long it takes."""
 _ASK_SECONDS = 2.0
 """How long one request may take, of several that are made within ANSWER_SECONDS."""
 CLOSE_SECONDS = 5.0
@@ -40,8 +41,6 @@ BACKOFF_MS = 5
 """How soon a partition is asked for again where as much as is held ready was not taken yet."""
 FETCH_BYTES = 4 << 20
 """Of a partition at once: more than a few events, where they are large."""
-AHEAD_BYTES = 32 << 20
-"""Of messages that come while a commit is waited for: beyond it no more are fetched until it is answered."""
 
 Fetched = tuple[list[Message], Mapping[int, int]]
 """Messages, and for partitions whose end was reached behind them the offset before which all has been fetched."""
@@ -79,9 +78,6 @@ class KafkaConsumer(Handle):
         super().__init__(address)
         self._given_up = threading.Event()
         self._ready: list[Message] = []
-        self._ahead = 0
-        self._held_back = False
-        self._paused: set[int] = set()
         self._under_way: list[Commit] = []
         self._consumer = Consumer(
             address.config(client_id, self.note)
@@ -145,7 +141,6 @@ class KafkaConsumer(Handle):
         """What was fetched of these and not handed out is not theirs any more whom it would be handed to."""
         gone = [p.partition for p in partitions]
         self._ready = [message for message in self._ready if message.partition() not in gone]
-        self._paused -= set(gone)
         return gone
 
     def assign(self, topic: str, starts: Mapping[int, int]) -> None:
@@ -154,16 +149,14 @@ class KafkaConsumer(Handle):
 
     def pause(self, topic: str, partition: int) -> None:
         """Fetch no more of `partition`."""
-        self._paused.add(partition)
         self._consumer.pause([TopicPartition(topic, partition)])
 
     def fetch(self, most: int, timeout: float) -> Fetched:
         """What there is, waiting at most `timeout` s for the first."""
         self._refuse_given_up()
-        if not self._ready:
-            self._read_on()
+        if len(self._ready) < most:
             try:
-                self._poll(most, timeout)
+                self._poll(most - len(self._ready), 0 if self._ready else timeout)
             except KafkaException as error:
                 raise self.trouble(error) from error
         messages, self._ready = self._ready[:most], self._ready[most:]
@@ -211,22 +204,21 @@ class KafkaConsumer(Handle):
 
     def committed_by(self, begun: Commit) -> None:
         """Wait until what begin_commit began is durable. Where no answer comes, it gives up."""
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while not begun.answered:
+        deadline, (pause, longest) = time.monotonic() + ANSWER_SECONDS, _LOOK_SECONDS
+        while True:
             self._refuse_given_up()
-            left = deadline - time.monotonic()
-            if left <= 0:
-                self._given_up.set()
-                raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit")
-            known = len(self._ready)
             try:
-                self._poll(1, min(left, _LOOK_SECONDS))
+                self._poll(1, 0)
             except KafkaException as error:
                 raise self.trouble(error) from error
-            self._ahead += sum(len(message) for message in self._ready[known:])
-            if self._ahead > AHEAD_BYTES and not self._held_back:
-                self._held_back = True
-                self._consumer.pause(self._consumer.assignment())
+            if begun.answered:
+                break
+            if time.monotonic() > deadline:
+                self._given_up.set()
+                raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit")
+            # Not within the library: there an answer wakes nobody, only a message does.
+            time.sleep(pause)
+            pause = min(1.5 * pause, longest)
         if begun.error is not None:
             raise self.trouble(begun.error)
 
@@ -237,13 +229,6 @@ class KafkaConsumer(Handle):
             self._under_way.remove(begun)
             begun.error = error or next((p.error for p in partitions if p.error is not None), None)
             begun.answered = True
-
-    def _read_on(self) -> None:
-        """All that came ahead is handed out: fetch again what it stood for."""
-        self._ahead = 0
-        if self._held_back:
-            self._held_back = False
-            self._consumer.resume([p for p in self._consumer.assignment() if p.partition not in self._paused])
 
     def committed(
         self, topic: str, partitions: Iterable[int], timeout: float = ANSWER_SECONDS
@@ -302,7 +287,7 @@ class KafkaConsumer(Handle):
         closing.start()
         deadline = time.monotonic() + CLOSE_SECONDS
         while closing.is_alive() and not self._given_up.is_set() and time.monotonic() < deadline:
-            closing.join(_LOOK_SECONDS)
+            closing.join(_LOOK_SECONDS[1])
 
     def _refuse_given_up(self) -> None:
         if self._given_up.is_set():
