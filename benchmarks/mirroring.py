@@ -107,12 +107,20 @@ class _NotingCopier(LogCopier):
     def __init__(self, copier: LogCopier, seen: dict[str, float]) -> None:
         self._copier = copier
         self._seen = seen
+        self._sent: list[Stored] = []
         self.most_events = copier.most_events
+
+    def send(self, entries: Sequence[Stored]) -> Sequence[Stored]:
+        left = self._copier.send(entries)
+        self._sent += entries[: len(entries) - len(left)]
+        return left
 
     def copy(self, entries: Sequence[Stored], reached: Cursor) -> None:
         self._copier.copy(entries, reached)
         now = time.monotonic()
-        self._seen.update((entry.event.id, now) for entry in entries if entry.event is not None)
+        copied = [*self._sent, *entries]
+        self._seen.update((entry.event.id, now) for entry in copied if entry.event is not None)
+        self._sent = []
 
     def close(self) -> None:
         self._copier.close()

@@ -140,16 +140,20 @@ def sizes(events: Iterable[Event]) -> Iterator[int]:
         yield size + len(REPLAY_HEADER) + len(replay_for.encode()) if replay_for else size
 
 
-def wire_rows(events: Iterable[Event], epoch: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
-    """Payload, key and headers of each event as written under `epoch`.
+def wire_rows(
+    events: Iterable[Event], epoch: int | None = None
+) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
+    """Payload, key and headers of each event as written under `epoch`, or under the one that each has.
 
     One by one, for thousands of headers at once would keep the garbage collector busy."""
-    for _, text, payload, id, source, time, type, content_type, schema_version, _, replay_for in events:
+    seen: tuple[str, str, str, str, int] | None = None
+    constant: tuple[tuple[str, bytes], ...] = ()
+    for _, text, payload, id, source, time, type, content_type, schema_version, own, replay_for in events:
         key = text.encode()
-        headers = [
-            ("ce_id", id.encode()), ("ce_time", time.encode()), ("ce_partitionkey", key),
-            *_constant_headers(source, type, content_type, schema_version, epoch),
-        ]  # fmt: skip
+        kind = source, type, content_type, schema_version, own if epoch is None else epoch
+        if kind != seen:
+            constant, seen = _constant_headers(*kind), kind
+        headers = [("ce_id", id.encode()), ("ce_time", time.encode()), ("ce_partitionkey", key), *constant]
         if replay_for:
             headers.append((REPLAY_HEADER, replay_for.encode()))
         yield payload, key, headers

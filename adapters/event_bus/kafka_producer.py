@@ -44,6 +44,7 @@ class KafkaProducer(Handle):
         self._partitions: dict[str, int] = {}
         self._stuck = False
         self._helper = Helper("kafka-transaction")
+        self._failed: list[KafkaError] = []
         config = address.config(client_id, self.note) | {
             "enable.idempotence": True,
             "acks": "all",
@@ -60,7 +61,7 @@ class KafkaProducer(Handle):
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": int(timeout * 1000),
                 "delivery.report.only.error": True,
-                "linger.ms": 2,  # the transaction is what Kafka takes or refuses as a whole
+                "linger.ms": 20,  # batches worth their cost leave while more is read; the rest goes with the flush
             }
         self._producer = Producer(config)
 
@@ -128,14 +129,8 @@ class KafkaProducer(Handle):
             known[keys[n]] = partition
 
     def send_in_transaction(self, topic: str, rows: Iterable[Row]) -> None:
-        """Send `rows` together, as part of the transaction, and wait for all answers. Raises what the first failed
-        with; where each lies is not asked."""
-        failed: list[KafkaError] = []
-
-        def note(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                failed.append(error)
-
+        """Send `rows` as part of the transaction, and wait for nothing; where each lies is not asked."""
+        note = self._note_failure
         produce: Callable[..., None] = self._producer.produce
         try:
             for payload, key, headers in rows:
@@ -144,9 +139,16 @@ class KafkaProducer(Handle):
             raise self._failure(error.args[0]) from error
         except BufferError as error:
             raise BackendUnavailable(f"Kafka at {self.where}: {error}") from error
+
+    def await_sent(self) -> None:
+        """Wait for all answers to what the transaction sent. Raises what the first failed with."""
         self._wait(lambda: False)
-        if failed:
-            raise self._failure(failed[0])
+        if self._failed:
+            raise self._failure(self._failed[0])
+
+    def _note_failure(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._failed.append(error)
 
     def _wait(self, give_up: Callable[[], bool]) -> None:
         """Until every answer is there, or `give_up()`."""
@@ -172,6 +174,7 @@ class KafkaProducer(Handle):
 
     def begin(self) -> None:
         """Begin a transaction."""
+        self._failed.clear()
         self._transact(self._producer.begin_transaction)
 
     def send_position(self, topic: str, offset: int, note: str, group: Any, timeout: float) -> None:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import chain
 
 from adapters.event_bus.base import LogCopier, LogSettings, Stored
@@ -18,7 +18,7 @@ from adapters.event_bus.kafka_producer import KafkaProducer, Row
 from adapters.event_bus.kafka_reader import group_id
 from adapters.event_bus.lanes import LaneWriter, Name, Part
 from adapters.event_bus.parcels import LANES, Outcome, all_stored
-from adapters.event_bus.wire import encode_copy, letter_limit, reached
+from adapters.event_bus.wire import copied_rows, letter_limit, reached
 from contracts.envelope import Event, wire_rows
 from contracts.routes import Cursor
 
@@ -176,6 +176,7 @@ class KafkaCopier(LogCopier):
         self._source = source
         self._reached: Cursor | None = None
         self._number = 0
+        self._open = False
         self._unknown = False
         name = copier_name(source, topic)
         self._producer = KafkaProducer(address, name, TRANSACTION_SECONDS, largest_batch(settings), name)
@@ -186,43 +187,53 @@ class KafkaCopier(LogCopier):
             self.close()
             raise
 
+    def send(self, entries: Sequence[Stored]) -> Sequence[Stored]:
+        with self._transaction():
+            self._send(entries)
+        return ()
+
     def copy(self, entries: Sequence[Stored], reached: Cursor) -> None:
+        self._refuse_backwards(reached)
+        with self._transaction():
+            self._send(entries)
+            self._number += 1
+            note = json.dumps(dict(reached))
+            # Ahead of waiting for the copies, which are on their way meanwhile.
+            self._producer.send_position(self._topic, self._number, note, self._group.group, TRANSACTION_SECONDS)
+            self._producer.await_sent()
+            self._producer.commit(TRANSACTION_SECONDS)
+        self._open, self._reached = False, dict(reached)
+
+    def close(self) -> None:
+        if self._open and not self._unknown:
+            self._undo()
+        self._producer.close()
+        self._group.close()
+
+    def _send(self, entries: Sequence[Stored]) -> None:
+        if not self._open:
+            self._producer.begin()
+            self._open = True
+        self._producer.send_in_transaction(self._topic, copied_rows(entries, self._source))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """A part of the transaction. What fails in it undoes the whole; what becomes of that is not known."""
         if self._unknown:
             raise BackendUnavailable("an earlier batch had no answer: open a new copier and see how far it came")
-        self._refuse_backwards(reached)
-        rows: list[Row] = []
-        for entry in entries:
-            headers, key, payload = encode_copy(entry, self._source)
-            rows.append((payload, None if key is None else key.encode(), headers))
         self._unknown = True
         try:
-            self._transact(rows, json.dumps(dict(reached)))
+            yield
         except SessionFenced as error:
             raise Fenced(
                 f"a newer session copies {self._topic} from {self._source} into kafka: nothing was copied"
             ) from error
-        self._unknown = False
-        self._reached = dict(reached)
-
-    def close(self) -> None:
-        self._producer.close()
-        self._group.close()
-
-    def _transact(self, rows: Sequence[Row], note: str) -> None:
-        self._producer.begin()
-        try:
-            if rows:
-                self._producer.send_in_transaction(self._topic, rows)
-            self._number += 1
-            self._producer.send_position(self._topic, self._number, note, self._group.group, TRANSACTION_SECONDS)
-            self._producer.commit(TRANSACTION_SECONDS)
-        except SessionFenced:
-            raise
         except EventBusError as error:
             self._undo()
             if isinstance(error, PermanentError):
                 raise
             raise BackendUnavailable(f"a batch of copies of {self._topic} was not committed: {error}") from error
+        self._unknown = False
 
     def _undo(self) -> None:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from adapters.event_bus.base import ORIGIN_HEADER, PLACE_HEADER, LogSettings, Stored, order
 from adapters.event_bus.errors import EventTooLarge, UnknownTopic
 from adapters.event_bus.parcels import LANES, PARCEL_BYTES, PARCEL_EVENTS, Parcel
-from contracts.envelope import Event, MalformedEvent, parse_event, sizes
+from contracts.envelope import Event, MalformedEvent, parse_event, sizes, wire_rows
 from contracts.names import DEAD_LETTER_SUFFIX, all_topics
 from contracts.routes import Cursor
 
@@ -116,6 +116,22 @@ def encode_copy(
     if event is None:
         return headers, None, entry.raw
     return headers, event.key, event.payload
+
+
+def copied_rows(
+    entries: Sequence[Stored], source: str
+) -> Iterator[tuple[bytes, bytes | None, list[tuple[str, bytes]]]]:
+    """Payload, key and headers of copies, as encode_copy has them one by one."""
+    origin = (ORIGIN_HEADER, source.encode())
+    events = [entry.event for entry in entries if entry.event is not None]
+    if len(events) < len(entries):
+        for entry in entries:
+            headers, key, payload = encode_copy(entry, source)
+            yield payload, None if key is None else key.encode(), headers
+        return
+    for payload, own, headers in wire_rows(events):
+        headers.append(origin)
+        yield payload, own, headers
 
 
 def reached(position: Cursor, goal: Cursor) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from adapters import metrics
 from adapters.event_bus.base import EventLog, Stored
@@ -65,6 +65,17 @@ def copyings(route: Route) -> tuple[Copying, ...]:
     )
 
 
+@dataclass(slots=True)
+class _Batch:
+    """What one copy has: how far the source is read with it, how many entries were looked at, how many of them are
+    content, and what of that is not sent ahead."""
+
+    reached: Cursor
+    looked_at: int = 0
+    content: int = 0
+    rest: list[Stored] = field(default_factory=list)
+
+
 class CopySession:
     """One session of copying one topic in one direction. It fences older ones. Owned by one thread.
 
@@ -92,30 +103,32 @@ class CopySession:
         if not self._begun:
             self._copier.copy([], self._reached)  # says that copying began, also where there is nothing yet
             self._begun = True
-        entries = self._waiting or self._read(timeout)
-        if newest_epoch(entries) > self._epoch():
-            self._waiting = entries
-            return 0
-        self._waiting = ()
-        now = self._tail.position()
-        if not entries and dict(now) == dict(self._reached):
-            return None
-        content = [entry for entry in entries if counts(entry, self._copying.include_copies)]
-        self._copier.copy(content, now)
-        self._reached = now
-        metrics.MIRRORED.labels(self._copying.topic, self._copying.source).inc(len(content))
-        return len(entries)
+        batch = self._read(timeout)
+        if dict(batch.reached) == dict(self._reached):
+            return 0 if self._waiting else None
+        self._copier.copy(batch.rest, batch.reached)
+        self._reached = batch.reached
+        metrics.MIRRORED.labels(self._copying.topic, self._copying.source).inc(batch.content)
+        return batch.looked_at
 
-    def _read(self, timeout: float) -> Sequence[Stored]:
-        """What there is, as much as one copy should have."""
-        most = self._copier.most_events
-        entries = list(self._tail.poll(most, timeout))
-        size, more = sum(len(entry.raw) for entry in entries), entries
-        while len(more) >= FULL_EVENTS and len(entries) < most and size < FULL_BYTES:
-            more = list(self._tail.poll(most - len(entries), 0.0))
-            size += sum(len(entry.raw) for entry in more)
-            entries += more
-        return entries
+    def _read(self, timeout: float) -> _Batch:
+        """What one copy should have, sent ahead as far as the target takes it."""
+        batch, most, size = _Batch(self._reached), self._copier.most_events, 0
+        while True:
+            wait = 0.0 if batch.looked_at else timeout
+            entries = self._waiting or self._tail.poll(most - batch.looked_at, wait)
+            if newest_epoch(entries) > self._epoch():
+                self._waiting = entries
+                return batch
+            self._waiting, batch.reached = (), self._tail.position()
+            content = [entry for entry in entries if counts(entry, self._copying.include_copies)]
+            if content:
+                batch.rest += self._copier.send(content)
+            batch.content += len(content)
+            batch.looked_at += len(entries)
+            size += sum([len(entry.raw) for entry in entries])
+            if len(entries) < FULL_EVENTS or batch.looked_at >= most or size >= FULL_BYTES:
+                return batch
 
     def close(self) -> None:
         """Give up both connections."""

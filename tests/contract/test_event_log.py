@@ -246,6 +246,23 @@ def test_a_newer_copier_shuts_the_older_one_out_and_goes_on_where_it_ended(bench
     eventually(lambda: bench.mirror.copied(bench.topic, "other") == {"0": "2"})
 
 
+def test_what_is_sent_ahead_is_seen_with_the_copy_that_it_is_part_of_and_not_before(bench: Bench) -> None:
+    first, second, third = (bench.event(str(n), key="k") for n in range(3))
+    copier = bench.mirror.copier(bench.topic, "other")
+    copier.copy([], {"0": "0"})
+    rest = [*copier.send([Stored(first, 0, "1")]), *copier.send([Stored(second, 0, "2")])]
+    assert bench.all() == []
+    copier.copy([*rest, Stored(third, 0, "3")], {"0": "3"})
+    copier.send([Stored(bench.event("never"), 0, "4")])
+    copier.close()  # what was sent ahead of a copy that never came is nowhere
+    assert [entry.event for entry in bench.all()] == [first, second, third]
+    again = bench.mirror.copier(bench.topic, "other")
+    assert bench.mirror.copied(bench.topic, "other") == {"0": "3"}
+    again.copy([], {"0": "4"})
+    again.close()
+    assert len(bench.all()) == 3
+
+
 def test_a_tail_follows_everything_in_order(bench: Bench) -> None:
     bench.write("0", "1")
     tail = bench.admin.tail(bench.topic, bench.admin.after(bench.all()[0]))
