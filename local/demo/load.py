@@ -61,7 +61,7 @@ class Load:
         found = self._kubectl.get("pod", pod.POD_NAME)
         ended = [s["name"] for s in _statuses(found) if "terminated" in s.get("state", {})] if found else ["all of it"]
         if ended:
-            raise LoadFailed(f"the load ended by itself ({', '.join(ended)}): {self._logs()}")
+            raise LoadFailed(f"the load ended by itself ({', '.join(ended)}): {self.said()}")
 
     def stop(self) -> None:
         """End the publisher; the consumers go on until they have seen everything."""
@@ -76,7 +76,7 @@ class Load:
                 line = next((text for text in output.splitlines() if text.startswith("{")), "")
                 return verifying.from_json(line)
             except (CommandFailed, ValueError) as error:
-                raise LoadFailed(f"the ledgers could not be judged: {error}\n{self._logs()}") from error
+                raise LoadFailed(f"the ledgers could not be judged: {error}\n{self.said()}") from error
 
     def remove(self) -> None:
         """Delete the pod and its ledgers."""
@@ -94,10 +94,11 @@ class Load:
             found = self._kubectl.get("pod", pod.POD_NAME)
             shown.say(", ".join(_reasons(found)) or "waiting for its consumers to be ready")
             if any("terminated" in s.get("state", {}) for s in _statuses(found)) or time.monotonic() > deadline:
-                raise LoadFailed(f"the load did not start within {seconds:g} s: {self._logs()}")
+                raise LoadFailed(f"the load did not start within {seconds:g} s: {self.said()}")
             time.sleep(1.0)  # kubectl logs announces nothing
 
-    def _logs(self) -> str:
+    def said(self) -> str:
+        """The last lines of each container."""
         said = []
         for name in (pod.PUBLISHER, *pod.GROUPS):
             log = self._kubectl.run("logs", pod.POD_NAME, "-c", name, "--tail=5", check=False).strip()

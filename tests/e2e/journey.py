@@ -127,7 +127,7 @@ def clean(load: Load) -> Report:
     load.stop()
     report = load.judge({}, load.rate)[WHOLE]
     problems = [f"{check.name}: {check.found} {check.detail}" for check in report.failures()]
-    assert not problems, "\n".join(problems)
+    assert not problems, "\n".join([*problems, load.said()])
     assert report.figures["acknowledged"] > 0
     return report
 

@@ -57,7 +57,7 @@ def judged(load: Load) -> Report:
     load.stop()
     report = load.judge({}, RATE)[WHOLE]
     print({name: value for name, value in report.figures.items() if value})
-    assert not report.figures["lost"] and not report.figures["changed"], report.figures
+    assert not report.figures["lost"] and not report.figures["changed"], load.said()
     return report
 
 
