@@ -1,34 +1,46 @@
-"""From manifests to Pulumi resources: the one place that knows the SDK's classes."""
+"""From manifests to Pulumi resources: the one place that knows the Kubernetes provider.
+
+Resources are registered by type and manifest, not by the SDK's classes: those add nothing to a whole manifest, and
+loading them takes longer than all the rest of a preview.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 import pulumi_random as random
-from pulumi_kubernetes import apps, batch, core, networking, policy, rbac
 
 from components.pods import Manifest
 
-_KINDS: dict[str, Any] = {
-    "Namespace": core.v1.Namespace,
-    "Secret": core.v1.Secret,
-    "ConfigMap": core.v1.ConfigMap,
-    "Service": core.v1.Service,
-    "ServiceAccount": core.v1.ServiceAccount,
-    "PersistentVolumeClaim": core.v1.PersistentVolumeClaim,
-    "Deployment": apps.v1.Deployment,
-    "StatefulSet": apps.v1.StatefulSet,
-    "Job": batch.v1.Job,
-    "NetworkPolicy": networking.v1.NetworkPolicy,
-    "PodDisruptionBudget": policy.v1.PodDisruptionBudget,
-    "Role": rbac.v1.Role,
-    "RoleBinding": rbac.v1.RoleBinding,
+API_VERSIONS: Mapping[str, str] = {
+    "Namespace": "v1",
+    "Secret": "v1",
+    "ConfigMap": "v1",
+    "Service": "v1",
+    "ServiceAccount": "v1",
+    "PersistentVolumeClaim": "v1",
+    "Deployment": "apps/v1",
+    "StatefulSet": "apps/v1",
+    "Job": "batch/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+    "PodDisruptionBudget": "policy/v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
 }
+"""The kinds that the program makes."""
+_VERSION = version("pulumi-kubernetes")
+
+
+def type_token(kind: str) -> str:
+    """The provider's name of a kind. Raises KeyError for one that the program does not make."""
+    api = API_VERSIONS[kind]
+    return f"kubernetes:{'core/v1' if api == 'v1' else api}:{kind}"
 
 
 def provider(context: str) -> kubernetes.Provider:
@@ -44,13 +56,16 @@ def provider(context: str) -> kubernetes.Provider:
 
 def create(manifest: Manifest, opts: pulumi.ResourceOptions, name: str | None = None) -> pulumi.CustomResource:
     """The resource of a manifest; `name` where the manifest leaves naming to Pulumi."""
-    body = {key: value for key, value in manifest.items() if key != "kind"}
-    if "stringData" in body:
-        # What the API server stores, so that a refresh compares like with like.
-        body["data"] = {key: _encoded(value) for key, value in body.pop("stringData").items()}
-    kind = _KINDS[manifest["kind"]]
-    made: pulumi.CustomResource = kind(name or manifest["metadata"]["name"], **_renamed(body), opts=opts)
-    return made
+    kind, body = manifest["kind"], dict(manifest)
+    own = pulumi.ResourceOptions(version=_VERSION)
+    if kind == "Secret":
+        # What the API server stores, so that a refresh compares like with like. Secret as a whole, as the SDK has it.
+        data = {key: _encoded(value) for key, value in body.pop("stringData", {}).items()}
+        body["data"] = pulumi.Output.secret(body.get("data", {}) | data)
+        own.additional_secret_outputs = ["data", "stringData"]
+    body["apiVersion"] = API_VERSIONS[kind]
+    name = name or manifest["metadata"]["name"]
+    return pulumi.CustomResource(type_token(kind), name, body, pulumi.ResourceOptions.merge(own, opts))
 
 
 _NEEDED_BY_PODS = {"ServiceAccount", "NetworkPolicy", "Secret", "ConfigMap"}
@@ -82,17 +97,6 @@ def create_all(manifests: Sequence[Manifest], opts: pulumi.ResourceOptions) -> l
 
 def _encoded(value: pulumi.Input[str]) -> pulumi.Output[str]:
     return pulumi.Output.secret(value).apply(lambda text: base64.b64encode(text.encode()).decode())
-
-
-_ARGUMENTS = {
-    "automountServiceAccountToken": "automount_service_account_token",
-    "roleRef": "role_ref",
-}
-
-
-def _renamed(body: Manifest) -> Manifest:
-    """Top-level keys as the SDK's keyword arguments; everything below keeps the API's names."""
-    return {_ARGUMENTS.get(key, key): value for key, value in body.items()}
 
 
 def password(name: str, parent: pulumi.Resource) -> pulumi.Output[str]:
