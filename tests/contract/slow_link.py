@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import threading
 from collections.abc import Callable, Coroutine
@@ -29,10 +28,11 @@ class SlowLink:
 
         async def end() -> None:
             self._server.close()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # what was accepted just before has its task by then
+            while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
         self._call(end)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -43,9 +43,13 @@ class SlowLink:
         return asyncio.run_coroutine_threadsafe(coroutine(), self._loop).result(10)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        try:
             there, back = await asyncio.open_connection("127.0.0.1", self._target)
             await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+        except OSError:
+            return
+        finally:
+            writer.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         """Pieces are read as they come and written when they are due, so that a delay costs no throughput."""
@@ -58,7 +62,7 @@ class SlowLink:
                 if not piece:
                     return
 
-        reading = asyncio.ensure_future(read())
+        reading = asyncio.create_task(read())
         try:
             while True:
                 due, piece = await pieces.get()

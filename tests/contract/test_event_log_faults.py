@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 from adapters.event_bus.base import Stored
 from adapters.event_bus.errors import PublishTimeout
+from adapters.event_bus.journal import place_of
+from adapters.event_bus.parcels import Outcome, Parcel
+from adapters.event_bus.wire import pack
 from contracts.names import dead_letter_topic
 from tests.contract.event_logs import Bench, KafkaBench, RedisBench, eventually, take
 from tests.contract.own_servers import own_kafka, own_redis
@@ -65,11 +69,45 @@ def test_what_is_sent_while_the_server_dies_and_returns_is_stored_once_and_in_or
     writer.close()
 
 
+def test_each_event_of_a_batch_lies_where_it_is_said_to_though_the_server_died_in_its_midst(mortal: Bench) -> None:
+    """Kafka is asked about the ends of a batch: what lies between is where that says, or is told as unknown."""
+    assert mortal.server is not None
+    writer = mortal.app.writer("w")
+    sent: list[tuple[Parcel, Future[Sequence[Outcome]]]] = []
+    stop = threading.Event()
+
+    def load() -> None:
+        while not stop.wait(0.05):
+            events = [mortal.event(os.urandom(1000), key=f"k{n % 7}") for n in range(200)]
+            sent.extend((parcel, writer.submit_all(parcel, 1)) for parcel in pack(mortal.settings, events))
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for _ in range(2):
+            known = len(sent)
+            eventually(lambda known=known: sum(told.done() for _, told in sent) > known + 10, 30)  # type: ignore[misc]
+            mortal.server.kill()  # a few batches are on their way
+            mortal.server.start()
+    finally:
+        stop.set()
+        thread.join()
+    outcomes = [
+        (event.id, at) for parcel, told in sent for event, at in zip(parcel.events, told.result(40), strict=True)
+    ]
+    stored = [(event_id, place_of(at)) for event_id, at in outcomes if isinstance(at, str)]
+    lies = {(str(entry.partition), entry.position): entry.event.id for entry in mortal.all() if entry.event}
+    assert [event_id for event_id, place in stored if lies.get(place) != event_id] == []
+    assert len(stored) > 1000
+    assert len(set(lies.values())) == len(lies)
+    writer.close()
+
+
 def test_a_frozen_server_is_told_as_not_known_and_what_comes_later_is_stored(mortal: Bench) -> None:
     assert mortal.server is not None
     hasty = mortal.open("trading", publish_timeout=1.0)
     writer = hasty.writer("w")
-    writer.submit(mortal.event("before")).result(10)
+    eventually(lambda: writer.submit(mortal.event("before")).exception(30) is None, 30)  # connecting may take as long
     mortal.server.freeze()
     lost = writer.submit(mortal.event("lost"))
     assert isinstance(lost.exception(30), PublishTimeout)
