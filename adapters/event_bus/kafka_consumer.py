@@ -31,6 +31,8 @@ _LOGIN_SECONDS = 2.0
 _LOOK_SECONDS = 0.0002, 0.1
 """How soon it is looked again for an answer: the first time, and at most, growing by half. Each look may bring a
 message, which must be kept: so they are few, however long it takes."""
+MOST_READY = 500
+"""How many messages may be kept so: beyond it no more are fetched until they are handed out."""
 _ASK_SECONDS = 2.0
 """How long one request may take, of several that are made within ANSWER_SECONDS."""
 CLOSE_SECONDS = 5.0
@@ -78,6 +80,8 @@ class KafkaConsumer(Handle):
         super().__init__(address)
         self._given_up = threading.Event()
         self._ready: list[Message] = []
+        self._paused: set[int] = set()
+        self._held_back = False
         self._under_way: list[Commit] = []
         self._consumer = Consumer(
             address.config(client_id, self.note)
@@ -141,6 +145,7 @@ class KafkaConsumer(Handle):
         """What was fetched of these and not handed out is not theirs any more whom it would be handed to."""
         gone = [p.partition for p in partitions]
         self._ready = [message for message in self._ready if message.partition() not in gone]
+        self._paused.difference_update(gone)
         return gone
 
     def assign(self, topic: str, starts: Mapping[int, int]) -> None:
@@ -149,6 +154,7 @@ class KafkaConsumer(Handle):
 
     def pause(self, topic: str, partition: int) -> None:
         """Fetch no more of `partition`."""
+        self._paused.add(partition)
         self._consumer.pause([TopicPartition(topic, partition)])
 
     def fetch(self, most: int, timeout: float) -> Fetched:
@@ -156,6 +162,9 @@ class KafkaConsumer(Handle):
         self._refuse_given_up()
         if len(self._ready) < most:
             try:
+                if self._held_back and not self._ready:
+                    self._held_back = False
+                    self._consumer.resume([p for p in self._consumer.assignment() if p.partition not in self._paused])
                 self._poll(most - len(self._ready), 0 if self._ready else timeout)
             except KafkaException as error:
                 raise self.trouble(error) from error
@@ -209,6 +218,9 @@ class KafkaConsumer(Handle):
             self._refuse_given_up()
             try:
                 self._poll(1, 0)
+                if len(self._ready) > MOST_READY and not self._held_back:
+                    self._held_back = True
+                    self._consumer.pause(self._consumer.assignment())
             except KafkaException as error:
                 raise self.trouble(error) from error
             if begun.answered:

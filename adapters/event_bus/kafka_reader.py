@@ -198,7 +198,8 @@ class KafkaReader(LogReader):
         except EventBusError as error:
             _log.info("leaving the group of %s without a last commit: %s", self._topic, error)
         self._taken_away(consumer, list(self._places))
-        self._consumer, self._leaving = None, consumer
+        self._leaving = consumer  # first, so that give_up finds it
+        self._consumer = None
         consumer.close()
         self._leaving = None
 

@@ -233,6 +233,9 @@ class KafkaCopier(LogCopier):
             if isinstance(error, PermanentError):
                 raise
             raise BackendUnavailable(f"a batch of copies of {self._topic} was not committed: {error}") from error
+        except Exception:
+            self._undo()  # else who reads what is committed would wait for its end
+            raise
         self._unknown = False
 
     def _undo(self) -> None:

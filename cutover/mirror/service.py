@@ -133,9 +133,9 @@ class CopySession:
     def close(self) -> None:
         """Give up both connections."""
         try:
-            self._tail.close()
+            self._copier.close()  # first: readers wait for what it has not ended
         finally:
-            self._copier.close()
+            self._tail.close()
 
 
 class TopicMirror:

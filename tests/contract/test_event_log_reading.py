@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 
 import pytest
 
+from adapters.event_bus import kafka_consumer
 from adapters.event_bus.base import LogReader, Stored
 from adapters.event_bus.errors import BusClosed
 from contracts.routes import Segment
@@ -214,6 +216,28 @@ def test_members_that_come_and_go_take_each_event_once_and_in_order(bench: Bench
     assert dict(keys) == {f"k{k}": list(range(k, sent, 6)) for k in range(6)}
     [state] = bench.admin.groups(bench.topic)
     assert state.lag == 0
+
+
+def test_who_takes_one_at_a_time_of_many_is_given_each_once_and_in_order(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What comes while acknowledgements are waited for is kept; beyond a few, Kafka is told to pause."""
+    monkeypatch.setattr(kafka_consumer, "MOST_READY", 5)
+    bench.write_all([bench.event(str(n), key=f"k{n % 6}") for n in range(150)])
+    reader = bench.app.reader(bench.topic, "g", "m", bench.segment())
+    keys: dict[str, list[int]] = defaultdict(list)
+
+    deadline = time.monotonic() + 60
+    while sum(map(len, keys.values())) < 150:
+        assert time.monotonic() < deadline
+        entries = reader.poll(1, 0.5)
+        for entry in entries:
+            assert entry.event is not None
+            keys[entry.event.key].append(int(entry.event.payload))
+        reader.begin_ack(entries)
+    reader.close()
+    assert dict(keys) == {f"k{k}": list(range(k, 150, 6)) for k in range(6)}
+    assert bench.admin.groups(bench.topic)[0].lag == 0
 
 
 def test_a_killed_members_events_come_again_before_anything_newer_of_their_keys(bench: Bench) -> None:

@@ -27,6 +27,7 @@ class Library:
     config: dict[str, Any] = field(default_factory=dict)
     next: list[Happening] = field(default_factory=list)
     asked: list[list[TopicPartition]] = field(default_factory=list)
+    calls: list[tuple[str, list[int]]] = field(default_factory=list)
     unassigned: list[int] = field(default_factory=list)
     callbacks: dict[str, Any] = field(default_factory=dict)
     close: Callable[[], object] = lambda: None
@@ -46,6 +47,15 @@ class Library:
 
     def subscribe(self, topics: list[str], **callbacks: Any) -> None:
         self.callbacks = callbacks
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition("t", partition) for partition in range(3)]
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.calls.append(("pause", [p.partition for p in partitions]))
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.calls.append(("resume", [p.partition for p in partitions]))
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         self.unassigned += [p.partition for p in partitions]
@@ -143,6 +153,21 @@ def test_little_is_kept_while_a_commit_has_no_answer(consumer: KafkaConsumer, li
     with pytest.raises(BackendUnavailable):
         consumer.commit("t", {0: 5})
     assert len(library.next) > 900
+
+
+def test_no_more_is_kept_than_fits_until_it_is_handed_out(
+    consumer: KafkaConsumer, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_consumer, "MOST_READY", 2)
+    consumer.pause("t", 1)
+    begun = consumer.begin_commit("t", {0: 5})
+    library.next = [*(message(n) for n in range(3)), library.answers()]
+    consumer.committed_by(begun)
+    assert library.calls == [("pause", [1]), ("pause", [0, 1, 2])]
+    assert offsets(consumer, 2) == [0, 1]
+    assert offsets(consumer, 2) == [2]
+    assert offsets(consumer) == []
+    assert library.calls[2:] == [("resume", [0, 2])]  # what was paused before stays so
 
 
 def test_a_library_that_does_not_come_back_from_closing_is_left(consumer: KafkaConsumer, library: Library) -> None:
