@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+_TURNS = 20
 
 
 class SlowLink:
@@ -17,22 +20,29 @@ class SlowLink:
         self._target = target
         self._delay = delay
         self._random = random.Random(seed)
+        self._closing = False
+        self._relays: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._server = self._call(lambda: asyncio.start_server(self._relay, "127.0.0.1", 0))
+        self._server = self._call(lambda: asyncio.start_server(self._accept, "127.0.0.1", 0))
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """End all connections."""
 
         async def end() -> None:
+            self._closing = True
+            for listening in self._server.sockets:
+                self._loop.remove_reader(listening.fileno())  # a server that is closed trips over what it just accepted
+            # What was accepted just before takes the loop a few turns until it is told, and again until it is closed.
+            for _ in range(_TURNS):
+                relays = tuple(self._relays)
+                for relay in relays:
+                    relay.cancel()
+                await asyncio.gather(*relays, return_exceptions=True)
+                await asyncio.sleep(0)
             self._server.close()
-            await asyncio.sleep(0)  # what was accepted just before has its task by then
-            while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
 
         self._call(end)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -42,14 +52,22 @@ class SlowLink:
     def _call[T](self, coroutine: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine(), self._loop).result(10)
 
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target)
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
-        except OSError:
-            return
-        finally:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closing:
             writer.close()
+            return
+        task = self._loop.create_task(self._relay(reader, writer))
+        self._relays.add(task)
+        task.add_done_callback(self._relays.discard)
+        task.add_done_callback(lambda _: writer.close())  # here, for a task that is cancelled at once never begins
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+            try:
+                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            finally:
+                back.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         """Pieces are read as they come and written when they are due, so that a delay costs no throughput."""
