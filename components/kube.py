@@ -60,8 +60,7 @@ def create(manifest: Manifest, opts: pulumi.ResourceOptions, name: str | None = 
     own = pulumi.ResourceOptions(version=_VERSION)
     if kind == "Secret":
         # What the API server stores, so that a refresh compares like with like. Secret as a whole, as the SDK has it.
-        data = {key: _encoded(value) for key, value in body.pop("stringData", {}).items()}
-        body["data"] = pulumi.Output.secret(body.get("data", {}) | data)
+        body["data"] = pulumi.Output.secret({key: _encoded(value) for key, value in body.pop("stringData").items()})
         own.additional_secret_outputs = ["data", "stringData"]
     body["apiVersion"] = API_VERSIONS[kind]
     name = name or manifest["metadata"]["name"]

@@ -229,7 +229,7 @@ class KafkaConsumer(Handle):
                 self._given_up.set()
                 raise BackendUnavailable(f"Kafka at {self.where}: no answer to a commit")
             # Not within the library: there an answer wakes nobody, only a message does.
-            time.sleep(pause)
+            self._given_up.wait(pause)
             pause = min(1.5 * pause, longest)
         if begun.error is not None:
             raise self.trouble(begun.error)
@@ -295,11 +295,14 @@ class KafkaConsumer(Handle):
 
     def close(self) -> None:
         """Leave the group and give up the connections; where that takes long, or it gave up, in the background."""
-        closing = threading.Thread(target=self._consumer.close, name="kafka-close", daemon=True)
-        closing.start()
-        deadline = time.monotonic() + CLOSE_SECONDS
-        while closing.is_alive() and not self._given_up.is_set() and time.monotonic() < deadline:
-            closing.join(_LOOK_SECONDS[1])
+        threading.Thread(target=self._close, name="kafka-close", daemon=True).start()
+        self._given_up.wait(CLOSE_SECONDS)
+
+    def _close(self) -> None:
+        try:
+            self._consumer.close()
+        finally:
+            self._given_up.set()  # what is closed is waited for no more than what was given up
 
     def _refuse_given_up(self) -> None:
         if self._given_up.is_set():

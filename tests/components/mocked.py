@@ -83,6 +83,8 @@ class _Monitor(_Base):  # type: ignore[misc]  # the base is Any, see above
                     depends_on=frozenset(f"{parts[-2].rsplit('$', 1)[-1]}::{parts[-1]}" for parts in depends),
                     protect=request.protect,
                     ignored=tuple(request.ignoreChanges),
+                    secret_outputs=frozenset(request.additionalSecretOutputs),
+                    version=request.version,
                 )
             )
         return super().RegisterResource(request)

@@ -37,6 +37,10 @@ class Registered:
     """type::name of each dependency."""
     protect: bool
     ignored: tuple[str, ...]
+    secret_outputs: frozenset[str]
+    """Outputs that are secret whatever the provider says of them."""
+    version: str
+    """Of the provider's plugin."""
 
     @property
     def kind(self) -> str:

@@ -171,6 +171,7 @@ def test_every_password_is_secret_wherever_it_stands(stage: Stage) -> None:
         assert secret.manifest["data"]
         for value in secret.manifest["data"].values():
             assert value in secret.secrets
+        assert secret.secret_outputs == {"data", "stringData"}  # what is read back of it, too
 
 
 def test_each_client_has_its_own_credentials() -> None:

@@ -7,6 +7,8 @@ from importlib import import_module
 import pytest
 
 from components.kube import API_VERSIONS, type_token
+from contracts.stages import Stage
+from tests.components.rendering import at
 
 MODULES = {
     "v1": "core.v1",
@@ -22,6 +24,14 @@ MODULES = {
 def test_types_are_those_of_the_sdk(kind: str, api: str) -> None:
     known = getattr(import_module(f"pulumi_kubernetes.{MODULES[api]}"), kind)
     assert type_token(kind) == known.pulumi_type
+
+
+def test_every_resource_asks_for_the_plugin_of_its_provider() -> None:
+    resources = at(Stage.SHADOW).resources
+    [provider] = [resource for resource in resources if resource.type == "pulumi:providers:kubernetes"]
+    made = [resource for resource in resources if resource.kind in API_VERSIONS]
+    assert provider.version and {resource.version for resource in made} == {provider.version}
+    assert all(resource.manifest["apiVersion"] == API_VERSIONS[resource.kind] for resource in made)
 
 
 def test_a_kind_that_the_program_does_not_make_is_refused() -> None:

@@ -170,6 +170,13 @@ def test_no_more_is_kept_than_fits_until_it_is_handed_out(
     assert library.calls[2:] == [("resume", [0, 2])]  # what was paused before stays so
 
 
+def test_closing_takes_as_long_as_the_library_does(consumer: KafkaConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_consumer, "CLOSE_SECONDS", 30.0)
+    began = time.monotonic()
+    consumer.close()
+    assert time.monotonic() - began < 5
+
+
 def test_a_library_that_does_not_come_back_from_closing_is_left(consumer: KafkaConsumer, library: Library) -> None:
     never = threading.Event()
     library.close = partial(never.wait, 30)
