@@ -229,6 +229,13 @@ def take(reader: LogReader, count: int, *, ack: bool = True, seconds: float = 15
     return found
 
 
+def note(keys: dict[str, list[int]], entries: Sequence[Stored]) -> None:
+    """Add the numbers that are the payloads of `entries` to those of their keys."""
+    for entry in entries:
+        assert entry.event is not None
+        keys[entry.event.key].append(int(entry.event.payload))
+
+
 def nothing(reader: LogReader, seconds: float = 0.5) -> bool:
     """Whether nothing comes for `seconds`."""
     deadline = time.monotonic() + seconds

@@ -11,7 +11,7 @@ from adapters.event_bus import kafka_consumer
 from adapters.event_bus.base import LogReader, Stored
 from adapters.event_bus.errors import BusClosed
 from contracts.routes import Segment
-from tests.contract.event_logs import Bench, eventually, finishes, nothing, take
+from tests.contract.event_logs import Bench, eventually, finishes, note, nothing, take
 
 
 def test_what_was_acknowledged_never_comes_again_and_the_rest_does(bench: Bench) -> None:
@@ -167,9 +167,7 @@ def test_two_members_share_without_doubling_and_in_order(bench: Bench) -> None:
     def work() -> bool:
         for reader in readers:
             entries = reader.poll(7, 0.05)
-            for entry in entries:
-                assert entry.event is not None
-                keys[entry.event.key].append(int(entry.event.payload))
+            note(keys, entries)
             reader.ack(entries)
         return sum(map(len, keys.values())) >= 120
 
@@ -190,9 +188,7 @@ def test_members_that_come_and_go_take_each_event_once_and_in_order(bench: Bench
     def read(reader: LogReader) -> None:
         entries = reader.poll(5, 0.05)
         reader.settle()
-        for entry in entries:
-            assert entry.event is not None
-            keys[entry.event.key].append(int(entry.event.payload))
+        note(keys, entries)
         reader.begin_ack(entries)
 
     readers = [bench.app.reader(bench.topic, "g", "m0", segment)]
@@ -226,14 +222,11 @@ def test_who_takes_one_at_a_time_of_many_is_given_each_once_and_in_order(
     bench.write_all([bench.event(str(n), key=f"k{n % 6}") for n in range(150)])
     reader = bench.app.reader(bench.topic, "g", "m", bench.segment())
     keys: dict[str, list[int]] = defaultdict(list)
-
     deadline = time.monotonic() + 60
     while sum(map(len, keys.values())) < 150:
         assert time.monotonic() < deadline
         entries = reader.poll(1, 0.5)
-        for entry in entries:
-            assert entry.event is not None
-            keys[entry.event.key].append(int(entry.event.payload))
+        note(keys, entries)
         reader.begin_ack(entries)
     reader.close()
     assert dict(keys) == {f"k{k}": list(range(k, 150, 6)) for k in range(6)}

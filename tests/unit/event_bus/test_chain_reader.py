@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from adapters.event_bus.base import LogSettings, Stored
+from adapters.event_bus.base import EventLog, LogSettings, Stored
 from adapters.event_bus.bookmarks import Bookmarks
 from adapters.event_bus.chain_reader import ChainReader, Turn
 from adapters.event_bus.errors import BackendUnavailable
@@ -21,23 +21,28 @@ from contracts.routes import Segment
 SETTINGS = LogSettings(topics=("t",), partitions=1)
 
 
-def test_a_sealed_segment_that_left_the_chain_is_left_even_where_it_can_never_be_finished() -> None:
-    servers = {name: MemoryServer() for name in ("redis", "kafka")}
-    logs = {name: MemoryLog(name, SETTINGS, server) for name, server in servers.items()}
-    taken: list[bytes] = []
+def member(open_log: Callable[[str], EventLog], taken: list[bytes], *, max_batch: int) -> ChainReader:
+    """A member of group `g`; what takes effect is added to `taken`."""
 
     def take(entries: Sequence[Stored]) -> bool:
         taken.extend(entry.event.payload for entry in entries if entry.event)
         return True
 
+    return ChainReader(
+        open_log, "t", "g", "m", take,
+        max_batch=max_batch, start="earliest", follows_routes=True, bookmarks=Bookmarks(open_log),
+    )  # fmt: skip
+
+
+def test_a_sealed_segment_that_left_the_chain_is_left_even_where_it_can_never_be_finished() -> None:
+    servers = {name: MemoryServer() for name in ("redis", "kafka")}
+    logs = {name: MemoryLog(name, SETTINGS, server) for name, server in servers.items()}
+    taken: list[bytes] = []
+
     def publish(backend: str, payload: bytes, epoch: int) -> None:
         logs[backend].writer("w").submit(Event.create("t", "k", payload, source="test").under(epoch)).result(0)
 
-    open_log = logs.__getitem__
-    reader = ChainReader(
-        open_log, "t", "g", "m", take,
-        max_batch=10, start="earliest", follows_routes=True, bookmarks=Bookmarks(open_log),
-    )  # fmt: skip
+    reader = member(logs.__getitem__, taken, max_batch=10)
     publish("redis", b"1", 1)
     route = fixed_route("redis", SETTINGS)
     sealed = route.chain("t")[0].model_copy(update={"end": {"0": "1"}})
@@ -69,10 +74,7 @@ def test_a_member_that_is_just_leaving_a_dead_backend_can_be_let_go(monkeypatch:
     monkeypatch.setattr(opened, "close", close)
     monkeypatch.setattr(opened, "give_up", let_go.set)
     monkeypatch.setattr(log, "reader", lambda *_: opened)
-    reader = ChainReader(
-        lambda _: log, "t", "g", "m", lambda _: True,
-        max_batch=10, start="earliest", follows_routes=True, bookmarks=Bookmarks(lambda _: log),
-    )  # fmt: skip
+    reader = member(lambda _: log, [], max_batch=10)
     reader.step(fixed_route("redis", SETTINGS), 0.0)
     thread = threading.Thread(target=reader.leave)
     thread.start()
@@ -89,15 +91,7 @@ def test_what_took_effect_does_so_once_though_its_acknowledgement_found_no_backe
     for payload in (b"1", b"2"):
         log.writer("w").submit(Event.create("t", "k", payload, source="test").under(1)).result(0)
     taken: list[bytes] = []
-
-    def take(entries: Sequence[Stored]) -> bool:
-        taken.extend(entry.event.payload for entry in entries if entry.event)
-        return True
-
-    reader = ChainReader(
-        lambda _: log, "t", "g", "m", take,
-        max_batch=1, start="earliest", follows_routes=True, bookmarks=Bookmarks(lambda _: log),
-    )  # fmt: skip
+    reader = member(lambda _: log, taken, max_batch=1)
     with monkeypatch.context() as failing:
         failing.setattr(MemoryReader, "ack", lambda *_: (_ for _ in ()).throw(BackendUnavailable("away")))
         with pytest.raises(BackendUnavailable):
