@@ -1,8 +1,8 @@
 """The trading store on Postgres, directly or through PgBouncer in transaction mode.
 
-The one module that imports psycopg. Nothing here depends on a session: no prepared
-statements, no SET, no session locks; so any transaction may run on any server connection,
-and a pooler may pause, or repoint, between two of them.
+Nothing here depends on a session: no prepared statements, no SET, no session locks; so any
+transaction may run on any server connection, and a pooler may pause, or repoint, between two
+of them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, override
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -40,12 +37,11 @@ from adapters.database.errors import (
     SchemaMismatch,
 )
 from adapters.database.migrations import load_migrations, pending
+from adapters.postgres.driver import Connection, TupleRow, conninfo_to_dict, first_line, make_conninfo, psycopg
 from contracts.envelope import Event
 from contracts.names import DATABASE_SCHEMA
 
 _log = logging.getLogger(__name__)
-
-Connection = psycopg.Connection[TupleRow]
 
 _MIGRATION_LOCK = 0x63726F73736F7665
 """The advisory lock of migrations: "crossove" in ASCII, so that no other user of locks meets it by chance."""
@@ -104,7 +100,7 @@ class PostgresTradingStore(TradingStore):
         try:
             psycopg.connect(self._conninfo, connect_timeout=2).close()
         except psycopg.Error as error:
-            return _first_line(error)
+            return first_line(error)
         return "all connections of the pool are in use"
 
     def _retry[T](self, call: Callable[[], T]) -> T:
@@ -260,11 +256,6 @@ def _cause(outcome: Any) -> str:
     return str(outcome.exception()) if outcome is not None else ""
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
 @contextmanager
 def _translated(why: Callable[[], str]) -> Iterator[None]:
     """Foreign exceptions in, ours out. The texts of psycopg name hosts and tables, never passwords."""
@@ -281,7 +272,7 @@ def _translated(why: Callable[[], str]) -> Iterator[None]:
 
 
 def _translate(error: psycopg.Error) -> DatabaseError:
-    code, text = error.sqlstate, _first_line(error)
+    code, text = error.sqlstate, first_line(error)
     if code is None:
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         return DatabaseUnavailable(f"connection lost: {text}") if lost else InvalidRequest(text)

@@ -74,8 +74,9 @@ def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 class Postgres:
     """A server on loopback with one database `trading`, owned by an unprivileged role."""
 
-    def __init__(self, folder: Path, binaries: Path) -> None:
+    def __init__(self, folder: Path, binaries: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._settings = settings or {}
         self.port = free_port()
         self._binaries = binaries
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,6 +102,7 @@ class Postgres:
         log = self.folder / "postgres.log"
         command = [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
+        command += [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         self._process = _spawn(command, self.folder, log)
         _wait(self.port, self._process, log)
         self._wait_until_up()
@@ -142,10 +144,10 @@ def _end(process: subprocess.Popen[bytes], how: int) -> None:
 
 
 @contextmanager
-def postgres(binaries: Path) -> Iterator[Postgres]:
+def postgres(binaries: Path, settings: Mapping[str, str] | None = None) -> Iterator[Postgres]:
     """A running server in a folder of its own, gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="crossover-postgres-", ignore_cleanup_errors=True) as name:
-        server = Postgres(Path(name), binaries)
+        server = Postgres(Path(name), binaries, settings)
         server.initialise()
         server.start()
         try:
