@@ -26,6 +26,8 @@ CUTOVER = "crossover-cutover"
 """App, ServiceAccount and Secret of the Transition Jobs."""
 MIRROR = names.MIRROR_NAME
 COMPONENT = Component.EVENT_BUS
+MOVABLE = (Component.EVENT_BUS, Component.DATABASE)
+"""The components with a route, which a cutover writes."""
 
 
 def addresses(settings: Settings) -> dict[str, str]:
@@ -46,8 +48,9 @@ def env_from(secret_name: str) -> list[Manifest]:
     return [{"configMapRef": {"name": CLIENT}}, {"secretRef": {"name": secret_name}}]
 
 
-def _route_rules(verbs: list[str]) -> list[Manifest]:
-    return [rule("", "configmaps", verbs, [route_name(COMPONENT)])]
+def route_rules(component: Component, verbs: list[str]) -> list[Manifest]:
+    """Rights on the one route of `component`."""
+    return [rule("", "configmaps", verbs, [route_name(component)])]
 
 
 def rights(settings: Settings, adapters: list[str]) -> list[Manifest]:
@@ -59,9 +62,9 @@ def rights(settings: Settings, adapters: list[str]) -> list[Manifest]:
     namespace = settings.namespaces.backend
     read = ["get", "list", "watch"]
     group = "coordination.k8s.io"
-    adapter = [*_route_rules(read), rule(group, "leases", ["create", "patch", "delete"])]
+    adapter = [*route_rules(COMPONENT, read), rule(group, "leases", ["create", "patch", "delete"])]
     cutover = [
-        *_route_rules([*read, "patch"]),
+        *(one for component in MOVABLE for one in route_rules(component, [*read, "patch"])),
         rule(group, "leases", ["get", "list", "create", "patch", "delete"]),
         rule("", "pods", ["list"]),
     ]
@@ -69,7 +72,7 @@ def rights(settings: Settings, adapters: list[str]) -> list[Manifest]:
         *(service_account(account, namespace) for account in (CLIENT, MIRROR, CUTOVER)),
         role("event-bus-adapter", namespace, adapter),
         role_binding("event-bus-adapter", namespace, "event-bus-adapter", [CLIENT, *adapters]),
-        role(MIRROR, namespace, _route_rules(read)),
+        role(MIRROR, namespace, route_rules(COMPONENT, read)),
         role_binding(MIRROR, namespace, MIRROR, [MIRROR]),
         role(CUTOVER, namespace, cutover),
         role_binding(CUTOVER, namespace, CUTOVER, [CUTOVER]),
@@ -100,9 +103,9 @@ def edges(settings: Settings) -> list[Manifest]:
     ]
 
 
-def route_config_map(settings: Settings) -> Manifest:
+def route_config_map(settings: Settings, component: Component = COMPONENT) -> Manifest:
     """The route's ConfigMap, without data: only a cutover writes that."""
-    return {"kind": "ConfigMap", "metadata": metadata(route_name(COMPONENT), settings.namespaces.backend)}
+    return {"kind": "ConfigMap", "metadata": metadata(route_name(component), settings.namespaces.backend)}
 
 
 def credentials(passwords: Mapping[str, object], redis: object, user: str) -> dict[str, object]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pulumi
 
-from components import verdict
+from components import selfhosted_postgres, verdict
 from components.bus_access import CUTOVER, env_from
 from components.containers import WORKLOAD_IMAGE, container
 from components.kube import create
@@ -48,6 +48,7 @@ def job(
 ) -> Manifest:
     """The Job, without a name. `owner` is the same for all runs of one stack's state: where an update was cut
     off its Job may still run, and gives way to the Job of the next one."""
+    moves_rows = component is Component.DATABASE
     made = container(
         settings,
         TRANSITION,
@@ -58,8 +59,8 @@ def job(
             *("--owner", owner),
             *(["--emergency"] if emergency else []),
         ],
-        env=[*identity_env(), *env(**_told(settings))],
-        env_from=env_from(CUTOVER),
+        env=[*identity_env(), *env(**_told(settings, component))],
+        env_from=[*env_from(CUTOVER), *([{"secretRef": {"name": names.DATABASE_MOVE_NAME}}] if moves_rows else [])],
     )
     pod = Pod(
         app=CUTOVER,
@@ -81,8 +82,14 @@ def job(
     }
 
 
-def _told(settings: Settings) -> dict[str, str]:
+def _told(settings: Settings, component: Component) -> dict[str, str | None]:
     """What a Transition has to be run for where it changes: so it stands in its pod, not in a ConfigMap."""
+    if component is Component.DATABASE:
+        return {
+            names.ENV_DATABASE_SCHEMAS: ",".join(settings.database.schemas) or None,
+            names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
+            names.ENV_VOLUMES: told_volumes({"selfhosted": settings.database.selfhosted.storage}),
+        }
     bus = settings.event_bus
     return {
         names.ENV_VOLUMES: told_volumes(_volumes(settings)),
