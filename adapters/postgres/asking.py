@@ -1,0 +1,53 @@
+"""Gathers the facts of one side: each group by itself, so that one refusal leaves the others known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from adapters.postgres import content_facts, server_facts
+from adapters.postgres.driver import Address, connect, translated
+from adapters.postgres.errors import PostgresError, Unavailable
+from adapters.postgres.facts import Fact, SideFacts, Unknown
+
+APPLICATION = "crossover-preflight"
+STATEMENT_SECONDS = 60
+"""A server that takes longer over one question is not asked any further: its catalog is locked, or it is drowning."""
+_HIDDEN = "the role is no member of pg_monitor, so what other sessions do is hidden from it"
+
+
+def ask(address: Address, schemas: Sequence[str] | None = None) -> SideFacts:
+    """The facts of the server at `address` about `schemas` (None: those that would move by default). Changes nothing.
+    Raises PostgresError where it does not answer or does not let us in."""
+    with connect(address, APPLICATION) as connection, translated(address):
+        connection.execute(f"set statement_timeout = '{STATEMENT_SECONDS}s'")
+        connection.execute("set lock_timeout = '5s'")
+        role = server_facts.role(connection)
+
+        def fact[T](read: Callable[[], T]) -> Fact[T]:
+            try:
+                with translated(address):
+                    return read()
+            except Unavailable:
+                if connection.closed:
+                    raise
+                return Unknown("it took too long")
+            except PostgresError as error:
+                return Unknown(str(error))
+
+        moving = tuple(schemas) if schemas is not None else content_facts.owned_schemas(connection)
+        return SideFacts(
+            server=server_facts.server(connection),
+            role=role,
+            clock=server_facts.clock(connection),
+            replication=fact(lambda: server_facts.replication(connection)),
+            connections=fact(lambda: server_facts.connections(connection)),
+            storage=fact(lambda: server_facts.storage(connection, role.watches)),
+            activity=fact(lambda: server_facts.activity(connection, moving)) if role.watches else Unknown(_HIDDEN),
+            contents=fact(lambda: content_facts.contents(connection, moving, role.member_of)),
+            extensions=fact(lambda: content_facts.extensions(connection, moving)),
+            available=fact(lambda: content_facts.available(connection)),
+            event_triggers=fact(lambda: content_facts.event_triggers(connection, moving)),
+            roles=fact(lambda: content_facts.roles(connection)),
+            collations=fact(lambda: content_facts.collations(connection)),
+            bookkeeping=content_facts.bookkeeping(connection),
+        )
