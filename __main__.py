@@ -24,7 +24,7 @@ cluster = pulumi.ResourceOptions(providers=[provider(settings.kube_context)])
 
 foundation = Foundation("foundation", settings, cluster)
 event_bus = EventBus("event-bus", settings, foundation, ADAPTER_ACCOUNTS, cluster)
-database = Database("database", settings, foundation, event_bus.cutover, cluster)
+database = Database("database", settings, foundation, cluster)
 llm_service = LlmService("llm-service", settings, foundation, cluster)
 backtesting = Backtesting("backtesting", settings, foundation, cluster)
 workloads = Workloads("workloads", settings, event_bus, database, cluster)

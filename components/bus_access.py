@@ -26,8 +26,6 @@ CUTOVER = "crossover-cutover"
 """App, ServiceAccount and Secret of the Transition Jobs."""
 MIRROR = names.MIRROR_NAME
 COMPONENT = Component.EVENT_BUS
-MOVABLE = (Component.EVENT_BUS, Component.DATABASE)
-"""The components with a route, which a cutover writes."""
 
 
 def addresses(settings: Settings) -> dict[str, str]:
@@ -53,28 +51,32 @@ def route_rules(component: Component, verbs: list[str]) -> list[Manifest]:
     return [rule("", "configmaps", verbs, [route_name(component)])]
 
 
-def rights(settings: Settings, adapters: list[str]) -> list[Manifest]:
-    """Roles and bindings. `adapters`: the service accounts of services with an adapter.
+def adapter_rules(component: Component) -> list[Manifest]:
+    """An adapter reads the one route and keeps a Lease of its own, whose name holds its pod's, so it cannot be
+    named here."""
+    leases = rule("coordination.k8s.io", "leases", ["create", "patch", "delete"])
+    return [*route_rules(component, ["get", "list", "watch"]), leases]
 
-    An adapter reads the one route and keeps a Lease of its own, whose name holds its pod's, so it
-    cannot be named here. A mirror reads the route. A cutover writes it, under a Lease.
-    """
-    namespace = settings.namespaces.backend
-    read = ["get", "list", "watch"]
-    group = "coordination.k8s.io"
-    adapter = [*route_rules(COMPONENT, read), rule(group, "leases", ["create", "patch", "delete"])]
-    cutover = [
-        *(one for component in MOVABLE for one in route_rules(component, [*read, "patch"])),
-        rule(group, "leases", ["get", "list", "create", "patch", "delete"]),
+
+def cutover_rules(component: Component) -> list[Manifest]:
+    """A cutover writes the route, under a Lease, and sees which adapters and pods are there."""
+    return [
+        *route_rules(component, ["get", "list", "watch", "patch"]),
+        rule("coordination.k8s.io", "leases", ["get", "list", "create", "patch", "delete"]),
         rule("", "pods", ["list"]),
     ]
+
+
+def rights(settings: Settings, adapters: list[str]) -> list[Manifest]:
+    """Roles and bindings. `adapters`: the service accounts of services with an adapter. A mirror reads the route."""
+    namespace = settings.namespaces.backend
     return [
         *(service_account(account, namespace) for account in (CLIENT, MIRROR, CUTOVER)),
-        role("event-bus-adapter", namespace, adapter),
+        role("event-bus-adapter", namespace, adapter_rules(COMPONENT)),
         role_binding("event-bus-adapter", namespace, "event-bus-adapter", [CLIENT, *adapters]),
-        role(MIRROR, namespace, route_rules(COMPONENT, read)),
+        role(MIRROR, namespace, route_rules(COMPONENT, ["get", "list", "watch"])),
         role_binding(MIRROR, namespace, MIRROR, [MIRROR]),
-        role(CUTOVER, namespace, cutover),
+        role(CUTOVER, namespace, cutover_rules(COMPONENT)),
         role_binding(CUTOVER, namespace, CUTOVER, [CUTOVER]),
     ]
 

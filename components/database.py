@@ -41,7 +41,6 @@ class Database(pulumi.ComponentResource):
         name: str,
         settings: Settings,
         foundation: Foundation,
-        cutover: list[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         stage = settings.database.stage
@@ -74,7 +73,7 @@ class Database(pulumi.ComponentResource):
             owner=foundation.owner,
             watch_seconds=settings.database.watch_seconds,
             deadline=settings.database.deadline_seconds,
-            ready=[route, *base, *self._kept, *made, *cutover],
+            ready=[route, *base, *self._kept, *made],
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.ready = [*made, self.transition.job]

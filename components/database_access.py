@@ -5,10 +5,10 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from components import hosted_postgres
-from components.bus_access import CUTOVER, route_rules
+from components.bus_access import adapter_rules, cutover_rules, route_rules
 from components.containers import WORKLOAD_IMAGE, container
 from components.hosted_postgres import MIGRATOR
-from components.manifests import deployment, disruption_budget, role, role_binding, rule, service_account
+from components.manifests import deployment, disruption_budget, role, role_binding, service_account
 from components.networking import allow, edge, pods_in, pods_of, to_api
 from components.pods import Manifest, Pod, Probes, env, identity_env, tcp_probe
 from components.settings import Settings
@@ -17,6 +17,8 @@ from contracts.stages import Component
 
 COMPONENT = Component.DATABASE
 CARRIER, POOLER = names.CARRIER_NAME, names.POOLER_NAME
+CUTOVER = names.DATABASE_CUTOVER_NAME
+"""App and ServiceAccount of the Transition Jobs: they know nothing of the event bus, and its own nothing of this."""
 MOVE = names.DATABASE_MOVE_NAME
 
 
@@ -54,24 +56,37 @@ def servers(settings: Settings) -> list[Manifest]:
 
 def rights(settings: Settings) -> list[Manifest]:
     """Roles and bindings: the pooler's agent is an adapter of the database, the carrier reads its route."""
-    namespace, read = settings.namespaces.backend, ["get", "list", "watch"]
-    leases = rule("coordination.k8s.io", "leases", ["create", "patch", "delete"])
-    return [
-        *(service_account(account, namespace) for account in (CARRIER, POOLER)),
-        role(POOLER, namespace, [*route_rules(COMPONENT, read), leases]),
-        role_binding(POOLER, namespace, POOLER, [POOLER]),
-        role(CARRIER, namespace, route_rules(COMPONENT, read)),
-        role_binding(CARRIER, namespace, CARRIER, [CARRIER]),
-    ]
+    namespace = settings.namespaces.backend
+    rules = {
+        CARRIER: route_rules(COMPONENT, ["get", "list", "watch"]),
+        CUTOVER: cutover_rules(COMPONENT),
+        POOLER: adapter_rules(COMPONENT),
+    }
+    made: list[Manifest] = []
+    for account, granted in rules.items():
+        made += [
+            service_account(account, namespace),
+            role(account, namespace, granted),
+            role_binding(account, namespace, account, [account]),
+        ]
+    return made
 
 
 def edges(settings: Settings) -> list[Manifest]:
-    """Carrier and cutover reach both servers, and the carrier the Kubernetes API."""
-    namespace = settings.namespaces.backend
-    return [
-        allow(CARRIER, namespace, pods_of(CARRIER), egress=[*servers(settings), to_api()]),
-        allow("crossover-cutover-database", namespace, pods_of(CUTOVER), egress=servers(settings)),
+    """Carrier and cutover reach both servers and the Kubernetes API; nobody else but the pooler reaches a server."""
+    backend, hosted = settings.namespaces.backend, settings.namespaces.hosted
+    ours, theirs = names.SELFHOSTED_POSTGRES_NAME, hosted_postgres.NAME
+    ports, clients = [names.POSTGRES_PORT], (POOLER, CARRIER, CUTOVER)
+    out = [*servers(settings), to_api()]
+    made = [
+        allow(CARRIER, backend, pods_of(CARRIER), egress=out),
+        allow(CUTOVER, backend, pods_of(CUTOVER), egress=out),
+        allow(ours, backend, pods_of(ours), ingress=[edge("from", [pods_of(app) for app in clients], ports)]),
     ]
+    if settings.database.hosted is None:
+        peers = [pods_in(backend, app) for app in clients]
+        made.append(allow(theirs, hosted, pods_of(theirs), ingress=[edge("from", peers, ports)]))
+    return made
 
 
 def carrier(settings: Settings, move_hash: object) -> list[Manifest]:

@@ -61,8 +61,6 @@ class EventBus(pulumi.ComponentResource):
 
     client_hash: pulumi.Output[str]
     transition: Transition
-    cutover: list[pulumi.Resource]
-    """What the pods of any Transition need."""
 
     def __init__(
         self,
@@ -87,7 +85,6 @@ class EventBus(pulumi.ComponentResource):
             ],
             self._inside,
         )
-        self.cutover = [*base, *self._kept]
         route = create(
             bus_access.route_config_map(settings),
             pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(ignore_changes=["data"])),

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from components.containers import container
 from components.manifests import disruption_budget, service, service_account, stateful_set
-from components.networking import allow, edge, pods_in, pods_of
 from components.pods import Manifest, Pod, Probes, env, tcp_probe
 from components.settings import Settings
 from contracts import names
@@ -17,7 +16,6 @@ ROLE = "trading_app"
 MIGRATOR = "hosted"
 """What Supabase calls `postgres`: it may publish and replicate what it owns, and is no superuser."""
 SEED = Path(__file__).resolve().parent.parent / "local" / "hosted_postgres" / "seed.sql"
-CLIENTS = (names.POOLER_NAME, names.CARRIER_NAME, "crossover-cutover")
 
 
 def configuration() -> str:
@@ -36,16 +34,21 @@ def configuration() -> str:
     return "".join(f"{name} = {value}\n" for name, value in values.items())
 
 
+DATABASE_SQL = f"""\\set ON_ERROR_STOP on
+SELECT 'CREATE DATABASE {names.DATABASE_NAME}'
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{names.DATABASE_NAME}') \\gexec
+"""  # noqa: S608 - a constant
+
+
 def roles_sql(app_password: str, migrator_password: str) -> str:
-    """Gives the roles their passwords and the database its owner; run at every start after the seed, so a volume that
-    was kept takes new passwords. They hold letters and digits only."""
+    """Gives the seed's roles their passwords; run at every start after it, so a volume that was kept takes new ones.
+    They hold letters and digits only."""
     return f"""\\set ON_ERROR_STOP on
-SELECT 'CREATE ROLE {ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ROLE}') \\gexec
-ALTER ROLE {ROLE} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD '{app_password}';
-ALTER ROLE {MIGRATOR} WITH LOGIN PASSWORD '{migrator_password}';
-GRANT {ROLE} TO {MIGRATOR};
+ALTER ROLE {ROLE} PASSWORD '{app_password}';
+ALTER ROLE {MIGRATOR} PASSWORD '{migrator_password}';
+REVOKE ALL ON DATABASE {names.DATABASE_NAME} FROM PUBLIC;
 GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {names.DATABASE_NAME} TO {ROLE};
-"""  # noqa: S608 - names are constants, and the passwords were made of letters and digits
+"""
 
 
 def files(admin_password: object, roles: object) -> dict[str, object]:
@@ -53,6 +56,7 @@ def files(admin_password: object, roles: object) -> dict[str, object]:
     return {
         "password": admin_password,
         "postgresql.conf": configuration(),
+        "00-database.sql": DATABASE_SQL,
         "10-seed.sql": SEED.read_text(),
         "20-roles.sql": roles,
     }
@@ -83,17 +87,15 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
         volumes={
             "password": secret_files(NAME, "password"),
             "config": secret_files(NAME, "postgresql.conf"),
-            "roles": secret_files(NAME, "10-seed.sql", "20-roles.sql"),
+            "roles": secret_files(NAME, "00-database.sql", "10-seed.sql", "20-roles.sql"),
         },
         hashes={"config": config_hash},
         grace_seconds=60,
     )
-    clients = [pods_in(settings.namespaces.backend, app) for app in CLIENTS]
     return [
         service_account(NAME, namespace),
         service(NAME, namespace, {"postgres": names.POSTGRES_PORT}),
         disruption_budget(NAME, namespace),
-        allow(NAME, namespace, pods_of(NAME), ingress=[edge("from", clients, [names.POSTGRES_PORT])]),
         stateful_set(
             pod, namespace, replicas=1, storage=settings.database.storage, storage_class=settings.storage_class
         ),

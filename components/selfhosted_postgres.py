@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from components.containers import container
-from components.hosted_postgres import CLIENTS, secret_files
+from components.hosted_postgres import secret_files
 from components.manifests import disruption_budget, service, service_account, stateful_set
-from components.networking import allow, edge, pods_of
 from components.pods import Manifest, Pod, Probes, env, exec_probe
 from components.settings import Settings
 from components.sizes import resources
@@ -98,13 +97,11 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
         grace_seconds=120,
     )
     ports = {"postgres": names.POSTGRES_PORT}
-    clients = [pods_of(app) for app in CLIENTS]
     return [
         service_account(NAME, namespace),
         service(NAME, namespace, ports, headless=True),
         service(NAME, namespace, ports, name=names.SELFHOSTED_POSTGRES_SERVICE),
         disruption_budget(NAME, namespace),
-        allow(NAME, namespace, pods_of(NAME), ingress=[edge("from", clients, [names.POSTGRES_PORT])]),
         stateful_set(
             pod,
             namespace,

@@ -48,7 +48,7 @@ def job(
 ) -> Manifest:
     """The Job, without a name. `owner` is the same for all runs of one stack's state: where an update was cut
     off its Job may still run, and gives way to the Job of the next one."""
-    moves_rows = component is Component.DATABASE
+    app, env_sources = _runs_as(component)
     made = container(
         settings,
         TRANSITION,
@@ -60,12 +60,12 @@ def job(
             *(["--emergency"] if emergency else []),
         ],
         env=[*identity_env(), *env(**_told(settings, component))],
-        env_from=[*env_from(CUTOVER), *([{"secretRef": {"name": names.DATABASE_MOVE_NAME}}] if moves_rows else [])],
+        env_from=env_sources,
     )
     pod = Pod(
-        app=CUTOVER,
+        app=app,
         container=made,
-        service_account=CUTOVER,
+        service_account=app,
         api=True,
         labels={names.LABEL_TRANSITION: component.slug, "crossover.dev/stage": stage.value},
         grace_seconds=_GRACE_SECONDS,
@@ -75,17 +75,25 @@ def job(
         "kind": "Job",
         "metadata": {
             "namespace": settings.namespaces.backend,
-            "labels": labels(CUTOVER, {names.LABEL_TRANSITION: component.slug}),
+            "labels": labels(app, {names.LABEL_TRANSITION: component.slug}),
             "annotations": {"pulumi.com/replaceUnready": "true"},
         },
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},
     }
 
 
+def _runs_as(component: Component) -> tuple[str, list[Manifest]]:
+    """The app and service account of the Transitions of `component`, and where its environment comes from."""
+    if component is Component.DATABASE:
+        return names.DATABASE_CUTOVER_NAME, [{"secretRef": {"name": names.DATABASE_MOVE_NAME}}]
+    return CUTOVER, env_from(CUTOVER)
+
+
 def _told(settings: Settings, component: Component) -> dict[str, str | None]:
     """What a Transition has to be run for where it changes: so it stands in its pod, not in a ConfigMap."""
     if component is Component.DATABASE:
         return {
+            names.ENV_NAMESPACE: settings.namespaces.backend,
             names.ENV_DATABASE_SCHEMAS: ",".join(settings.database.schemas) or None,
             names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
             names.ENV_VOLUMES: told_volumes({"selfhosted": settings.database.selfhosted.storage}),
