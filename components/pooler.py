@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from components.containers import WORKLOAD_IMAGE, container
 from components.database_access import COMPONENT, POOLER, servers
 from components.manifests import deployment, disruption_budget, service
-from components.networking import allow, edge, pods_of, to_api
+from components.networking import allow, edge, pods_labelled, pods_of, to_api
 from components.pods import Container, Manifest, Pod, Probes, env, identity_env, tcp_probe
 from components.settings import Settings
 from contracts import names
@@ -104,7 +104,7 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
         volumes={"config": {"secret": {"secretName": POOLER}}, "run": {"emptyDir": {}}},
         hashes={"config": config_hash},
     )
-    engines = [pods_of(names.TRADING_ENGINE_NAME)]
+    clients = [pods_of(names.TRADING_ENGINE_NAME), pods_labelled(names.LABEL_DATABASE_CLIENT, "true")]
     return [
         service(POOLER, namespace, {"postgres": names.POOLER_PORT}),
         disruption_budget(POOLER, namespace),
@@ -112,8 +112,14 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
             POOLER,
             namespace,
             pods_of(POOLER),
-            ingress=[edge("from", engines, [names.POOLER_PORT])],
+            ingress=[edge("from", clients, [names.POOLER_PORT])],
             egress=[*servers(settings), to_api()],
+        ),
+        allow(
+            "database-clients",
+            namespace,
+            pods_labelled(names.LABEL_DATABASE_CLIENT, "true"),
+            egress=[edge("to", [pods_of(POOLER)], [names.POOLER_PORT])],
         ),
         deployment(pod, namespace, recreate=True),
     ]

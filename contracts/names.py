@@ -38,6 +38,8 @@ DATABASE_NAME = "trading"
 DATABASE_SCHEMA = "trading"
 """The schema that holds every table of the workload, in the database DATABASE_NAME."""
 
+LABEL_DATABASE_CLIENT = "crossover.dev/database-client"
+"""Pods of the backend's namespace with this label, "true", may connect to the pooler."""
 LABEL_TRANSITION = "crossover.dev/transition"
 """On the Job of a component's Transition and its pods: the component's slug."""
 

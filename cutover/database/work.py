@@ -1,0 +1,108 @@
+"""What the steps of the database's transitions share: who is who, connections, and waiting for the carrier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from adapters.postgres import carrier
+from adapters.postgres.bookkeeping import SCHEMA
+from adapters.postgres.catalog import Table, tables
+from adapters.postgres.driver import Address, Connection, connect
+from adapters.postgres.errors import PostgresError
+from contracts.stages import STAGE_TABLE, Component, Side, Stage, backend_of
+from cutover.context import Context, StepFailed
+
+COMPONENT = Component.DATABASE
+APPLICATION = "crossover-cutover"
+HOSTED, OURS = (backend_of(COMPONENT, side) for side in (Side.OLD, Side.NEW))
+SEE_CARRIER = "See kubectl logs deployment/database-carrier"
+_OWNED = """
+select distinct n.nspname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+ where c.relkind in ('r', 'p') and pg_catalog.pg_has_role(c.relowner, 'USAGE') and n.nspname <> all(%s)
+   and n.nspname not like 'pg\\_%%' order by 1
+"""
+
+
+def other(backend: str) -> str:
+    """The backend that is not `backend`."""
+    first, second = sorted(backend_of(COMPONENT, side) for side in STAGE_TABLE[Stage.SHADOW].deployed)
+    return second if backend == first else first
+
+
+class DatabaseWork:
+    """One run's view of both servers. `wanted`: the schemas that config names, none for those in which the role at
+    the hosted side owns tables; `role`: the workload's at our own side, which owns what moved there."""
+
+    def __init__(
+        self,
+        context: Context,
+        servers: Mapping[str, Address],
+        wanted: Sequence[str],
+        role: str,
+        volumes: Mapping[str, int],
+    ) -> None:
+        self.context = context
+        self.servers = servers
+        self.role = role
+        self.volumes = volumes
+        self._wanted = tuple(wanted)
+        self._connections: dict[str, Connection] = {}
+
+    def close(self) -> None:
+        """Give up connections."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    @property
+    def active(self) -> str:
+        """The backend that serves now."""
+        return self.context.route.active
+
+    @property
+    def passive(self) -> str:
+        """The backend that does not serve now."""
+        return other(self.context.route.active)
+
+    def at(self, backend: str) -> Connection:
+        """The connection to `backend`, made anew where it was lost. Raises Unavailable, Refused."""
+        found = self._connections.get(backend)
+        if found is None or found.closed or found.broken:
+            found = self._connections[backend] = connect(self.servers[backend], APPLICATION)
+        return found
+
+    def schemas(self) -> tuple[str, ...]:
+        """The schemas that move. Without config: those at the hosted side in which its role owns tables."""
+        if self._wanted:
+            return self._wanted
+        # At our side the role is a superuser, who has what every role has: the hosted side is asked, whoever serves.
+        rows = self.at(HOSTED).execute(_OWNED, ([SCHEMA, "information_schema"],)).fetchall()
+        return tuple(row[0] for row in rows)
+
+    def tables(self, backend: str) -> tuple[Table, ...]:
+        """The tables that move, as `backend` has them."""
+        return tables(self.at(backend), self.schemas())
+
+    def await_beat(self, source: str, seconds: float) -> float:
+        """Write a heartbeat at `source` and wait until it has come to the other side: then all that was committed
+        before it has. How long that took, in seconds. Raises StepFailed after `seconds`."""
+        began = self.context.now()
+        sent = carrier.beat(self.at(source), source)
+        self.context.until(
+            lambda: carrier.beat_of(self.at(other(source)), source) >= sent,
+            seconds,
+            lambda: StepFailed(
+                f"what was written at {source} did not come to {other(source)} within {seconds:g} s{self._why(source)}",
+                SEE_CARRIER,
+            ),
+            every=0.005,
+            note=lambda: f"waiting for what was written at {source} to come to {other(source)}",
+        )
+        return self.context.now() - began
+
+    def _why(self, source: str) -> str:
+        try:
+            found = carrier.told(self.at(other(source)), source)
+        except PostgresError as error:
+            return f"; the carrier cannot be asked: {error}"
+        return f": {found}" if found else ""
