@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from adapters.postgres import content_facts, server_facts
 from adapters.postgres.driver import Address, connect, translated
-from adapters.postgres.errors import PostgresError, Unavailable
+from adapters.postgres.errors import PostgresError, StatementFailed, Unavailable
 from adapters.postgres.facts import Fact, SideFacts, Unknown
 
 APPLICATION = "crossover-preflight"
 STATEMENT_SECONDS = 60
 """A server that takes longer over one question is not asked any further: its catalog is locked, or it is drowning."""
+WAL_SECONDS = 1.0
+"""Over which the rate of WAL is measured: the mean since the statistics were reset would count a load of long ago."""
 _HIDDEN = "the role is no member of pg_monitor, so what other sessions do is hidden from it"
 
 
@@ -34,8 +37,17 @@ def ask(address: Address, schemas: Sequence[str] | None = None) -> SideFacts:
             except PostgresError as error:
                 return Unknown(str(error))
 
+        began, first = time.monotonic(), fact(lambda: server_facts.wal_position(connection))
+
+        def wal_rate() -> float:
+            if isinstance(first, Unknown):
+                raise StatementFailed(first.why)
+            time.sleep(max(0.0, began + WAL_SECONDS - time.monotonic()))
+            return (server_facts.wal_position(connection) - first) / (time.monotonic() - began)
+
         moving = tuple(schemas) if schemas is not None else content_facts.owned_schemas(connection)
         return SideFacts(
+            database=address.database,
             server=server_facts.server(connection),
             role=role,
             clock=server_facts.clock(connection),
@@ -49,5 +61,6 @@ def ask(address: Address, schemas: Sequence[str] | None = None) -> SideFacts:
             event_triggers=fact(lambda: content_facts.event_triggers(connection, moving)),
             roles=fact(lambda: content_facts.roles(connection)),
             collations=fact(lambda: content_facts.collations(connection)),
+            wal_rate=fact(wal_rate),
             bookkeeping=content_facts.bookkeeping(connection),
         )

@@ -174,6 +174,7 @@ select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
  where n.nspname = any(%(schemas)s) and c.relkind in ('r', 'm')
 """
+_READABLE = "select has_table_privilege(%s, 'select') and not row_security_active(%s)"
 _MISSING = "select array(select unnest(%(schemas)s::text[]) except select nspname::text from pg_namespace order by 1)"
 _BOOKKEEPING = (
     "select exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
@@ -246,7 +247,10 @@ def _crossings(connection: Connection, given: Mapping[str, object]) -> tuple[Cro
 
 
 def _has_rows(connection: Connection, table: Table) -> bool:
-    """Statistics do not tell an empty table from one that nobody has looked at."""
+    """Statistics do not tell an empty table from one that nobody has looked at. One that may not be read, or hides
+    rows, is judged by its size."""
+    if connection.execute(_READABLE, (table.qualified, table.qualified)).fetchone() != (True,):
+        return table.bytes > 0
     query = sql.SQL("select exists (select from only {}.{})").format(
         sql.Identifier(table.schema), sql.Identifier(table.name)
     )

@@ -75,7 +75,7 @@ class Slot:
 class Replication:
     """What the server gives to replication. `keep_bytes`: what a slot may pile up, None without limit. `plugins`:
     those that it lets slots use, None where it does not restrict them. `synchronous`: synchronous_standby_names,
-    and `standbys`: how many of them are connected. `wal_rate`: bytes a second since `wal_seconds` ago."""
+    and `standbys`: how many of them are connected."""
 
     wal_level: str
     slots_limit: int
@@ -87,8 +87,6 @@ class Replication:
     plugins: tuple[str, ...] | None
     synchronous: str
     standbys: int
-    wal_rate: float
-    wal_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,12 +284,15 @@ class Contents:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideFacts:
     """One side that answered. `bookkeeping`: an earlier try left its tables there. `roles`, `collations`: all that
-    the server has. `available`: extensions that could be made, with the version that they would have."""
+    the server has. `available`: extensions that could be made, with the version that they would have. `wal_rate`: bytes
+    of WAL that are written a second, while it was asked."""
 
+    database: str
     server: Server
     role: Role
     clock: Clock
     replication: Fact[Replication]
+    wal_rate: Fact[float]
     connections: Fact[Connections]
     storage: Fact[Storage]
     activity: Fact[Activity]

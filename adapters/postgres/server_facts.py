@@ -9,7 +9,7 @@ import re
 import time
 from typing import Any
 
-from adapters.postgres.driver import Connection
+from adapters.postgres.driver import Connection, lsn
 from adapters.postgres.facts import (
     Activity,
     Clock,
@@ -53,9 +53,7 @@ select slot_name, plugin, database, active, coalesce(wal_status, ''), safe_wal_s
 _USED = """
 select (select count(*) from pg_replication_slots),
        (select count(*) from pg_stat_get_wal_senders()),
-       (select count(*) from pg_stat_get_wal_senders() where sync_state in ('sync', 'quorum')),
-       wal_bytes::float8, extract(epoch from clock_timestamp() - stats_reset)::float8
-  from pg_stat_wal
+       (select count(*) from pg_stat_get_wal_senders() where sync_state in ('sync', 'quorum'))
 """
 _ROLE = """
 select r.rolname, r.rolsuper, r.rolreplication, r.rolbypassrls,
@@ -165,7 +163,7 @@ def replication(connection: Connection) -> Replication:
     """Settings, and what of them is in use."""
     rows = connection.execute("select name, setting from pg_settings where name = any(%s)", (list(_SETTINGS),))
     settings: dict[str, str] = dict(rows.fetchall())
-    slots, senders, standbys, wal, seconds = only(connection, _USED)
+    slots, senders, standbys = only(connection, _USED)
     keep, plugins = int(settings["max_slot_wal_keep_size"]), settings.get("output_plugin_libraries")
     return Replication(
         wal_level=settings["wal_level"],
@@ -181,9 +179,13 @@ def replication(connection: Connection) -> Replication:
         plugins=None if plugins is None else tuple(part.strip() for part in plugins.split(",") if part.strip()),
         synchronous=settings.get("synchronous_standby_names", ""),
         standbys=standbys,
-        wal_rate=wal / max(seconds, 1.0),
-        wal_seconds=seconds,
     )
+
+
+def wal_position(connection: Connection) -> int:
+    """How many bytes of WAL were ever written. Fails on a standby."""
+    (text,) = only(connection, "select pg_current_wal_insert_lsn()::text")
+    return lsn(text)
 
 
 def role(connection: Connection) -> Role:
