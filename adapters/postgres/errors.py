@@ -7,7 +7,8 @@
     ├── StatementFailed        the server refused a statement or its values
     ├── SlotLost               the replication slot is gone, or the server dropped WAL that it still needed
     ├── Conflict               a change could not be applied: the two sides differ already
-    └── Drift                  the two schemas differ, or one changed under way
+    ├── Drift                  the two schemas differ, or one changed under way
+    └── Stopped                told to stop before it was through: it goes on where it was
 
 psycopg's exceptions never leave adapters/postgres and adapters/database.
 """
@@ -46,3 +47,7 @@ class Conflict(PostgresError):
 
 class Drift(PostgresError):
     """The two schemas differ, or one changed under way."""
+
+
+class Stopped(PostgresError):
+    """Told to stop before it was through. The next run goes on where it was."""
