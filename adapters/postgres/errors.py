@@ -5,6 +5,7 @@
     ├── Unavailable            no answer in time, or the connection was lost: it may be tried again
     ├── Refused                the role lacks a right, or its password is wrong
     ├── StatementFailed        the server refused a statement or its values
+    ├── Malformed              the server said what the protocol does not know
     ├── SlotLost               the replication slot is gone, or the server dropped WAL that it still needed
     ├── Conflict               a change could not be applied: the two sides differ already
     ├── Drift                  the two schemas differ, or one changed under way
@@ -34,6 +35,10 @@ class Refused(PostgresError):
 
 class StatementFailed(PostgresError):
     """The server refused a statement or its values."""
+
+
+class Malformed(PostgresError):
+    """The server said what the protocol does not know."""
 
 
 class SlotLost(PostgresError):
