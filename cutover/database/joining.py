@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from adapters.postgres.copying import Copy, CopySettings
-from adapters.postgres.progress import Progress
-
 from adapters.postgres import bookkeeping, catalog, schema, slots
 from adapters.postgres.bookkeeping import slot_name
+from adapters.postgres.copying import Copy, CopySettings
 from adapters.postgres.driver import translated
+from adapters.postgres.progress import Progress
 from contracts.routes import Route
 from contracts.stages import Stage, serving_backend
 from cutover.context import StepFailed
@@ -52,49 +51,48 @@ class Joining:
         """
         source, target = self._w.active, self._w.passive
         here = self._w.at(source)
-        kept = slots.slot_state(here, slot_name(source))
-        if kept is not None and kept.lost:
-            raise StepFailed(
-                f"{source} dropped WAL that the copy still needed (max_slot_wal_keep_size): what was copied cannot be "
-                "brought into step any more",
-                f"Set crossover:database.stage to mvp and run pulumi up, raise the limit at {source}, and try again",
-            )
-        for backend in (source, target):
-            with translated(self._w.servers[backend]):
-                bookkeeping.ensure(self._w.at(backend))
         moved = self._w.tables(source)
-        with translated(self._w.servers[source]):
-            slots.publish(here, moved)
+        for backend in (source, target):
+            side = self._w.at(backend)
+            with translated(side.address):
+                bookkeeping.ensure(side.connection)
+        with translated(here.address):
+            kept = slots.slot_state(here.connection, slot_name(source))
+            if kept is not None and kept.lost:
+                raise StepFailed(
+                    f"{source} dropped WAL that the copy still needed (max_slot_wal_keep_size): what was copied cannot "
+                    "be brought into step any more",
+                    f"Set crossover:database.stage to mvp and run pulumi up, raise the limit at {source}, and try again",
+                )
+            slots.publish(here.connection, moved)
             if kept is None:
                 self._empty(target)
-            slots.ensure_slot(here, slot_name(source))
+            slots.ensure_slot(here.connection, slot_name(source))
         made = self._make(source, target)
-        return f"{len(moved)} tables, {made} made at {target}; {source} keeps what changes"
+        return f"{len(moved)} tables, {made} definitions made at {target}; {source} keeps what changes"
 
     def _empty(self, target: str) -> None:
         """Take away what an earlier try copied. Preflight has seen that nothing else is there."""
-        connection = self._w.at(target)
-        with translated(self._w.servers[target]):
-            slots.drop_slot(connection, slot_name(target))
-            slots.unpublish(connection)
-            if target == OURS:
-                for name in self._w.schemas():
-                    connection.execute(f"drop schema if exists {catalog.quoted(name)} cascade".encode())
-            else:
-                tables = ", ".join(table.qualified for table in self._w.tables(target))
-                if tables:
-                    connection.execute(f"truncate {tables}".encode())
-            connection.execute(f"truncate {bookkeeping.SCHEMA}.{bookkeeping.CHUNK}".encode())
-            connection.execute(f"truncate {bookkeeping.SCHEMA}.{bookkeeping.MARK}".encode())
+        side = self._w.at(target)
+        with translated(side.address):
+            slots.drop_slot(side.connection, slot_name(target))
+            slots.unpublish(side.connection)
+        if target == OURS:
+            for name in self._w.schemas():
+                side.run(f"drop schema if exists {catalog.quoted(name)} cascade")
+        elif tables := self._w.tables(target):
+            side.run(f"truncate {', '.join(table.qualified for table in tables)}")
+        side.run(f"truncate {bookkeeping.SCHEMA}.{bookkeeping.CHUNK}, {bookkeeping.SCHEMA}.{bookkeeping.MARK}")
 
     def _make(self, source: str, target: str) -> int:
         """Definitions that come before the rows. At the hosted side they are there since it served."""
         if target == HOSTED:
             return 0
-        definitions = self._dumped(source, target)
+        definitions, here = self._dumped(source, target), self._w.at(source)
         for left in definitions.left_out:
             self._c.say(f"    left out: {left}")
-        wanted = schema.extensions(self._w.at(source))
+        with translated(here.address):
+            wanted = schema.extensions(here.connection)
         schema.ensure_extensions(self._w.servers[target], wanted, self._w.role)
         schema.make(self._w.servers[target], definitions.before, self._w.role)
         return len(definitions.before)
@@ -102,7 +100,9 @@ class Joining:
     def _dumped(self, source: str, target: str) -> schema.Schema:
         if self._definitions is None:
             owners = sorted({table.owner for table in self._w.tables(source)})
-            roles = schema.roles_of(self._w.at(target), self._w.role, owners)
+            there = self._w.at(target)
+            with translated(there.address):
+                roles = schema.roles_of(there.connection, self._w.role, owners)
             self._definitions = schema.dump(self._w.servers[source], self._w.schemas(), roles)
         return self._definitions
 
@@ -131,10 +131,10 @@ class Joining:
         """The target keeps what changes there for the way back. After the copy, which carries no mark, and before the
         carrier's first write."""
         target = self._w.passive
-        there = self._w.at(target)
-        with translated(self._w.servers[target]):
-            slots.publish(there, self._w.tables(target))
-            slots.ensure_slot(there, slot_name(target))
+        there, moved = self._w.at(target), self._w.tables(target)
+        with translated(there.address):
+            slots.publish(there.connection, moved)
+            slots.ensure_slot(there.connection, slot_name(target))
         return f"{target} keeps what changes"
 
     def start_mirror(self, transition: Transition) -> str:

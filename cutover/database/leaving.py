@@ -36,8 +36,9 @@ class Leaving:
         return f"nothing is kept for {leaving} any more{told}"
 
     def _drop(self, backend: str) -> None:
-        connection, name = self._w.at(backend), slot_name(backend)
-        with translated(self._w.servers[backend]):
+        side, name = self._w.at(backend), slot_name(backend)
+        connection = side.connection
+        with translated(side.address):
             self._c.until(
                 lambda: (state := slots.slot_state(connection, name)) is None or state.reader is None,
                 self._c.timing.drain,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from adapters.postgres import sequences
-from adapters.postgres.driver import lsn, translated
 from adapters.postgres.errors import PostgresError
 from contracts.routes import Route
 from cutover import fence
@@ -45,7 +44,7 @@ class Switching:
     def _busy(self) -> str:
         """What is under way at the side that serves, for whom a pause waits in vain."""
         try:
-            rows = self._w.at(self._w.active).execute(_BUSY).fetchall()
+            rows = self._w.at(self._w.active).rows(_BUSY)
         except PostgresError as error:
             return f". What is under way at {self._w.active} could not be asked: {error}"
         told = [
@@ -58,16 +57,12 @@ class Switching:
         source = self._w.active
         began = self._c.now()
         self._w.await_beat(source, self._c.timing.drain)
-        with translated(self._w.servers[source]):
-            row = self._w.at(source).execute("select pg_catalog.pg_current_wal_insert_lsn()::text").fetchone()
-        self._drained = lsn(row[0]) if row else 0
+        self._drained = self._w.wal(source)
         return f"drained in {(self._c.now() - began) * 1000:.0f} ms"
 
     def sequences(self, transition: Transition) -> str:
         """Sequences of the side that will serve go on beyond what was given out."""
-        source, target = self._w.active, self._w.passive
-        at = self._w.servers[source], self._w.servers[target]
-        moved = sequences.move(self._w.at(source), self._w.at(target), at, self._w.schemas())
+        moved = sequences.move(self._w.at(self._w.active), self._w.at(self._w.passive), self._w.schemas())
         return f"{len(moved)} moved, with a head-room of {sequences.HEADROOM}"
 
     def check(self, transition: Transition) -> str:
@@ -80,9 +75,7 @@ class Switching:
         old, new = self._w.active, self._w.passive
         if route.fence is None:
             raise CouldNotCheck("there is no fence to open", "Run pulumi up again")
-        with translated(self._w.servers[new]):
-            row = self._w.at(new).execute("select pg_catalog.pg_current_wal_insert_lsn()::text").fetchone()
-        start = lsn(row[0]) if row else 0
+        start = self._w.wal(new)
         if self._c.stopped.is_set() or self._c.now() > self._opened_by:
             raise StepFailed(
                 f"the switch took longer than {self._c.timing.pause:g} s between fence and opening",
