@@ -23,6 +23,8 @@ DEAD_LETTERED = Counter("crossover_bus_dead_lettered_total", "Events set aside."
 EPOCH = Gauge("crossover_bus_epoch", "The route's epoch that this adapter follows.")
 LAG = Gauge("crossover_bus_lag_events", "Events not yet acknowledged by a group.", ["topic", "group"])
 MIRRORED = Counter("crossover_bus_mirrored_total", "Events copied by the mirror.", ["topic", "source"])
+POOLER_PAUSED = Gauge("crossover_pooler_paused", "1 while the database's pooler is paused by a switch.")
+POOLER_PAUSE_SECONDS = Gauge("crossover_pooler_last_pause_seconds", "How long the last pause of the pooler was.")
 
 
 @cache
