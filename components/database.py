@@ -17,7 +17,6 @@ from components.bus_access import route_config_map
 from components.foundation import Foundation
 from components.kube import content_hash, create, create_all, password
 from components.manifests import secret
-from components.pooler import Server
 from components.settings import Settings
 from components.transition import Transition
 from contracts import names
@@ -101,7 +100,7 @@ class Database(pulumi.ComponentResource):
         }
         self._move_hash = content_hash(move, self._salt)
         written = pulumi.Output.all(user_password, app).apply(lambda given: self._pooler_files(user, *given))
-        pooled = {key: written[key] for key in ("hosted.ini", "selfhosted.ini", "userlist.txt")}
+        pooled = {key: written[key] for key in (HOSTED, OURS, pooler.LOGINS)}
         self._pooler_hash = content_hash(pooled, self._salt)
         url = user_password.apply(lambda value: database_url(user, value))
         self.client_hash = content_hash({"url": url}, self._salt)
@@ -123,18 +122,16 @@ class Database(pulumi.ComponentResource):
     def _pooler_files(self, user: str, user_password: str, app_password: str) -> dict[str, str]:
         settings, hosted = self._settings, self._settings.database.hosted
         there = (
-            Server(
-                database_access.hosted_host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, user, user_password,
-                "disable",
-            )
+            (database_access.hosted_host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, "disable")
             if hosted is None
-            else Server(hosted.host, hosted.port, hosted.name, user, user_password, hosted.sslmode)
-        )  # fmt: skip
-        here = Server(
-            selfhosted_postgres.host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, selfhosted_postgres.ROLE,
-            app_password, "disable",
-        )  # fmt: skip
-        return pooler.files(there, here, user, user_password)
+            else (hosted.host, hosted.port, hosted.name, hosted.sslmode)
+        )
+        here = selfhosted_postgres.host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, "disable"
+        urls = {
+            HOSTED: database_access.server_url(user, user_password, *there),
+            OURS: database_access.server_url(selfhosted_postgres.ROLE, app_password, *here),
+        }
+        return pooler.files(urls, user, user_password)
 
 
 def database_url(user: str, user_password: str) -> str:

@@ -1,83 +1,38 @@
 """PgBouncer, the one address of the database, and beside it the agent that points it to the side that serves. Pure.
 
-Both configurations lie in the pod, and the agent chooses by the route: so nothing has to be handed out in a switch, and
-a pod that starts anew comes up on the right side.
+The addresses of both sides lie in the pod, and the agent chooses by the route: so nothing has to be handed out in a
+switch, and a pod that starts anew comes up on the right side.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from components.containers import WORKLOAD_IMAGE, container
 from components.database_access import COMPONENT, POOLER, servers
+from components.hosted_postgres import secret_files
 from components.manifests import deployment, disruption_budget, service
 from components.networking import allow, edge, pods_labelled, pods_of, to_api
 from components.pods import Container, Manifest, Pod, Probes, env, identity_env, tcp_probe
 from components.settings import Settings
 from contracts import names
 from contracts.registry import LABEL_ADAPTER
+from contracts.stages import BACKENDS
 
+LOGINS = "userlist.txt"
 FILES = "/etc/pgbouncer"
-RUN = "/run/pgbouncer"
-"""Shared by the pod's containers: the configuration in force, and the socket of the admin console."""
-INI = f"{RUN}/pgbouncer.ini"
+SIDES = "/etc/pooler/sides"
+FOLDER = "/run/pooler"
+"""Shared by the pod's containers: the configuration in force, and the socket of the admin console. Who runs as the same
+user in this pod may use that without a password."""
+INI = f"{FOLDER}/pgbouncer.ini"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One side, and as whom the pooler logs in there."""
-
-    host: str
-    port: int
-    database: str
-    user: str
-    password: str
-    sslmode: str
-
-
-def ini(server: Server) -> str:
-    """pgbouncer.ini for one side."""
-    target = (
-        f"host={server.host} port={server.port} dbname={_quoted(server.database)} user={_quoted(server.user)} "
-        f"password={_quoted(server.password)}"
-    )
-    return f"""[databases]
-{names.DATABASE_NAME} = {target}
-
-[pgbouncer]
-listen_addr = 0.0.0.0
-listen_port = {names.POOLER_PORT}
-unix_socket_dir = {RUN}
-; the console is for who runs as the same user in this pod: no password opens it over the network
-admin_users = pgbouncer
-auth_type = scram-sha-256
-auth_file = {FILES}/userlist.txt
-pool_mode = transaction
-max_client_conn = 500
-default_pool_size = 20
-max_prepared_statements = 200
-server_tls_sslmode = {server.sslmode}
-ignore_startup_parameters = extra_float_digits,options
-query_wait_timeout = 300
-server_login_retry = 1
-; a name that does not resolve yet is asked for again soon
-dns_nxdomain_ttl = 2
-"""
-
-
-def files(hosted: Server, selfhosted: Server, client: str, client_password: str) -> dict[str, str]:
-    """A configuration a side, and userlist.txt: `client` is who connects to the pooler."""
-    quoted = client_password.replace('"', '""')
-    return {
-        "hosted.ini": ini(hosted),
-        "selfhosted.ini": ini(selfhosted),
-        "userlist.txt": f'"{client}" "{quoted}"\n',
-    }
-
-
-def _quoted(value: str) -> str:
-    """A value in a connection string of pgbouncer.ini."""
-    return "'" + value.replace("'", "''") + "'"
+def files(urls: Mapping[str, str], client: str, client_password: str) -> dict[str, str]:
+    """By side, the URL as which the pooler logs in there; and userlist.txt: `client` is who connects to the pooler."""
+    quoted = [value.replace('"', '""') for value in (client, client_password)]
+    return {**urls, LOGINS: '"{}" "{}"\n'.format(*quoted)}
 
 
 def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
@@ -90,7 +45,7 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
         "pgbouncer",
         command=["pgbouncer", INI],
         ports={"postgres": names.POOLER_PORT},
-        mounts={FILES: ("config", True), RUN: ("run", False)},
+        mounts={FILES: ("logins", True), FOLDER: ("run", False)},
         probes=Probes(startup=tcp_probe(names.POOLER_PORT, period=1, failures=60), readiness=probe, liveness=probe),
     )
     pod = Pod(
@@ -101,7 +56,11 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
         beside=[_agent(settings)],
         api=True,
         labels={LABEL_ADAPTER: COMPONENT.slug},
-        volumes={"config": {"secret": {"secretName": POOLER}}, "run": {"emptyDir": {}}},
+        volumes={
+            "logins": secret_files(POOLER, LOGINS),
+            "sides": secret_files(POOLER, *sorted(BACKENDS[COMPONENT].values())),
+            "run": {"emptyDir": {}},
+        },
         hashes={"config": config_hash},
     )
     clients = [pods_of(names.TRADING_ENGINE_NAME), pods_labelled(names.LABEL_DATABASE_CLIENT, "true")]
@@ -139,13 +98,14 @@ def _agent(settings: Settings, *, once: bool = False) -> Container:
             *env(
                 **{
                     names.ENV_NAMESPACE: settings.namespaces.backend,
-                    names.ENV_POOLER_FILES: FILES,
-                    names.ENV_POOLER_RUN: RUN,
+                    names.ENV_POOLER_FOLDER: FOLDER,
+                    names.ENV_POOLER_SIDES: SIDES,
+                    names.ENV_POOLER_LOGINS: f"{FILES}/{LOGINS}",
                 }
             ),
         ],
         ports={} if once else {"metrics": names.METRICS_PORT},
-        mounts={FILES: ("config", True), RUN: ("run", False)},
+        mounts={SIDES: ("sides", True), FOLDER: ("run", False)},
         probes=None if once else probes,
     )
     return replace(made, name="route") if once else made

@@ -10,10 +10,10 @@ from adapters.postgres.progress import Progress
 from contracts.routes import Route
 from contracts.stages import Stage, serving_backend
 from cutover.context import StepFailed
-from cutover.database import preflight
 from cutover.database.positions import mirror
 from cutover.database.work import COMPONENT, HOSTED, OURS, DatabaseWork, other
 from cutover.plan import Transition
+from cutover.refusing import tell
 
 _BUILDING = schema.Building()
 _TOLD_SECONDS = 5.0
@@ -32,10 +32,7 @@ class Joining:
         """All that must hold before anything is touched, each item on a line."""
         found = self._w.examine(transition)
         self._c.checks.extend(found)
-        for check in found:
-            self._c.say(f"    {'ok ' if check.outcome.passed else 'NOT'} {preflight.line(check)}")
-        preflight.refuse(found)
-        return f"{len(found)} items hold"
+        return tell(found, self._c.say)
 
     def establish(self, transition: Transition) -> str:
         """Write the first route: the rows are at the hosted side, whatever is wanted in the end."""
@@ -62,7 +59,7 @@ class Joining:
                 raise StepFailed(
                     f"{source} dropped WAL that the copy still needed (max_slot_wal_keep_size): what was copied cannot "
                     "be brought into step any more",
-                    f"Set crossover:database.stage to mvp and run pulumi up, raise the limit at {source}, and try again",
+                    f"Set crossover:database.stage to mvp, run pulumi up, raise the limit at {source}, and try again",
                 )
             slots.publish(here.connection, moved)
             if kept is None:

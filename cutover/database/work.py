@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 
 from adapters.postgres import heartbeats
@@ -12,10 +13,18 @@ from adapters.postgres.side import Side, open_side
 from contracts import stages
 from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
 from cutover.context import Context, StepFailed
+from cutover.database.preflight import End, Journey, Situation, checks, gather, journey
+from cutover.plan import Transition
+from cutover.refusing import refuse
+from validation.database.looking import Looks
+from validation.database.rows import Pace, Rows, compare
+from validation.result import Check
 
 COMPONENT = Component.DATABASE
 APPLICATION = "crossover-cutover"
 HOSTED, OURS = (backend_of(COMPONENT, side) for side in (stages.Side.OLD, stages.Side.NEW))
+_SMALL_BYTES = 16 << 20
+"""Of the tables that are compared within the pause, together."""
 SEE_CARRIER = "See kubectl logs deployment/database-carrier"
 _OWNED = """
 select distinct n.nspname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -89,6 +98,18 @@ class DatabaseWork:
         with translated(side.address):
             return tables(side.connection, schemas)
 
+    def examine(self, transition: Transition) -> tuple[Check, ...]:
+        """The answer of every item of preflight. Changes nothing."""
+        route = self.context.seen.route
+        source = route.active if route is not None else HOSTED
+        kind = journey(transition)
+        if not transition.steps:  # a check of how it stands
+            kind = Journey.SWITCH if route is not None and route.mirror is not None else Journey.ESTABLISH
+        target = "" if kind is Journey.ESTABLISH else other(source)
+        end = End(target, self.servers[target]) if target else None
+        facts = gather(End(source, self.servers[source]), end, self._wanted or None)
+        return checks(Situation(journey=kind, source=source, target=target, facts=facts, volumes=self.volumes))
+
     def await_beat(self, source: str, seconds: float) -> float:
         """Write a heartbeat at `source` and wait until it has come to the other side: then all that was committed
         before it has. How long that took, in seconds. Raises StepFailed after `seconds`."""
@@ -114,3 +135,42 @@ class DatabaseWork:
         side = self.at(backend)
         with translated(side.address):
             return heartbeats.heard(side.connection, source)
+
+    def compare(self) -> str:
+        """Definitions and rows of both sides, under traffic. Raises StepFailed, CouldNotCheck."""
+        lock = threading.Lock()  # the comparison asks from several threads, and the main one waits for it
+
+        def settle() -> None:
+            with lock:
+                self.await_beat(self.active, self.context.timing.drain)
+
+        found = self._rows(self.tables(self.active), Looks(settle=settle), None)
+        self._refuse(found)
+        return f"{found.compared} rows of {len(found.tables)} tables equal"
+
+    def compare_at_rest(self, seconds: float) -> str:
+        """The last look, while nobody writes: rows of the tables that are soon read, exactly. Those that are larger
+        were compared before the pause, and every change since has come: a drain waits for that."""
+        small, size = [], 0
+        for table in sorted(self.tables(self.active), key=lambda table: table.bytes):
+            size += table.bytes
+            if size <= _SMALL_BYTES:
+                small.append(table)
+        found = self._rows(small, Looks(), max(1.0, seconds / 4))
+        self._refuse(found)
+        return f"{found.compared} rows of {len(found.tables)} tables equal"
+
+    def _rows(self, wanted: Sequence[Table], looks: Looks, seconds: float | None) -> Rows:
+        source, target = self.active, self.passive
+        names = {str(table) for table in wanted}
+        there = [table for table in self.tables(target) if str(table) in names]
+        return compare(
+            self.servers[source], self.servers[target], wanted, there, looks=looks,
+            pace=Pace(connections=2, seconds=seconds), stop=self.context.stopped.is_set,
+        )  # fmt: skip
+
+    def _refuse(self, found: Rows) -> None:
+        self.context.check_stop()
+        report = found.report()
+        self.context.checks.extend(report.checks)
+        refuse(report.checks, "comparison")

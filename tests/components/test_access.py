@@ -217,11 +217,9 @@ def test_a_users_own_secrets_stay_secret_too() -> None:
     url = decoded(program.one("Secret", "database-client"))["DATABASE_URL"]
     assert url == "postgresql://postgres:p%40ss%3Aword@database-pooler:6432/trading"
     pooler = decoded(program.one("Secret", "database-pooler"))
-    there = "trading = host=db.example port=5432 dbname='postgres' user='postgres' password='p@ss:word'"
-    assert there in pooler["hosted.ini"]
-    assert "server_tls_sslmode = require" in pooler["hosted.ini"]
-    here = "trading = host=postgres-service.trading.svc.cluster.local port=5432 dbname='trading' user='trading_app'"
-    assert here in pooler["selfhosted.ini"]
+    assert pooler["hosted"] == "postgresql://postgres:p%40ss%3Aword@db.example:5432/postgres?sslmode=require"
+    assert pooler["selfhosted"].startswith("postgresql://trading_app:")
+    assert "@postgres-service.trading.svc.cluster.local:5432/trading?sslmode=disable" in pooler["selfhosted"]
     assert pooler["userlist.txt"] == '"postgres" "p@ss:word"\n'
     moved = decoded(program.one("Secret", "database-move"))
     assert (

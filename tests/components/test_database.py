@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import configparser
-
 import pytest
 
-from components.pooler import Server, files
+from components.pooler import files
 from contracts import names
 from contracts.stages import STAGE_TABLE, Component, Stage, deployed_backends
 from tests.components.rendering import Program, Registered, at, decoded, render, template
@@ -59,19 +57,25 @@ def test_passwords_of_servers_stand_in_no_manifest_of_a_pod() -> None:
         assert "PW" not in str(template(workload)).replace("PWD", "")
 
 
-def test_a_configuration_of_the_pooler_is_read_as_it_was_meant() -> None:
-    hosted = Server("db.example", 5432, "my db", "o'brien", "p'w = x", "verify-full")
-    ours = Server("postgres-service", 5432, "trading", "trading_app", "secret", "disable")
-    made = files(hosted, ours, "o'brien", 'q"uote')
-    assert made["userlist.txt"] == '"o\'brien" "q""uote"\n'
-    for side, sslmode in (("hosted", "verify-full"), ("selfhosted", "disable")):
-        read = configparser.ConfigParser(interpolation=None)
-        read.read_string(made[f"{side}.ini"])
-        assert read["pgbouncer"]["server_tls_sslmode"] == sslmode
-        assert read["pgbouncer"]["admin_users"] == "pgbouncer"
-        assert read["pgbouncer"]["unix_socket_dir"] == "/run/pgbouncer"
-    wanted = "trading = host=db.example port=5432 dbname='my db' user='o''brien' password='p''w = x'"
-    assert wanted in made["hosted.ini"]
+def test_logins_are_quoted_as_the_pooler_reads_them() -> None:
+    made = files({"hosted": "postgresql://a", "selfhosted": "postgresql://b"}, "o'brien", 'q"uote')
+    assert made == {
+        "hosted": "postgresql://a",
+        "selfhosted": "postgresql://b",
+        "userlist.txt": '"o\'brien" "q""uote"\n',
+    }
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_the_pooler_has_its_side_written_before_it_starts(stage: Stage) -> None:
+    spec = template(at(stage).one("Deployment", names.POOLER_NAME))["spec"]
+    (before,) = spec["initContainers"]
+    assert before["command"] == ["python", "-m", "cutover.pooler", "--once"]
+    pooler, agent = spec["containers"]
+    shared = {mount["mountPath"] for mount in pooler["volumeMounts"] if mount["name"] == "run"}
+    assert shared == {mount["mountPath"] for mount in agent["volumeMounts"] if mount["name"] == "run"}
+    assert pooler["command"][1].startswith(shared.pop())
+    assert not any(mount["name"] == "sides" for mount in pooler["volumeMounts"])
 
 
 def test_the_users_own_server_is_reached_and_none_is_played() -> None:
