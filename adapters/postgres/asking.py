@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from adapters.postgres import content_facts, server_facts
 from adapters.postgres.driver import Address, connect, translated
 from adapters.postgres.errors import PostgresError, StatementFailed, Unavailable
-from adapters.postgres.facts import Fact, SideFacts, Unknown
+from adapters.postgres.facts import Activity, Contents, Fact, SideFacts, Unknown
 
 APPLICATION = "crossover-preflight"
 STATEMENT_SECONDS = 60
@@ -46,6 +46,12 @@ def ask(address: Address, schemas: Sequence[str] | None = None) -> SideFacts:
             return (server_facts.wal_position(connection) - first) / (time.monotonic() - began)
 
         moving = tuple(schemas) if schemas is not None else content_facts.owned_schemas(connection)
+        activity: Fact[Activity] = Unknown(_HIDDEN)
+        if role.watches:
+            activity = fact(lambda: server_facts.activity(connection, moving))
+        contents: Fact[Contents] | None = _locked(activity)
+        if contents is None:
+            contents = fact(lambda: content_facts.contents(connection, moving, role.member_of))
         return SideFacts(
             database=address.database,
             server=server_facts.server(connection),
@@ -54,8 +60,8 @@ def ask(address: Address, schemas: Sequence[str] | None = None) -> SideFacts:
             replication=fact(lambda: server_facts.replication(connection)),
             connections=fact(lambda: server_facts.connections(connection)),
             storage=fact(lambda: server_facts.storage(connection, role.watches)),
-            activity=fact(lambda: server_facts.activity(connection, moving)) if role.watches else Unknown(_HIDDEN),
-            contents=fact(lambda: content_facts.contents(connection, moving, role.member_of)),
+            activity=activity,
+            contents=contents,
             extensions=fact(lambda: content_facts.extensions(connection, moving)),
             available=fact(lambda: content_facts.available(connection)),
             event_triggers=fact(lambda: content_facts.event_triggers(connection, moving)),
@@ -64,3 +70,11 @@ def ask(address: Address, schemas: Sequence[str] | None = None) -> SideFacts:
             wal_rate=fact(wal_rate),
             bookkeeping=content_facts.bookkeeping(connection),
         )
+
+
+def _locked(activity: Fact[Activity]) -> Unknown | None:
+    """Reading a table's size waits for whoever has it to himself: then nothing is asked rather than waited for."""
+    if isinstance(activity, Unknown):
+        return None
+    held = [one for one in activity.ddl if one.mode == "AccessExclusiveLock"]
+    return Unknown(f"DDL is in flight: {held[0]}") if held else None

@@ -161,9 +161,13 @@ def test_a_sequence_that_cycles_is_let_be() -> None:
 @pytest.mark.parametrize(
     ("versions", "holds"),
     [
-        (("1.10", "1.9"), True), (("1.9", "1.10"), False), (("1.10", "1.10"), True), (("2", "1.9"), True), (("b", "a"), False),
+        (("1.10", "1.9"), True),
+        (("1.9", "1.10"), False),
+        (("1.10", "1.10"), True),
+        (("2", "1.9"), True),
+        (("b", "a"), False),
     ],
-)  # fmt: skip
+)
 def test_versions_of_extensions_are_compared_as_numbers(versions: tuple[str, str], holds: bool) -> None:
     there, here = versions
     at = both(
