@@ -60,8 +60,20 @@ class Shape:
         """Which row it is, for people: by its key, never by its other values."""
         if not self.key:
             return "a row (the table has no key)"
-        names, values = ", ".join(self.columns[place].name for place in self.key), [row[place] for place in self.key]
+        names, values = ", ".join(self.key_names), [row[place] for place in self.key]
         return f"the row ({names}) = ({', '.join(map(str, values))})"
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The columns of the key, in the table's order."""
+        return tuple(self.columns[place].name for place in self.key)
+
+    def told_duplicate(self, detail: str) -> str:
+        """The same of a server's text on a duplicate, `Key (a)=(1) already exists.`; nothing where that is of another
+        key, or in another language."""
+        key = self.table.key or self.table.primary_key
+        found = re.match(r"Key \((.*?)\)=\((.*)\) already exists", detail, re.DOTALL)
+        return f"the row ({found[1]}) = ({found[2]})" if found and found[1] == ", ".join(key) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +84,16 @@ class Statement:
     values: Sequence[Parameter | Value]
     rows: int | None
     table: str
-    about: tuple[Shape, Row] | None = None
+    about: tuple[Shape, Row | None] | None = None
+    """The row, None where there are several."""
 
-    @property
-    def told(self) -> str:
-        """What it is about, for people."""
-        return f"{self.table}: {self.about[0].told(self.about[1])}" if self.about else self.table
+    def told(self, detail: str = "") -> str:
+        """What it is about, for people; `detail` is the server's, of an error."""
+        if self.about is None:
+            return self.table
+        shape, row = self.about
+        found = shape.told(row) if row is not None else shape.told_duplicate(detail)
+        return f"{self.table}: {found}" if found else self.table
 
 
 def shape_of(relation: Relation, table: Table, operators: Mapping[str, str]) -> Shape:
@@ -111,9 +127,9 @@ def insert(shape: Shape, rows: Sequence[Row], catching_up: bool) -> list[Stateme
         text = f"insert into {shape.table.qualified} default values"
         return [Statement(text, (), 1, str(shape.table)) for _ in rows]
     text = _insert_text(shape, len(rows) > 1, catching_up)
-    values = rows[0] if len(rows) == 1 else list(zip(*rows, strict=True))
-    about = (shape, rows[0]) if len(rows) == 1 else None
-    return [Statement(text, values, None if catching_up else len(rows), str(shape.table), about)]
+    values = rows[0] if len(rows) == 1 else [list(column) for column in zip(*rows, strict=True)]
+    about = rows[0] if len(rows) == 1 else None
+    return [Statement(text, values, None if catching_up else len(rows), str(shape.table), (shape, about))]
 
 
 def _insert_head(shape: Shape) -> str:
@@ -128,7 +144,7 @@ def _insert_text(shape: Shape, many: bool, catching_up: bool) -> str:
     if many:
         values = ", ".join(f"v.c{place}::{bare_type(shape.columns[place].type)}" for place in places)
         arrays = ", ".join(f"${place + 1}::pg_catalog.text[]" for place in places)
-        source = f"select {values} from pg_catalog.unnest({arrays}) as v({', '.join(f'c{place}' for place in places)})"
+        source = f"select {values} from unnest({arrays}) as v({', '.join(f'c{place}' for place in places)})"
     else:
         source = f"values ({', '.join(shape.cast(place, place + 1) for place in places)})"
     return f"{_insert_head(shape)} {source}{_over(shape) if catching_up else ''}"

@@ -163,7 +163,7 @@ class Target:
         if statement.table == _MARK:
             return Unavailable(f"{self._address}: another process applies {self._stream}: its mark has moved")
         return Conflict(
-            f"{statement.told}: {rows} rows were changed where {statement.rows} should have been: the sides differ"
+            f"{statement.told()}: {rows} rows were changed where {statement.rows} should have been: the sides differ"
         )
 
     def _translated(self, error: psycopg.Error, done: Sequence[tuple[Statement, _Cursor]]) -> PostgresError:
@@ -172,7 +172,7 @@ class Target:
         if not isinstance(found, StatementFailed):
             return found
         failed = next((statement for statement, cursor in done if cursor.pgresult is None), None)
-        where = failed.told if failed is not None else "a change"
+        where = failed.told(error.diag.message_detail or "") if failed is not None else "a change"
         code = error.sqlstate or ""
         if not code.startswith("23"):
             return StatementFailed(f"{self._address}: {where}: {type(error).__name__} (SQLSTATE {code})")
