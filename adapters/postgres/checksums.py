@@ -225,7 +225,7 @@ def _column(alias: str, column: Column) -> sql.SQL:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%%").replace("{", "{{").replace("}", "}}")  # for the driver, and for format
+    return text.replace("%", "%%")  # the driver looks for placeholders
 
 
 def _printed(alias: str, column: Column) -> sql.Composed:

@@ -98,6 +98,7 @@ class Examination:
     masks: Masks
     _differences: list[Difference] = field(default_factory=list)
     _undecided: list[str] = field(default_factory=list)
+    _more: bool = False
 
     def run(self) -> Found:
         """Compare. Raises PostgresError, TimeoutError where it cannot."""
@@ -105,19 +106,18 @@ class Examination:
         (a,), (b,) = self.both.ask(checksums.digest(self.table, self.span, ranged))
         if a == b:
             return Found(a[0])
-        more = False
         for suspects in self._suspects(max(a[0], b[0])):
             if len(self._differences) >= self.looks.named:
-                more = True
+                self._more = True
                 break
             self._resolve(suspects)
         if self.looks.settle is None and not self._differences and not self._undecided:
             self._undecided.append(f"{self.table}: rows changed while they were compared, and nobody should write")
-        return Found(a[0], tuple(self._differences), tuple(self._undecided), more)
+        return Found(a[0], tuple(self._differences), tuple(self._undecided), self._more)
 
     def so_far(self, why: str) -> Found:
         """What was found before `run` failed, for the reason of `why`."""
-        return Found(0, tuple(self._differences), (*self._undecided, why))
+        return Found(0, tuple(self._differences), (*self._undecided, why), self._more)
 
     def _suspects(self, rows: int) -> Iterator[list[Key]]:
         """The keys of rows that were seen to differ, so many at once that they fit into memory."""
@@ -148,8 +148,10 @@ class Examination:
             answers = {key: judge(sights[key], 0 if settle is None else self.looks.proofs) for key in pending}
             different += [key for key in pending if answers[key] is Answer.DIFFERENT]
             pending = [key for key in pending if answers[key] is Answer.UNDECIDED]
-        self._tell(different, "it changed after it was found different")
-        self._tell(pending, f"it still changed after {self.looks.most} looks", judged=False)
+        room = max(0, self.looks.named - len(self._differences))
+        self._more = self._more or len(different) > room
+        self._tell(different[:room], "it changed after it was found different")
+        self._tell(pending[: self.looks.named], f"it still changed after {self.looks.most} looks", judged=False)
 
     def _look(self, keys: Sequence[Key]) -> Mapping[Key, Sight]:
         found: dict[Key, Sight] = {}
