@@ -85,7 +85,9 @@ class Database(pulumi.ComponentResource):
         app = password("hosted-postgres-app-password", self)
         migrator = password("hosted-postgres-migrator-password", self)
         hosted_admin = password("hosted-postgres-admin-password", self)
-        ours = selfhosted_postgres.files(settings, admin, app.apply(selfhosted_postgres.roles_sql))
+        ours = selfhosted_postgres.files(
+            settings, admin, app.apply(lambda value: selfhosted_postgres.roles_sql(settings, value))
+        )
         self._ours_hash = content_hash(ours, self._salt)
         stand_in = hosted_postgres.files(
             hosted_admin, pulumi.Output.all(app, migrator).apply(lambda given: hosted_postgres.roles_sql(*given))

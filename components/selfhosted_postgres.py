@@ -44,17 +44,23 @@ def configuration(settings: Settings) -> str:
     return "".join(f"{name} = {value}\n" for name, value in values.items())
 
 
-def roles_sql(role_password: str) -> str:
-    """Makes the workload's role and the database, and gives the role its password; run at every start. The password
-    holds letters and digits only."""
+def roles_sql(settings: Settings, role_password: str) -> str:
+    """Makes the roles and the database, and gives the workload's its password; run at every start. The password holds
+    letters and digits only, and so do the names of roles, beside `_`."""
+    others = "".join(_role_sql(name) for name in settings.database.selfhosted.roles)
     return f"""\\set ON_ERROR_STOP on
-SELECT 'CREATE ROLE {ROLE}' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{ROLE}') \\gexec
-ALTER ROLE {ROLE} WITH LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD '{role_password}';
+{_role_sql(ROLE)}ALTER ROLE {ROLE} WITH LOGIN PASSWORD '{role_password}'
+  NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS;
 SELECT 'CREATE DATABASE {names.DATABASE_NAME}'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{names.DATABASE_NAME}') \\gexec
 REVOKE ALL ON DATABASE {names.DATABASE_NAME} FROM PUBLIC;
 GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {names.DATABASE_NAME} TO {ROLE};
-"""  # noqa: S608 - names are constants, and the password was made of letters and digits
+{others}"""  # noqa: S608 - names are constants, and the password was made of letters and digits
+
+
+def _role_sql(name: str) -> str:
+    made = f"SELECT 'CREATE ROLE {name} NOLOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{name}')"  # noqa: S608
+    return f"{made} \\gexec\n"
 
 
 def files(settings: Settings, admin_password: object, roles: object) -> dict[str, object]:

@@ -154,6 +154,9 @@ class SelfhostedDatabase(_Model):
 
     storage: Quantity = "10Gi"
     """Data and WAL. While both sides are kept in step, WAL that the other side has not got piles up here."""
+    roles: tuple[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")], ...] = ()
+    """Roles beside the workload's that grants and policies of what moves name (Supabase: anon, authenticated,
+    service_role). They are made here without a login."""
     max_wal_keep_mb: int = Field(default=4096, ge=64)
     """How much of it may pile up, in MiB: beyond it the way back is given up rather than the disk filled."""
 

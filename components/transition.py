@@ -27,7 +27,7 @@ from components.pods import Manifest, Pod, env, identity_env, labels
 from components.settings import Settings
 from components.sizes import TRANSITION
 from contracts import names
-from contracts.stages import Component, Stage
+from contracts.stages import Component, Side, Stage, backend_of
 from contracts.volumes import told_volumes
 
 _SLACK_SECONDS = 120
@@ -96,7 +96,7 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
             names.ENV_NAMESPACE: settings.namespaces.backend,
             names.ENV_DATABASE_SCHEMAS: ",".join(settings.database.schemas) or None,
             names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
-            names.ENV_VOLUMES: told_volumes({"selfhosted": settings.database.selfhosted.storage}),
+            names.ENV_VOLUMES: told_volumes(_database_volumes(settings)),
         }
     bus = settings.event_bus
     return {
@@ -104,6 +104,14 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
         names.ENV_TOPICS: ",".join(bus.topics),
         names.ENV_PARTITIONS: str(bus.partitions),
     }
+
+
+def _database_volumes(settings: Settings) -> dict[str, str]:
+    """Of each side that is ours; how much room a hosted one has is not known."""
+    ours = {backend_of(Component.DATABASE, Side.NEW): settings.database.selfhosted.storage}
+    if settings.database.hosted is None:
+        ours[backend_of(Component.DATABASE, Side.OLD)] = settings.database.storage
+    return ours
 
 
 def _volumes(settings: Settings) -> dict[str, str]:

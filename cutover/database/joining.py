@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.postgres import bookkeeping, catalog, schema, slots
+from adapters.postgres import bookkeeping, catalog, content_facts, schema, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.copying import Copy, CopySettings
 from adapters.postgres.driver import translated
@@ -89,7 +89,8 @@ class Joining:
         for left in definitions.left_out:
             self._c.say(f"    left out: {left}")
         with translated(here.address):
-            wanted = schema.extensions(here.connection)
+            needed = {each.name for each in content_facts.extensions(here.connection, self._w.schemas()) if each.needed}
+            wanted = [each for each in schema.extensions(here.connection) if each.name in needed]
         schema.ensure_extensions(self._w.servers[target], wanted, self._w.role)
         schema.make(self._w.servers[target], definitions.before, self._w.role)
         return len(definitions.before)

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from adapters.postgres import heartbeats
-from adapters.postgres.bookkeeping import SCHEMA
 from adapters.postgres.catalog import Table, tables
+from adapters.postgres.content_facts import owned_schemas
 from adapters.postgres.driver import Address, lsn, translated
 from adapters.postgres.side import Side, open_side
 from contracts import stages
@@ -26,11 +26,6 @@ HOSTED, OURS = (backend_of(COMPONENT, side) for side in (stages.Side.OLD, stages
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
 SEE_CARRIER = "See kubectl logs deployment/database-carrier"
-_OWNED = """
-select distinct n.nspname from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
- where c.relkind in ('r', 'p') and pg_catalog.pg_has_role(c.relowner, 'USAGE') and n.nspname <> all(%s)
-   and n.nspname not like 'pg\\_%%' order by 1
-"""
 
 
 def other(backend: str) -> str:
@@ -90,7 +85,9 @@ class DatabaseWork:
         if self._wanted:
             return self._wanted
         # At our side the role is a superuser, who has what every role has: the hosted side is asked, whoever serves.
-        return tuple(row[0] for row in self.at(HOSTED).rows(_OWNED, ([SCHEMA, "information_schema"],)))
+        hosted = self.at(HOSTED)
+        with translated(hosted.address):
+            return owned_schemas(hosted.connection)
 
     def tables(self, backend: str) -> tuple[Table, ...]:
         """The tables that move, as `backend` has them."""
