@@ -107,13 +107,21 @@ _PREPARED = """
 select gid, owner, extract(epoch from clock_timestamp() - prepared)::float8
   from pg_prepared_xacts where database = current_database() order by prepared
 """
-_STRING = re.compile(r"'(?:[^']|'')*('|$)|\$(\w*)\$.*?(\$\2\$|$)", re.DOTALL)
+_LITERAL = re.compile(
+    r"""
+      \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\\?$)   # with escapes
+    | '(?:[^']|'')*(?:'|$)
+    | \$(\w*)\$.*?(?:\$\1\$|$)
+    | (?<![\w.$"])\d[\w.]*
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 _LISTEN = re.compile(r"\s*listen\b", re.IGNORECASE)
 
 
 def shown(query: str) -> str:
     """The beginning of a statement, on one line, without its literals: they may be anybody's data, or a password."""
-    text = " ".join(_STRING.sub("'?'", query).split())
+    text = " ".join(_LITERAL.sub("?", query).split())
     return text if len(text) <= _QUERY_SHOWN else text[: _QUERY_SHOWN - 3] + "..."
 
 

@@ -23,9 +23,10 @@ def _rights(at: Situation, side: str, facts: SideFacts) -> Finding:
         )
         if not holds
     ]
+    subscribes = "may" if role.subscribes else "may not"
     return Finding(
         wrong=[f"{role.name} lacks {text}" for text, _ in lacks],
-        fine=f"{role.name} has them",
+        fine=f"{role.name} has them; it {subscribes} make subscriptions, which nothing here needs",
         fix="; ".join(fix for _, fix in lacks),
     )
 

@@ -7,13 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.postgres.facts import Activity, Clock, Connections, Extension, SequenceRange, Storage, Unknown
+from adapters.postgres.facts import Activity, Clock, Connections, Extension, Kind, SequenceRange, Storage, Unknown
 from contracts.stages import Stage
 from cutover.database.preflight import ACCEPTABLE, ITEMS, Journey, checks, journey
 from cutover.database.preflight.situation import Situation
 from cutover.plan import path
 from tests.unit.postgres.built_facts import Spoil, both, configured, locale, tells, whole
-from tests.unit.postgres.preflight_cases import HOSTED, LEAVE, MISSING, OWN, SWITCH, WRONG, busy, own_slot
+from tests.unit.postgres.preflight_cases import (
+    HOSTED,
+    LEAVE,
+    MISSING,
+    MOVING,
+    OWN,
+    SWITCH,
+    WRONG,
+    busy,
+    own_slot,
+    thing,
+)
 from validation.result import Check, Verdict
 
 _KNOWN_WITH_THE_SIDE = {
@@ -123,6 +134,22 @@ def test_rows_of_an_earlier_try_are_gone_on_with_while_its_slot_is_whole() -> No
     name = "selfhosted: empty target"
     assert "gone on with" in answers(both(tried, own_slot())(whole()))[name].found
     assert not answers(both(tried, own_slot(status="lost"))(whole()))[name].outcome.passed
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Kind.TEMPORARY, "temporary tables"), (Kind.MATERIALISED, "materialised views to fill")],
+)
+def test_what_nothing_can_be_done_about_is_told(kind: Kind, name: str) -> None:
+    found = answers(thing(kind)(whole()))
+    assert found[f"hosted: {name} (told only)"].outcome.passed
+
+
+def test_what_calls_a_function_that_moves_is_told_until_the_switch() -> None:
+    at = tells(HOSTED, event_triggers=(MOVING,))(whole())
+    assert "make those there before the switch" in answers(at)["selfhosted: event triggers (told only)"].found
+    there = both(tells(HOSTED, event_triggers=(MOVING,)), tells(OWN, event_triggers=(MOVING,)))(whole(SWITCH))
+    assert answers(there)["selfhosted: event triggers"].outcome.passed
 
 
 def test_a_disk_of_unknown_size_is_told_only() -> None:
