@@ -167,7 +167,7 @@ class Console:
         with self._connection() as own:
             with self._no_logins():
                 deadline = time.monotonic() + seconds
-                own.pgconn.send_query(b"PAUSE")
+                self._ask(own.pgconn, "PAUSE")
                 # The answer, if it is an error, comes at once; without one it pauses by now.
                 done = self._answered(own.pgconn, time.monotonic() + _LOOK_SECONDS)
             while not done and time.monotonic() < deadline and not given_up():
@@ -233,7 +233,7 @@ class Console:
             if self._main is None:
                 self._main = self._connect()
             with translated(self._address):
-                self._main.pgconn.send_query(command.encode())
+                self._ask(self._main.pgconn, command)
                 if not self._answered(self._main.pgconn, deadline):
                     raise Unavailable(
                         f"{self._address}: {command.split(maxsplit=1)[0]} not answered in {self._seconds:g} s"
@@ -266,6 +266,9 @@ class Console:
                 yield connection
         finally:
             connection.close()
+
+    def _ask(self, at: pq.abc.PGconn, command: str) -> None:
+        at.send_query(command.encode())
 
     def _answered(self, at: pq.abc.PGconn, deadline: float) -> bool:
         """Whether the answer to what was sent is there by `deadline`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters.postgres.driver import Address, Connection, connect, psycopg, sql
+from adapters.postgres.driver import Address, Connection, connect, pq, psycopg, sql
 from adapters.postgres.pooler import Console
 from adapters.postgres.pooler_config import PoolerSettings, rendered
 from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
@@ -86,6 +87,11 @@ class Servers:
                 )
         return made
 
+    @staticmethod
+    def password(side: str) -> str:
+        """The right one of the pooler's role."""
+        return ROLE_PASSWORD[side]
+
     def set_password(self, side: str, password: str) -> None:
         """Another one for the pooler's role."""
         with self.admin(side) as admin:
@@ -138,10 +144,24 @@ class Bouncer:
             _end(self._process, 9)
             self._process = None
 
+    @property
+    def console_address(self) -> Address:
+        """Its Unix socket."""
+        return Address(str(self.folder), self.settings.port, "pgbouncer", "console", CONSOLE_PASSWORD, "disable")
+
     def console(self) -> Console:
-        """One of its own."""
-        at = Address(str(self.folder), self.settings.port, "pgbouncer", "console", CONSOLE_PASSWORD, "disable")
-        return Console(at)
+        """An operator's."""
+        return Console(self.console_address)
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def client(self, application: str = "test", **options: object) -> Connection:
         """A client's connection."""
@@ -244,22 +264,89 @@ class Switchboard:
         self.await_serving(side)
 
 
-class RunningAgent:
-    """An agent on a thread. `kill` ends it as a SIGKILL would: it does nothing more, and PgBouncer stays as it is."""
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that handles errors may handle it."""
 
-    def __init__(self, board: Switchboard, made: Bouncer, *, pause_seconds: float = 3.0) -> None:
+
+class MortalConsole(Console):
+    """Dies as its process would: at the `fatal`-th command that changes something, before it or after it (counted from
+    1: SET, PAUSE, SET, RELOAD, RELOAD, RESUME in a switch), or when told to. Then it says nothing more."""
+
+    def __init__(self, at: Address, fatal: int = 0, *, after: bool = False) -> None:
+        super().__init__(at)
+        self.dead = threading.Event()
+        self.done: list[str] = []
+        self._fatal, self._after = fatal, after
+
+    def run(self, command: str) -> list[dict[str, str]]:
+        if command.startswith(("SHOW", "KILL")):  # KILL is how older ones are asked for their state
+            self._check()
+            return super().run(command)
+        with self._counted(command):
+            return super().run(command)
+
+    def _ask(self, at: pq.abc.PGconn, command: str) -> None:
+        self._check()
+        if command != "PAUSE":
+            super()._ask(at, command)
+            return
+        with self._counted(command):
+            super()._ask(at, command)
+
+    def _answered(self, at: pq.abc.PGconn, deadline: float) -> bool:
+        self._check()
+        return super()._answered(at, deadline)
+
+    @contextmanager
+    def _counted(self, command: str) -> Iterator[None]:
+        self._check()
+        self.done.append(command)
+        fatal = len(self.done) == self._fatal
+        if fatal and not self._after:
+            self.dead.set()
+        self._check()
+        yield
+        if fatal:
+            self.dead.set()
+        self._check()
+
+    def _check(self) -> None:
+        if self.dead.is_set():
+            raise Killed
+
+
+class RunningAgent:
+    """An agent on a thread."""
+
+    def __init__(
+        self, board: Switchboard, made: Bouncer, *, pause_seconds: float = 3.0, fatal: int = 0, after: bool = False
+    ) -> None:
         settings = AgentSettings(pool=made.settings, pause_seconds=pause_seconds)
+        self.console = MortalConsole(made.console_address, fatal, after=after)
         self.agent = PoolerAgent(
-            board.store, board.registry, "pod.pooler", made.console(), made.desk, made.addresses, settings
+            board.store, board.registry, "pod.pooler", self.console, made.desk, made.addresses, settings
         )
-        self._thread = threading.Thread(target=self.agent.run, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="agent", daemon=True)
         self._thread.start()
 
+    def _run(self) -> None:
+        try:
+            self.agent.run()
+        except Killed:
+            self.agent.stop()
+            self.console.close()
+
+    @property
+    def dead(self) -> bool:
+        """Whether its console died, and it with it."""
+        return not self._thread.is_alive()
+
     def kill(self) -> None:
-        """End both threads."""
+        """End it as a SIGKILL would, wherever it is: PgBouncer stays as it is."""
+        self.console.dead.set()
         self.agent.stop()
         self._thread.join(DEADLINE)
-        assert not self._thread.is_alive()
+        assert self.dead
 
 
 @contextmanager
