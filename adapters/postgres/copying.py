@@ -101,7 +101,7 @@ class Copy:
         self._counts = _Counts()
         self._failure: BaseException | None = None
         self._paused = ""
-        self._started = 0.0
+        self._started = self._asked = 0.0
 
     def run(self) -> Copied:
         """Copy what is not copied yet. Raises Stopped, Conflict, Drift, and what a server says, naming the table; what
@@ -127,7 +127,7 @@ class Copy:
             left[each.part.relation] += not each.done
         before = sum(each.weight for each in planned if each.done)
         self._counts = _Counts(before=before, done=before, parts_left=left)
-        self._started = time.monotonic()
+        self._started = self._asked = time.monotonic()
 
     def _patience(self, lock: Callable[[], None]) -> None:
         for attempt in Retrying(
@@ -167,12 +167,15 @@ class Copy:
             self._progress(self._told(planned))
 
     def _watch(self, planned: Sequence[Planned]) -> None:
+        """Until a part is done, or for one tick."""
         with self._changed:
             self._changed.wait(_TICK_SECONDS)
-        reason = self._pressure()
-        with self._changed:
-            self._paused = reason
-            self._changed.notify_all()
+        now = time.monotonic()
+        if now - self._asked >= _TICK_SECONDS:
+            reason, self._asked = self._pressure(), now
+            with self._changed:
+                self._paused = reason
+                self._changed.notify_all()
         self._progress(self._told(planned))
 
     def _run_worker(self, number: int, carrier: Carrier, waiting: deque[Planned], snapshot: Held | None) -> None:
@@ -250,6 +253,7 @@ class Copy:
             self._counts.bytes += piped.bytes
             self._counts.done += each.weight
             self._counts.parts_left[each.part.relation] -= 1
+            self._changed.notify_all()
 
     # -- what is told
 

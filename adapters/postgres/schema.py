@@ -19,7 +19,7 @@ from typing import Self
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from adapters.postgres.catalog import quoted
+from adapters.postgres.catalog import Table, quoted
 from adapters.postgres.driver import SESSION, Address, Connection, connect, psycopg, translate, translated
 from adapters.postgres.dumped import Item, Roles, Sifted, Waves, items, sift, takes, waves
 from adapters.postgres.errors import Refused, StatementFailed, Stopped, Unavailable
@@ -213,6 +213,13 @@ def refresh(target: Address, schema: Schema) -> None:
         ).fetchall()
         for row in rows:
             connection.execute(f"refresh materialized view {quoted(row[0])}.{quoted(row[1])}".encode())
+
+
+def analyze(target: Address, tables: Sequence[Table]) -> None:
+    """Let the planner know what was copied: without it the first queries there would be planned blindly."""
+    with connect(target, APPLICATION, session=_MAKING) as connection, translated(target):
+        for table in tables:
+            connection.execute(f"analyze {table.qualified}".encode())
 
 
 class _Work:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 
-from adapters.postgres import schema
+from adapters.postgres import chunks, schema
+from adapters.postgres.bookkeeping import ensure
+from adapters.postgres.carrying import READING, WRITING
 from adapters.postgres.catalog import Table, quoted, tables
+from adapters.postgres.copying import Copied, Copy, CopySettings
 from adapters.postgres.driver import SESSION, Address, connect
+from adapters.postgres.planning import plan
+from adapters.postgres.progress import Progress
 from adapters.postgres.schema import Schema
+from adapters.postgres.side import opened
 from tests.contract.two_postgres import HOSTED_ROLE, OWN_ROLE, Pair
 
 TYPES = (
@@ -43,8 +51,8 @@ TYPES = (
     """insert into kinds.every (mid, f4, f8, n, t, raw) select g, g / 3.0::real, sqrt(g), g / 7.0, repeat('ü', g),
            pg_catalog.sha256(g::text::bytea) from generate_series(1, 200) g""",
     # Without what travels as text only: regclass, xml, composite types, ranges of one's own.
-    """create table kinds.plain as select id, small, mid, flag, f4, f8, n, n2, t, v, c, one, nm, raw, day, at, local, tm,
-         tmz, span, j, jb, u, ip, net, mac, bits, vbits, money, pt, poly, words, query, ints, texts, moods, mood,
+    """create table kinds.plain as select id, small, mid, flag, f4, f8, n, n2, t, v, c, one, nm, raw, day, at, local,
+         tm, tmz, span, j, jb, u, ip, net, mac, bits, vbits, money, pt, poly, words, query, ints, texts, moods, mood,
          positive, spans, era from kinds.every""",
     "alter table kinds.plain add primary key (id)",
 )
@@ -100,7 +108,9 @@ end $f$""",
          begin atomic select a; select case when a > 1 then 1 else 2 end; end""",
     "create trigger noting after insert on code.account for each row execute function code.note()",
     "insert into code.account (kind, owner, total) values ('a', 'me', 1), ('b', 'you', 2)",
-    "create view code.totals as select a.*, count(u.id) from code.account a left join code.audit u on true group by a.id",
+    # Rests on the primary key: pg_dump makes a dummy of it before the rows.
+    """create view code.totals as select a.*, count(u.id) from code.account a left join code.audit u on true
+         group by a.id""",
     "create materialized view code.sums as select sum(total) as s from code.account",
     "create materialized view code.more as select s + 1 as s from code.sums",
     "create unique index on code.sums (s)",
@@ -124,6 +134,25 @@ end $f$""",
     "create publication theirs for table code.account",
 )
 ALL = ("kinds", "shapes", 'Größe "x" select', "code")
+
+FINE = CopySettings(workers=2, part_bytes=32 << 10, retry_seconds=0.2)
+"""So that a small table has many parts."""
+
+ROWS = 20_000
+"""Of each of the two large tables of BIG."""
+BIG = (
+    "create schema big",
+    "create table big.rows (account int, id bigint, note text, primary key (account, id))",
+    # Skewed: most are of one account, the ids are far apart.
+    """insert into big.rows select case when g % 10 < 8 then 1 else g % 97 end, g * g, 'note ' || g
+          from generate_series(1, 20000) g""",
+    "create table big.log (account int, note text)",
+    "alter table big.log replica identity full",
+    "insert into big.log select g, repeat('x', 50) from generate_series(1, 20000) g",
+    "create table big.small (id int primary key)",
+    "insert into big.small select generate_series(1, 10)",
+    "analyze big.rows; analyze big.log",
+)
 
 
 def fill(pair: Pair, *statements: str) -> None:
@@ -162,3 +191,85 @@ def digest(address: Address, table: Table) -> tuple[int, str]:
 def digests(address: Address, wanted: Sequence[Table]) -> dict[str, tuple[int, str]]:
     """That of each table."""
     return {str(table): digest(address, table) for table in wanted}
+
+
+def prepared(pair: Pair, statements: Sequence[str], schemas: Sequence[str]) -> tuple[Table, ...]:
+    """The hosted side filled, and its tables, which are made at the other side."""
+    fill(pair, *statements)
+    schema.make(pair.own, dumped(pair, schemas).before, OWN_ROLE)
+    return moved_tables(pair, schemas)
+
+
+def big(pair: Pair, name: str | None = "rows") -> tuple[Table, ...]:
+    return tuple(table for table in prepared(pair, BIG, ["big"]) if name in {None, table.name})
+
+
+def done_parts(pair: Pair) -> dict[tuple[str, int], object]:
+    """What is copied, with the transaction that wrote it."""
+    with connect(pair.own, "test") as own:
+        rows = own.execute("select relation, part, xmin::text from crossover.chunk where done is not null").fetchall()
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def eventually(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)  # looks again; the deadline judges
+
+
+def scalar(address: Address, query: str) -> object:
+    with connect(address, "test") as connection:
+        row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row[0]
+
+
+class Stopping:
+    """Stops a copy once so many parts are done."""
+
+    def __init__(self, parts: int) -> None:
+        self.event = threading.Event()
+        self.seen: list[Progress] = []
+        self._parts = parts
+
+    def __call__(self, progress: Progress) -> None:
+        self.seen.append(progress)
+        if progress.parts_done >= self._parts:
+            self.event.set()
+
+
+def plan_first(pair: Pair, moved: Sequence[Table], part_bytes: int = FINE.part_bytes) -> tuple[chunks.Planned, ...]:
+    with opened(pair.own, "test", WRITING) as target, opened(pair.hosted, "test", READING) as source:
+        ensure(target.connection)
+        return plan(source, target, moved, part_bytes)
+
+
+class Running:
+    """A copy on a thread of its own; its error is raised where it is joined."""
+
+    def __init__(self, copy: Copy) -> None:
+        self._error: BaseException | None = None
+        self._result: Copied | None = None
+        self._thread = threading.Thread(target=self._run, args=(copy,))
+        self._thread.start()
+
+    def _run(self, copy: Copy) -> None:
+        try:
+            self._result = copy.run()
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def over(self) -> bool:
+        """Whether it ended, one way or the other."""
+        return not self._thread.is_alive()
+
+    def join(self) -> Copied:
+        """Wait for its end."""
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+        assert self._result is not None
+        return self._result
