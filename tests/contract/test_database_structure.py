@@ -222,9 +222,8 @@ def test_sequences_of_the_new_side_are_beyond(pair: Pair) -> None:
 def test_sequences_that_may_not_be_read_are_named(pair: Pair) -> None:
     with connect(replace(pair.own, user=OWN_ROLE), "test") as connection:
         unreadable = declared(connection, ["s"]).unreadable
-        found = sequences(connection, ["s"])
     assert unreadable == ("s.loose", "s.t_id_seq", "s.t_serial_seq")
-    assert structure.sequences(found, found, 0, unreadable).outcome is Verdict.COULD_NOT_CHECK
+    assert structure.sequences((), (), 0, unreadable).outcome is Verdict.COULD_NOT_CHECK
     with connect(pair.hosted, "test") as connection:
         assert declared(connection, ["s"]).unreadable == ()
 
