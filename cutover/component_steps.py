@@ -13,7 +13,7 @@ from contracts.routes import Route
 from contracts.stages import Component, Side, Stage, backend_of, deployed_backends
 from contracts.volumes import volume_bytes
 from cutover.context import Context, CouldNotCheck
-from cutover.database import DatabaseSteps
+from cutover.database import DatabaseSteps, Moving
 from cutover.event_bus import EventBusSteps
 
 _ADDRESSES = {Side.OLD: names.ENV_HOSTED_DATABASE_URL, Side.NEW: names.ENV_SELFHOSTED_DATABASE_URL}
@@ -29,13 +29,18 @@ def steps_of(
     volumes = volume_bytes(env.get(names.ENV_VOLUMES, ""))
     if context.component is Component.EVENT_BUS:
         return EventBusSteps(context, *_logs(route, stage, env), volumes)
-    return DatabaseSteps(
-        context,
-        {backend_of(Component.DATABASE, side): _address(env, variable) for side, variable in _ADDRESSES.items()},
-        [name for name in env.get(names.ENV_DATABASE_SCHEMAS, "").split(",") if name],
-        env.get(names.ENV_DATABASE_ROLE, ""),
-        volumes,
+    servers = {backend_of(Component.DATABASE, side): _address(env, variable) for side, variable in _ADDRESSES.items()}
+    moving = Moving(
+        schemas=_listed(env, names.ENV_DATABASE_SCHEMAS),
+        role=env.get(names.ENV_DATABASE_ROLE, ""),
+        accepted=frozenset(_listed(env, names.ENV_DATABASE_ACCEPT)),
+        volumes=volumes,
     )
+    return DatabaseSteps(context, servers, moving)
+
+
+def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(name for name in env.get(variable, "").split(",") if name)
 
 
 def _address(env: Mapping[str, str], variable: str) -> Address:

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from adapters.postgres.driver import Address
 from cutover.context import Context
 from cutover.database.joining import Joining
 from cutover.database.leaving import Leaving
 from cutover.database.switching import Switching
-from cutover.database.work import DatabaseWork
+from cutover.database.work import DatabaseWork, Moving
 from cutover.plan import Step, StepMethod
 
 
 class DatabaseSteps:
     """All steps of one run, over shared state."""
 
-    def __init__(
-        self,
-        context: Context,
-        servers: Mapping[str, Address],
-        schemas: Sequence[str],
-        role: str,
-        volumes: Mapping[str, int] | None = None,
-    ) -> None:
-        self._work = DatabaseWork(context, servers, schemas, role, volumes or {})
+    def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
+        self._work = DatabaseWork(context, servers, moving)
         joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
@@ -56,3 +49,6 @@ class DatabaseSteps:
     def close(self) -> None:
         """Give up connections."""
         self._work.close()
+
+
+__all__ = ["DatabaseSteps", "Moving"]

@@ -74,11 +74,9 @@ class Joining:
         with translated(side.address):
             slots.drop_slot(side.connection, slot_name(target))
             slots.unpublish(side.connection)
-        if target == OURS:
+        if target == OURS:  # the hosted side is emptied by its owner alone: preflight asks for it
             for name in self._w.schemas():
                 side.run(f"drop schema if exists {catalog.quoted(name)} cascade")
-        elif tables := self._w.tables(target):
-            side.run(f"truncate {', '.join(table.qualified for table in tables)}")
         side.run(f"truncate {bookkeeping.SCHEMA}.{bookkeeping.CHUNK}, {bookkeeping.SCHEMA}.{bookkeeping.MARK}")
 
     def _make(self, source: str, target: str) -> int:
@@ -91,8 +89,8 @@ class Joining:
         with translated(here.address):
             needed = {each.name for each in content_facts.extensions(here.connection, self._w.schemas()) if each.needed}
             wanted = [each for each in schema.extensions(here.connection) if each.name in needed]
-        schema.ensure_extensions(self._w.servers[target], wanted, self._w.role)
-        schema.make(self._w.servers[target], definitions.before, self._w.role)
+        schema.ensure_extensions(self._w.servers[target], wanted, self._w.moving.role)
+        schema.make(self._w.servers[target], definitions.before, self._w.moving.role)
         return len(definitions.before)
 
     def _dumped(self, source: str, target: str) -> schema.Schema:
@@ -100,7 +98,7 @@ class Joining:
             owners = sorted({table.owner for table in self._w.tables(source)})
             there = self._w.at(target)
             with translated(there.address):
-                roles = schema.roles_of(there.connection, self._w.role, owners)
+                roles = schema.roles_of(there.connection, self._w.moving.role, owners)
             self._definitions = schema.dump(self._w.servers[source], self._w.schemas(), roles)
         return self._definitions
 
@@ -117,7 +115,7 @@ class Joining:
         ).run()
         if target == OURS:
             definitions = self._dumped(source, target)
-            schema.build_keys(self._w.servers[target], definitions, self._w.role, _BUILDING, self._c.stopped)
+            schema.build_keys(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
         return f"{copied.rows} rows, {copied.bytes} bytes"
 
     def _tell(self, progress: Progress) -> None:
@@ -156,7 +154,7 @@ class Joining:
         source, target = self._w.active, self._w.passive
         if target == OURS:
             definitions = self._dumped(source, target)
-            schema.build_rest(self._w.servers[target], definitions, self._w.role, _BUILDING, self._c.stopped)
+            schema.build_rest(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
         self._w.await_beat(source, self._c.timing.backfill)  # what waited for locks meanwhile
         return f"as at {source}"
 

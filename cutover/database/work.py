@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from adapters.postgres import heartbeats
 from adapters.postgres.catalog import Table, tables
@@ -13,7 +14,7 @@ from adapters.postgres.side import Side, open_side
 from contracts import stages
 from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
 from cutover.context import Context, StepFailed
-from cutover.database.preflight import End, Journey, Situation, checks, gather, journey
+from cutover.database.preflight import ACCEPTABLE, End, Journey, Situation, checks, gather, journey
 from cutover.plan import Transition
 from cutover.refusing import refuse
 from validation.database.looking import Looks
@@ -34,23 +35,25 @@ def other(backend: str) -> str:
     return second if backend == first else first
 
 
-class DatabaseWork:
-    """One run's view of both servers. `wanted`: the schemas that config names, none for those in which the role at
-    the hosted side owns tables; `role`: the workload's at our own side, which owns what moved there."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moving:
+    """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
+    owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
+    that are let pass; `volumes`: bytes of a side's disk, where config knows them."""
 
-    def __init__(
-        self,
-        context: Context,
-        servers: Mapping[str, Address],
-        wanted: Sequence[str],
-        role: str,
-        volumes: Mapping[str, int],
-    ) -> None:
+    schemas: tuple[str, ...] = ()
+    role: str
+    accepted: frozenset[str] = frozenset()
+    volumes: Mapping[str, int] = field(default_factory=dict)
+
+
+class DatabaseWork:
+    """One run's view of both servers."""
+
+    def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
         self.context = context
         self.servers = servers
-        self.role = role
-        self.volumes = volumes
-        self._wanted = tuple(wanted)
+        self.moving = moving
         self._sides: dict[str, Side] = {}
 
     def close(self) -> None:
@@ -82,8 +85,8 @@ class DatabaseWork:
 
     def schemas(self) -> tuple[str, ...]:
         """The schemas that move. Without config: those at the hosted side in which its role owns tables."""
-        if self._wanted:
-            return self._wanted
+        if self.moving.schemas:
+            return self.moving.schemas
         # At our side the role is a superuser, who has what every role has: the hosted side is asked, whoever serves.
         hosted = self.at(HOSTED)
         with translated(hosted.address):
@@ -104,8 +107,19 @@ class DatabaseWork:
             kind = Journey.SWITCH if route is not None and route.mirror is not None else Journey.ESTABLISH
         target = "" if kind is Journey.ESTABLISH else other(source)
         end = End(target, self.servers[target]) if target else None
-        facts = gather(End(source, self.servers[source]), end, self._wanted or None)
-        return checks(Situation(journey=kind, source=source, target=target, facts=facts, volumes=self.volumes))
+        unknown = sorted(self.moving.accepted - ACCEPTABLE)
+        if unknown:
+            raise StepFailed(
+                f"crossover:database.accept names {', '.join(unknown)}, which cannot be let pass",
+                f"Take it out, or name one of: {', '.join(sorted(ACCEPTABLE))}",
+            )
+        facts = gather(End(source, self.servers[source]), end, self.moving.schemas or None)
+        return checks(
+            Situation(
+                journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
+                accepted=self.moving.accepted,
+            )
+        )  # fmt: skip
 
     def await_beat(self, source: str, seconds: float) -> float:
         """Write a heartbeat at `source` and wait until it has come to the other side: then all that was committed
