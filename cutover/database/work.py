@@ -113,7 +113,8 @@ class DatabaseWork:
                 f"crossover:database.accept names {', '.join(unknown)}, which cannot be let pass",
                 f"Take it out, or name one of: {', '.join(sorted(ACCEPTABLE))}",
             )
-        facts = gather(End(source, self.servers[source]), end, self.moving.schemas or None)
+        schemas = self.moving.schemas or (self.schemas() if route is not None and route.mirror is not None else None)
+        facts = gather(End(source, self.servers[source]), end, schemas)
         return checks(
             Situation(
                 journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,

@@ -94,6 +94,7 @@ class Postgres:
         _run(
             *(str(self._binaries / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "-A", "scram-sha-256"),
             *("--pwfile", str(secret), "-E", "UTF8", "--no-sync"),
+            "--data-checksums",
             cwd=self.folder,
         )
 

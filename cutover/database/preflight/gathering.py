@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from adapters.postgres import asking
@@ -10,7 +11,7 @@ from adapters.postgres.driver import Address
 from adapters.postgres.errors import PostgresError
 from adapters.postgres.errors import Refused as NotLetIn
 from adapters.postgres.facts import Fact, SideFacts, Unknown
-from cutover.database.preflight.situation import Refused
+from cutover.database.preflight.situation import Refused, known
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,19 @@ class End:
 
 
 def gather(source: End, target: End | None, schemas: Sequence[str] | None) -> dict[str, Fact[SideFacts]]:
-    """The facts of both sides about `schemas`; None: those that the source would move by default."""
-    facts = {source.name: _asked(source.address, schemas)}
-    if target is not None:
+    """The facts of both sides about `schemas`, at the same time; None: those that the source would move by default,
+    which is asked first then."""
+    if target is None:
+        return {source.name: _asked(source.address, schemas)}
+    if schemas is None:
+        facts = {source.name: _asked(source.address, None)}
         here = facts[source.name]
-        moving: Sequence[str] = schemas or ()
-        if not isinstance(here, Unknown) and not isinstance(here.contents, Unknown):
-            moving = here.contents.schemas
-        facts[target.name] = _asked(target.address, moving)
-    return facts
+        unknown = isinstance(here, Unknown) or isinstance(here.contents, Unknown)
+        moving: Sequence[str] = () if unknown else known(known(here).contents).schemas
+        return facts | {target.name: _asked(target.address, moving)}
+    with ThreadPoolExecutor(2) as beside:
+        asked = {end.name: beside.submit(_asked, end.address, schemas) for end in (source, target)}
+        return {name: answer.result() for name, answer in asked.items()}
 
 
 def _asked(address: Address, schemas: Sequence[str] | None) -> Fact[SideFacts]:

@@ -1,0 +1,142 @@
+"""The database moved there and back on real servers while a bank transfers through the pooler, and killed at each step:
+no transfer fails, none is lost, and what was cut off is finished by the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters.postgres import asking
+from adapters.postgres.driver import connect
+from contracts.stages import Component, Stage
+from cutover.context import StepFailed
+from cutover.plan import Step, Transition, path
+from cutover.tables import TABLES
+from tests.contract.database_world import Bank, DatabaseWorld, before, database_servers, database_world
+from tests.contract.postgres_server import Postgres
+from validation.result import Verdict
+
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
+ROWS = TABLES[Component.DATABASE].rows
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Postgres, Postgres]]:
+    with database_servers() as both:
+        yield both
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)  # how fast WAL grows is no matter here
+
+
+@pytest.fixture
+def world(servers: tuple[Postgres, Postgres]) -> Iterator[DatabaseWorld]:
+    with database_world(*servers) as made:
+        yield made
+
+
+def test_there_and_back_and_there_for_good_while_a_bank_transfers(world: DatabaseWorld, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    for stage, serving in (
+        (Stage.MVP, "hosted"),
+        (Stage.SCALE, "selfhosted"),
+        (Stage.SHADOW, "hosted"),
+        (Stage.MVP, "hosted"),
+        (Stage.SCALE, "selfhosted"),
+        (Stage.COMPLETE, "selfhosted"),
+    ):
+        world.reach(stage)
+        bank.go_on()
+        assert (world.route.stage, world.route.active, world.serves()) == (stage, serving, serving)
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+    print(f"longest stall {report.figures['stall_ms_max']:.0f} ms")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that handles errors may handle it."""
+
+
+def _die() -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize(
+    ("origin", "goal"),
+    [(Stage.MVP, Stage.SHADOW), (Stage.SHADOW, Stage.SCALE), (Stage.SCALE, Stage.SHADOW), (Stage.SHADOW, Stage.MVP)],
+)
+def test_a_run_that_is_killed_before_any_step_is_finished_by_the_next(
+    world: DatabaseWorld, tmp_path: Path, origin: Stage, goal: Stage
+) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(origin)
+    for step in ROWS[origin, goal]:
+        with pytest.raises(Killed):
+            world.migrate(goal, before(step, _die))
+        bank.go_on(5)
+        world.reach(goal)
+        bank.go_on(5)
+        world.reach(origin)
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+
+
+def test_a_gate_that_fails_in_the_pause_leaves_clients_where_they_were(world: DatabaseWorld, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SHADOW)
+
+    def fails(_: Transition) -> str:
+        raise StepFailed("the last comparison found a difference", "look at it")
+
+    outcome = world.migrate(Stage.SCALE, lambda steps: steps.steps.update({Step.CHECK: fails}))
+    assert outcome.verdict == "does not hold" and "difference" in outcome.message
+    assert (world.route.fence, world.serves()) == (None, "hosted")
+    bank.go_on()
+    world.reach(Stage.SCALE)
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+
+
+def test_a_row_that_differs_stops_the_switch_before_the_pause(world: DatabaseWorld, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SHADOW)
+    with connect(world.pair.own, "test") as own:
+        own.execute("set session_replication_role = replica")
+        own.execute("insert into crossover.mark values ('by hand', '0/1', now())")  # as if it had been carried
+    with connect(world.pair.own, "test", autocommit=False) as own:
+        own.execute("update crossover.mark set at = now() where stream = 'by hand'")
+        own.execute(
+            "update bank.transfer set amount = amount + 1 where id = (select min(id::text)::uuid from bank.transfer)"
+        )
+        own.commit()
+    outcome = world.migrate(Stage.SCALE)
+    assert outcome.verdict == "does not hold" and "bank.transfer" in outcome.message and "amount" in outcome.message
+    assert world.route.stage is Stage.SHADOW and world.serves() == "hosted"
+    bank.judged()
+
+
+def test_a_stray_at_the_side_that_does_not_serve_stops_the_switch(world: DatabaseWorld, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SHADOW)
+    with connect(world.pair.own, "test") as own:
+        own.execute("update bank.account set balance = balance where number = 1")
+    outcome = world.migrate(Stage.SCALE)
+    assert not outcome.reached and "past the pooler" in outcome.message
+    assert world.route.stage is Stage.SHADOW and world.serves() == "hosted"
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+
+
+def test_the_plan_of_each_transition_is_what_runs(world: DatabaseWorld, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.MVP)
+    for origin, goal in ((Stage.MVP, Stage.SCALE), (Stage.SCALE, Stage.MVP)):
+        planned = [step.value for row in path(origin, goal, Component.DATABASE) for step in row.steps]
+        outcome = world.migrate(goal)
+        assert outcome.reached, outcome.message
+        assert [record.step for record in outcome.records] == planned
+    bank.judged()
