@@ -23,6 +23,17 @@ DEAD_LETTERED = Counter("crossover_bus_dead_lettered_total", "Events set aside."
 EPOCH = Gauge("crossover_bus_epoch", "The route's epoch that this adapter follows.")
 LAG = Gauge("crossover_bus_lag_events", "Events not yet acknowledged by a group.", ["topic", "group"])
 MIRRORED = Counter("crossover_bus_mirrored_total", "Events copied by the mirror.", ["topic", "source"])
+POOLER_PAUSED = Gauge("crossover_pooler_paused", "1 while the database's pooler is paused by a switch.")
+POOLER_PAUSE_SECONDS = Gauge("crossover_pooler_last_pause_seconds", "How long the last pause of the pooler was.")
+CARRIED = Counter("crossover_database_carried_total", "Changes applied at the other side.", ["source"])
+CARRIED_BEHIND = Gauge("crossover_database_behind_seconds", "Age of the oldest commit not yet applied.", ["source"])
+CARRIED_LAG = Gauge("crossover_database_lag_bytes", "WAL written since what the other side confirmed.", ["source"])
+CARRIED_SAFE = Gauge("crossover_database_slot_safe_bytes", "WAL to be written until the slot is lost.", ["source"])
+CARRIED_HELD = Gauge(
+    "crossover_database_held_transactions", "Transactions that the route does not let through.", ["source"]
+)
+CARRIER_FAILED = Counter("crossover_database_carrier_failed_total", "Streams that ended.", ["source", "error"])
+CARRIER_UP = Gauge("crossover_database_carrier_up", "1 while the stream is read.", ["source"])
 
 
 @cache

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import event_bus, preview
+from benchmarks import database, event_bus, preview
 from benchmarks.frame import report
 
-BENCHMARKS = {"event_bus": (event_bus.run, tuple(event_bus.PARTS)), "preview": (preview.run, ())}
+BENCHMARKS = {
+    "database": (database.run, tuple(database.PARTS)),
+    "event_bus": (event_bus.run, tuple(event_bus.PARTS)),
+    "preview": (preview.run, ()),
+}
 
 
 def main(arguments: list[str]) -> int:

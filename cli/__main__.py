@@ -150,7 +150,7 @@ def _show_steps(
         _out.print(f"the live route could not be read, so the steps are not known: {error}", highlight=False)
         return
     try:
-        steps = described(plan(route, stage, emergency=emergency), component, stage)
+        steps = described(plan(route, stage, emergency=emergency, component=component), component, stage)
     except ImpossiblePlan as error:
         raise CliError(str(error), "crossover status shows where traffic is") from None
     for line in steps:

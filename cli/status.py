@@ -12,8 +12,9 @@ from adapters.routes.base import AdapterRegistry, RouteError, RouteMissing, Rout
 from contracts.registry import AdapterRecord
 from contracts.routes import Route, Stranded
 from contracts.stages import Component, Stage, serving_backend
+from cutover.tables import TABLES
 
-MOVABLE = (Component.EVENT_BUS,)
+MOVABLE = tuple(TABLES)
 """The components that this version can move; the others stay at mvp and have no route."""
 
 State = Literal["in step", "out of step", "switching", "not deployed", "unknown"]

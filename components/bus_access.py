@@ -46,32 +46,37 @@ def env_from(secret_name: str) -> list[Manifest]:
     return [{"configMapRef": {"name": CLIENT}}, {"secretRef": {"name": secret_name}}]
 
 
-def _route_rules(verbs: list[str]) -> list[Manifest]:
-    return [rule("", "configmaps", verbs, [route_name(COMPONENT)])]
+def route_rules(component: Component, verbs: list[str]) -> list[Manifest]:
+    """Rights on the one route of `component`."""
+    return [rule("", "configmaps", verbs, [route_name(component)])]
+
+
+def adapter_rules(component: Component) -> list[Manifest]:
+    """An adapter reads the one route and keeps a Lease of its own, whose name holds its pod's, so it cannot be
+    named here."""
+    leases = rule("coordination.k8s.io", "leases", ["create", "patch", "delete"])
+    return [*route_rules(component, ["get", "list", "watch"]), leases]
+
+
+def cutover_rules(component: Component) -> list[Manifest]:
+    """A cutover writes the route, under a Lease, and sees which adapters and pods are there."""
+    return [
+        *route_rules(component, ["get", "list", "watch", "patch"]),
+        rule("coordination.k8s.io", "leases", ["get", "list", "create", "patch", "delete"]),
+        rule("", "pods", ["list"]),
+    ]
 
 
 def rights(settings: Settings, adapters: list[str]) -> list[Manifest]:
-    """Roles and bindings. `adapters`: the service accounts of services with an adapter.
-
-    An adapter reads the one route and keeps a Lease of its own, whose name holds its pod's, so it
-    cannot be named here. A mirror reads the route. A cutover writes it, under a Lease.
-    """
+    """Roles and bindings. `adapters`: the service accounts of services with an adapter. A mirror reads the route."""
     namespace = settings.namespaces.backend
-    read = ["get", "list", "watch"]
-    group = "coordination.k8s.io"
-    adapter = [*_route_rules(read), rule(group, "leases", ["create", "patch", "delete"])]
-    cutover = [
-        *_route_rules([*read, "patch"]),
-        rule(group, "leases", ["get", "list", "create", "patch", "delete"]),
-        rule("", "pods", ["list"]),
-    ]
     return [
         *(service_account(account, namespace) for account in (CLIENT, MIRROR, CUTOVER)),
-        role("event-bus-adapter", namespace, adapter),
+        role("event-bus-adapter", namespace, adapter_rules(COMPONENT)),
         role_binding("event-bus-adapter", namespace, "event-bus-adapter", [CLIENT, *adapters]),
-        role(MIRROR, namespace, _route_rules(read)),
+        role(MIRROR, namespace, route_rules(COMPONENT, ["get", "list", "watch"])),
         role_binding(MIRROR, namespace, MIRROR, [MIRROR]),
-        role(CUTOVER, namespace, cutover),
+        role(CUTOVER, namespace, cutover_rules(COMPONENT)),
         role_binding(CUTOVER, namespace, CUTOVER, [CUTOVER]),
     ]
 
@@ -100,9 +105,9 @@ def edges(settings: Settings) -> list[Manifest]:
     ]
 
 
-def route_config_map(settings: Settings) -> Manifest:
+def route_config_map(settings: Settings, component: Component = COMPONENT) -> Manifest:
     """The route's ConfigMap, without data: only a cutover writes that."""
-    return {"kind": "ConfigMap", "metadata": metadata(route_name(COMPONENT), settings.namespaces.backend)}
+    return {"kind": "ConfigMap", "metadata": metadata(route_name(component), settings.namespaces.backend)}
 
 
 def credentials(passwords: Mapping[str, object], redis: object, user: str) -> dict[str, object]:

@@ -58,15 +58,18 @@ def claim(name: str, namespace: str, *, storage: str, storage_class: str) -> Man
     return {"kind": "PersistentVolumeClaim", "metadata": metadata(name, namespace), "spec": spec}
 
 
-def service(app: str, namespace: str, ports: Mapping[str, int], *, headless: bool = False) -> Manifest:
-    """A Service in front of the pods of `app`. `headless`: a DNS name for each pod, also before it is ready."""
+def service(
+    app: str, namespace: str, ports: Mapping[str, int], *, headless: bool = False, name: str | None = None
+) -> Manifest:
+    """A Service in front of the pods of `app`, and named so unless `name` is given. `headless`: a DNS name for each
+    pod, also before it is ready."""
     spec: Manifest = {
         "selector": {"app": app},
         "ports": [{"name": name, "port": port, "targetPort": port, "protocol": "TCP"} for name, port in ports.items()],
     }
     if headless:
         spec |= {"clusterIP": "None", "publishNotReadyAddresses": True}
-    return {"kind": "Service", "metadata": metadata(app, namespace), "spec": spec}
+    return {"kind": "Service", "metadata": metadata(name or app, namespace, app), "spec": spec}
 
 
 def secret(name: str, namespace: str, data: Mapping[str, Any]) -> Manifest:

@@ -135,13 +135,16 @@ class Container:
 class Pod:
     """A pod template. `volumes`: name -> source, as the API has it; /tmp is always there.
 
-    `api`: whether its service account's token is mounted, which only who calls the Kubernetes API needs.
-    `hashes` end up as annotations, so that changed configuration rolls the pods.
+    `first` run to their end before the container starts, `beside` run with it. `api`: whether its service account's
+    token is mounted, which only who calls the Kubernetes API needs. `hashes` end up as annotations, so that changed
+    configuration rolls the pods.
     """
 
     app: str
     container: Container
     service_account: str
+    first: Sequence[Container] = ()
+    beside: Sequence[Container] = ()
     api: bool = False
     volumes: Mapping[str, Manifest] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -172,7 +175,8 @@ class Pod:
                     "fsGroupChangePolicy": "OnRootMismatch",
                     "seccompProfile": {"type": "RuntimeDefault"},
                 },
-                "containers": [self.container.manifest],
+                **({"initContainers": [one.manifest for one in self.first]} if self.first else {}),
+                "containers": [one.manifest for one in (self.container, *self.beside)],
                 "volumes": [{"name": name, **source} for name, source in volumes.items()],
             },
         }

@@ -38,8 +38,8 @@ class _Model(BaseModel):
 def _only_mvp(stage: Stage) -> Stage:
     if stage is not Stage.MVP:
         raise unfit(
-            f"stage {stage.value!r} of this component is not available in this version (event_bus is the one that "
-            "can move): its backend would never come",
+            f"stage {stage.value!r} of this component is not available in this version (event_bus and database are "
+            "those that can move): its backend would never come",
             fix=Stage.MVP.value,
         )
     return stage
@@ -149,14 +149,35 @@ class HostedDatabase(_Model):
     sslmode: Literal["disable", "prefer", "require", "verify-full"] = "require"
 
 
-class DatabaseSettings(_Model):
-    """The database: a hosted Postgres behind PgBouncer."""
+class SelfhostedDatabase(_Model):
+    """The Scale database: a Postgres of our own."""
 
-    stage: FixedStage = Stage.MVP
+    storage: Quantity = "10Gi"
+    """Data and WAL. While both sides are kept in step, WAL that the other side has not got piles up here."""
+    roles: tuple[Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$")], ...] = ()
+    """Roles beside the workload's that grants and policies of what moves name (Supabase: anon, authenticated,
+    service_role). They are made here without a login."""
+    max_wal_keep_mb: int = Field(default=4096, ge=64)
+    """How much of it may pile up, in MiB: beyond it the way back is given up rather than the disk filled."""
+
+
+class DatabaseSettings(_Model):
+    """The database: a hosted Postgres, then one of our own, behind one PgBouncer."""
+
+    stage: Stage = Stage.MVP
     hosted: HostedDatabase | None = None
     """None: a stand-in, a Postgres of our own in the `hosted` namespace."""
     storage: Quantity = "10Gi"
     """Of the stand-in."""
+    selfhosted: SelfhostedDatabase = Field(default_factory=SelfhostedDatabase)
+    schemas: tuple[Annotated[str, Field(min_length=1, pattern=r"^[^,]+$")], ...] = ()
+    """The schemas that move. Empty: those in which the migrating role owns tables."""
+    accept: tuple[Annotated[str, Field(min_length=1, pattern=r"^[^,]+$")], ...] = ()
+    """Items of preflight that may be let pass (docs/database-preflight.md), and are."""
+    watch_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
+    """How long checks go on under traffic after a switch; a failure in that time switches back."""
+    deadline_seconds: int = Field(default=3600, ge=60)
+    """How long a Transition may take in all, the copy included."""
 
 
 class LlmServiceSettings(_Model):

@@ -19,7 +19,7 @@ from typing import Any
 
 import pulumi
 
-from components import verdict
+from components import selfhosted_postgres, verdict
 from components.bus_access import CUTOVER, env_from
 from components.containers import WORKLOAD_IMAGE, container
 from components.kube import create
@@ -27,7 +27,7 @@ from components.pods import Manifest, Pod, env, identity_env, labels
 from components.settings import Settings
 from components.sizes import TRANSITION
 from contracts import names
-from contracts.stages import Component, Stage
+from contracts.stages import Component, Side, Stage, backend_of
 from contracts.volumes import told_volumes
 
 _SLACK_SECONDS = 120
@@ -48,6 +48,7 @@ def job(
 ) -> Manifest:
     """The Job, without a name. `owner` is the same for all runs of one stack's state: where an update was cut
     off its Job may still run, and gives way to the Job of the next one."""
+    app, env_sources = _runs_as(component)
     made = container(
         settings,
         TRANSITION,
@@ -58,13 +59,13 @@ def job(
             *("--owner", owner),
             *(["--emergency"] if emergency else []),
         ],
-        env=[*identity_env(), *env(**_told(settings))],
-        env_from=env_from(CUTOVER),
+        env=[*identity_env(), *env(**_told(settings, component))],
+        env_from=env_sources,
     )
     pod = Pod(
-        app=CUTOVER,
+        app=app,
         container=made,
-        service_account=CUTOVER,
+        service_account=app,
         api=True,
         labels={names.LABEL_TRANSITION: component.slug, "crossover.dev/stage": stage.value},
         grace_seconds=_GRACE_SECONDS,
@@ -74,21 +75,44 @@ def job(
         "kind": "Job",
         "metadata": {
             "namespace": settings.namespaces.backend,
-            "labels": labels(CUTOVER, {names.LABEL_TRANSITION: component.slug}),
+            "labels": labels(app, {names.LABEL_TRANSITION: component.slug}),
             "annotations": {"pulumi.com/replaceUnready": "true"},
         },
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},
     }
 
 
-def _told(settings: Settings) -> dict[str, str]:
+def _runs_as(component: Component) -> tuple[str, list[Manifest]]:
+    """The app and service account of the Transitions of `component`, and where its environment comes from."""
+    if component is Component.DATABASE:
+        return names.DATABASE_CUTOVER_NAME, [{"secretRef": {"name": names.DATABASE_MOVE_NAME}}]
+    return CUTOVER, env_from(CUTOVER)
+
+
+def _told(settings: Settings, component: Component) -> dict[str, str | None]:
     """What a Transition has to be run for where it changes: so it stands in its pod, not in a ConfigMap."""
+    if component is Component.DATABASE:
+        return {
+            names.ENV_NAMESPACE: settings.namespaces.backend,
+            names.ENV_DATABASE_SCHEMAS: ",".join(settings.database.schemas) or None,
+            names.ENV_DATABASE_ACCEPT: ",".join(settings.database.accept) or None,
+            names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
+            names.ENV_VOLUMES: told_volumes(_database_volumes(settings)),
+        }
     bus = settings.event_bus
     return {
         names.ENV_VOLUMES: told_volumes(_volumes(settings)),
         names.ENV_TOPICS: ",".join(bus.topics),
         names.ENV_PARTITIONS: str(bus.partitions),
     }
+
+
+def _database_volumes(settings: Settings) -> dict[str, str]:
+    """Of each side that is ours; how much room a hosted one has is not known."""
+    ours = {backend_of(Component.DATABASE, Side.NEW): settings.database.selfhosted.storage}
+    if settings.database.hosted is None:
+        ours[backend_of(Component.DATABASE, Side.OLD)] = settings.database.storage
+    return ours
 
 
 def _volumes(settings: Settings) -> dict[str, str]:

@@ -22,6 +22,9 @@ ANNOTATION_LAG = "crossover.dev/lag"
 ANNOTATION_STRANDED = "crossover.dev/stranded"
 """JSON: by topic, the Tail that this adapter knows of. Only in and after an emergency."""
 
+ANNOTATION_STATUS = "crossover.dev/status"
+"""JSON: what the adapter says of itself beyond its epoch; of which keys is its role's business."""
+
 LEASE_SECONDS = 15
 """How long an adapter counts as live after its last renewal, in seconds."""
 RENEW_SECONDS = 4.0
@@ -53,7 +56,8 @@ class Tail:
 class AdapterRecord:
     """One adapter as the cutover sees it. `age_seconds` is the time since its last renewal, by its own clock and
     the cutover's. `clock_ahead` is how far its clock is ahead of the store's, in seconds to within 1 s; None
-    where the store does not say when it was told. `stranded`: by topic, see Tail."""
+    where the store does not say when it was told. `stranded`: by topic, see Tail. `status`: more that an adapter of
+    this role tells, as the pooler's agent why it cannot acknowledge."""
 
     name: str
     role: str
@@ -63,6 +67,7 @@ class AdapterRecord:
     lag: Mapping[str, int] = field(default_factory=dict)
     clock_ahead: float | None = None
     stranded: Mapping[str, Tail] = field(default_factory=dict)
+    status: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def live(self) -> bool:

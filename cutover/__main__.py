@@ -11,21 +11,17 @@ from typing import Annotated
 
 import typer
 
-from adapters.event_bus.backends import open_log
-from adapters.event_bus.base import EventLog
-from adapters.event_bus.factory import settings_from_env
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_lock import KubernetesLock
 from contracts import names
-from contracts.routes import Route
-from contracts.stages import Component, Stage, deployed_backends
-from contracts.volumes import volume_bytes
+from contracts.stages import Component, Stage
+from cutover.component_steps import steps_of
 from cutover.context import Context
-from cutover.event_bus import EventBusSteps
 from cutover.plan import described, plan
 from cutover.reporting import as_json, leave_termination_message, summary
 from cutover.run import Runner, validate
+from cutover.tables import TABLES
 from cutover.timing import Timing
 
 EXIT_REACHED, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
@@ -51,14 +47,16 @@ def main(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     if (stage is None) != check:
         raise typer.BadParameter("give either --stage or --check")
-    if component is not Component.EVENT_BUS:
-        say(f"{component.value} cannot be moved by this release: only event_bus can. It stays at mvp")
+    if component not in TABLES:
+        movable = ", ".join(sorted(TABLES))
+        say(f"{component.value} cannot be moved by this version: only {movable} can. It stays at mvp")
         raise SystemExit(EXIT_REACHED if stage is Stage.MVP else EXIT_REFUSED)
     namespace = os.environ.get(names.ENV_NAMESPACE, names.NAMESPACE)
     api = connect()
     store = KubernetesRouteStore(namespace, api)
     if preview and stage is not None:
-        for line in described(plan(store.read(component).route, stage, emergency=emergency), component, stage):
+        todo = plan(store.read(component).route, stage, emergency=emergency, component=component)
+        for line in described(todo, component, stage):
             say(line)
         return
     context = Context(
@@ -74,8 +72,7 @@ def main(
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())
-    volumes = volume_bytes(os.environ.get(names.ENV_VOLUMES, ""))
-    steps = EventBusSteps(context, *_logs(store.read(component).route, stage), volumes)
+    steps = steps_of(context, store.read(component).route, stage, os.environ)
     try:
         outcome = (
             validate(context, steps) if stage is None else Runner(context, steps, stage, emergency=emergency).run()
@@ -86,17 +83,6 @@ def main(
     say(as_json(component, outcome))
     leave_termination_message(summary(component, outcome))
     sys.exit(EXIT_REACHED if outcome.reached else EXIT_FAILED)
-
-
-def _logs(route: Route | None, stage: Stage | None) -> tuple[dict[str, EventLog], tuple[str, ...]]:
-    """The backends that a run may touch: a retired one has no address, and must not be asked for."""
-    component = Component.EVENT_BUS
-    settings = settings_from_env()
-    needed = set(deployed_backends(component, stage)) if stage is not None else set()
-    if route is not None:
-        needed |= deployed_backends(component, route.stage)
-    logs = {name: open_log(name, settings, os.environ) for name in sorted(needed)}
-    return logs, names.all_topics(settings.topics)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,20 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from adapters.event_bus.errors import EventBusError
+from adapters.postgres.errors import PostgresError
 from adapters.routes.base import LockHeld, RouteError
 from contracts.routes import HistoryEntry, Progress, Route
 from contracts.stages import Stage
 from cutover.context import Context, utc_now
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
-from cutover.event_bus import StepMethod
-from cutover.plan import ADDITION, ImpossiblePlan, Plan, Step, Transition, path, plan, transitions
+from cutover.plan import ImpossiblePlan, Plan, Step, StepMethod, Transition, path, plan, transitions
+from cutover.tables import ADDITION
 from validation.log_comparison import ComparisonStopped
 from validation.result import Check
 
 HOLDS = "holds"
+UNCHECKED = (EventBusError, PostgresError, RouteError, ComparisonStopped)
+"""What ends a step without a verdict: whether it holds is not known."""
 
 
 class Steps(Protocol):
@@ -88,10 +91,12 @@ class Runner:
             return outcome
         try:
             with self._c.lock_kept():
-                self._follow(plan(self._c.read(), outcome.wanted, emergency=self._emergency))
+                self._follow(
+                    plan(self._c.read(), outcome.wanted, emergency=self._emergency, component=self._c.component)
+                )
         except ImpossiblePlan as error:
             outcome.verdict, outcome.message = StepFailed.verdict, f"{error}. Nothing was changed"
-        except (CutoverError, RouteError, EventBusError, ComparisonStopped) as error:
+        except (CutoverError, *UNCHECKED) as error:
             outcome.verdict = error.verdict if isinstance(error, CutoverError) else CouldNotCheck.verdict
             outcome.message = str(error)
         finally:
@@ -117,13 +122,17 @@ class Runner:
         if todo.resume_watch:
             self._c.say("an earlier switch was cut off while it was watched: watching it to the end")
             self._transition(self._watched_again())
-        for transition in transitions(self._c.seen.route, self._outcome.wanted, emergency=self._emergency):
+        for transition in self._left():
             self._transition(transition)
+
+    def _left(self) -> tuple[Transition, ...]:
+        route, wanted = self._c.seen.route, self._outcome.wanted
+        return transitions(route, wanted, emergency=self._emergency, component=self._c.component)
 
     def _readmit(self) -> None:
         try:
             self._steps.readmit()
-        except EventBusError as error:
+        except (EventBusError, PostgresError) as error:
             # Where nothing has to be done, a backend that is away must not make a run fail.
             self._c.say(f"  whether the serving backend takes writers is not known: {error}")
 
@@ -156,7 +165,7 @@ class Runner:
         except CutoverError as error:
             outcome, detail = error.verdict, str(error)
             raise
-        except (EventBusError, RouteError, ComparisonStopped) as error:
+        except UNCHECKED as error:
             outcome, detail = CouldNotCheck.verdict, str(error)
             raise
         finally:
@@ -192,7 +201,7 @@ class Runner:
             return
         self._c.say(f"  post-checks failed: switching back to {transition.origin.value}")
         self._c.write(self._c.route.model_copy(update={"progress": None}))
-        back = path(transition.goal, transition.origin)[0]
+        back = path(transition.goal, transition.origin, self._c.component)[0]
         name = f"{transition.goal.value} -> {transition.origin.value} (back)"
         began = self._c.now()
         try:
@@ -247,7 +256,7 @@ def validate(context: Context, steps: Steps) -> Outcome:
         verdict, detail = HOLDS, ""
         try:
             detail = steps.steps[step](here)
-        except (CutoverError, RouteError, EventBusError, ComparisonStopped) as error:
+        except (CutoverError, *UNCHECKED) as error:
             verdict = error.verdict if isinstance(error, CutoverError) else CouldNotCheck.verdict
             detail = str(error)
             if outcome.verdict != StepFailed.verdict:  # what does not hold outweighs what could not be checked

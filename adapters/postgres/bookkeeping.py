@@ -23,8 +23,9 @@ _STATEMENTS = (
     f"""create table if not exists {SCHEMA}.{HEARTBEAT} (
           side text primary key, beat bigint not null, at timestamptz not null)""",
     f"""create table if not exists {SCHEMA}.{CHUNK} (
-          relation text not null, part integer not null, lower text, upper text, copied_rows bigint,
-          copied_bytes bigint, seen pg_catalog.pg_lsn, done timestamptz, primary key (relation, part))""",
+          relation text not null, part integer not null, cut text not null, lower text, upper text,
+          copied_rows bigint, copied_bytes bigint, seen pg_catalog.pg_lsn, done timestamptz,
+          primary key (relation, part))""",
 )
 
 

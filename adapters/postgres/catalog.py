@@ -73,6 +73,9 @@ class SequenceState:
     called: bool
     increment: int
     cache: int
+    minimum: int = 1
+    maximum: int = 2**63 - 1
+    cycles: bool = False
 
     @property
     def qualified(self) -> str:
@@ -111,7 +114,7 @@ select i.indrelid, i.indisprimary, i.indisreplident, array_agg(a.attname::text o
  group by i.indexrelid, i.indrelid, i.indisprimary, i.indisreplident
 """
 _SEQUENCES = """
-select n.nspname, c.relname, s.seqstart, s.seqincrement, s.seqcache,
+select n.nspname, c.relname, s.seqstart, s.seqincrement, s.seqcache, s.seqmin, s.seqmax, s.seqcycle,
        pg_catalog.pg_sequence_last_value(c.oid)
   from pg_catalog.pg_sequence s
   join pg_catalog.pg_class c on c.oid = s.seqrelid
@@ -148,6 +151,6 @@ def sequences(connection: Connection, schemas: Sequence[str]) -> tuple[SequenceS
     read looks as if it had never been called."""
     rows = connection.execute(_SEQUENCES, (list(schemas),)).fetchall()
     return tuple(
-        SequenceState(schema, name, start if last is None else last, last is not None, increment, cache)
-        for schema, name, start, increment, cache, last in rows
+        SequenceState(schema, name, start if last is None else last, last is not None, *rest)
+        for schema, name, start, *rest, last in rows
     )

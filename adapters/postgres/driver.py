@@ -89,15 +89,15 @@ class Address:
 
 def connect(
     address: Address, application: str, *, autocommit: bool = True, replication: bool = False,
-    session: Mapping[str, str] = SESSION,
+    session: Mapping[str, str] = SESSION, seconds: int = CONNECT_SECONDS,
 ) -> Connection:  # fmt: skip
     """A direct connection (not through a pooler in transaction mode). `application` is its application_name;
-    `replication`: one that takes replication commands. Raises Unavailable, Refused."""
+    `replication`: one that takes replication commands; `seconds`: how long it may take. Raises Unavailable, Refused."""
     options = " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in session.items())
     given: dict[str, Any] = {
         "host": address.host, "port": address.port, "dbname": address.database, "user": address.user,
         "password": address.password, "sslmode": address.sslmode, "sslrootcert": address.sslrootcert or None,
-        "application_name": application, "connect_timeout": CONNECT_SECONDS, "options": options,
+        "application_name": application, "connect_timeout": seconds, "options": options,
         "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30000,
         "replication": "database" if replication else None,
     }  # fmt: skip

@@ -5,9 +5,11 @@
     ├── Unavailable            no answer in time, or the connection was lost: it may be tried again
     ├── Refused                the role lacks a right, or its password is wrong
     ├── StatementFailed        the server refused a statement or its values
+    ├── Malformed              the server said what the protocol does not know
     ├── SlotLost               the replication slot is gone, or the server dropped WAL that it still needed
     ├── Conflict               a change could not be applied: the two sides differ already
-    └── Drift                  the two schemas differ, or one changed under way
+    ├── Drift                  the two schemas differ, or one changed under way
+    └── Stopped                told to stop before it was through: it goes on where it was
 
 psycopg's exceptions never leave adapters/postgres and adapters/database.
 """
@@ -35,6 +37,10 @@ class StatementFailed(PostgresError):
     """The server refused a statement or its values."""
 
 
+class Malformed(PostgresError):
+    """The server said what the protocol does not know."""
+
+
 class SlotLost(PostgresError):
     """The replication slot is gone, or the server dropped WAL that it still needed: what followed it must be copied
     anew."""
@@ -46,3 +52,7 @@ class Conflict(PostgresError):
 
 class Drift(PostgresError):
     """The two schemas differ, or one changed under way."""
+
+
+class Stopped(PostgresError):
+    """Told to stop before it was through. The next run goes on where it was."""

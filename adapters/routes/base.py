@@ -82,8 +82,10 @@ class AdapterRegistry(ABC):
         acknowledged_epoch: int,
         lag: Mapping[str, int] | None = None,
         stranded: Mapping[str, Tail] | None = None,
+        status: Mapping[str, str] | None = None,
     ) -> None:
-        """Create or renew the record of adapter `name`; `lag` in events by `topic/group`, `stranded` by topic.
+        """Create or renew the record of adapter `name`; `lag` in events by `topic/group`, `stranded` by topic, `status`
+        as its role has it.
 
         Raises RouteUnavailable.
         """

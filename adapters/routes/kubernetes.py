@@ -31,6 +31,7 @@ from contracts.registry import (
     ANNOTATION_EPOCH,
     ANNOTATION_LAG,
     ANNOTATION_ROLE,
+    ANNOTATION_STATUS,
     ANNOTATION_STRANDED,
     ANNOTATION_VERSION,
     LABEL_ADAPTER,
@@ -202,6 +203,7 @@ class KubernetesRegistry(AdapterRegistry):
         acknowledged_epoch: int,
         lag: Mapping[str, int] | None = None,
         stranded: Mapping[str, Tail] | None = None,
+        status: Mapping[str, str] | None = None,
     ) -> None:
         full = _lease_name(component, name)
         spec = {"holderIdentity": name, "renewTime": micro(now()), "leaseDurationSeconds": LEASE_SECONDS}
@@ -211,6 +213,7 @@ class KubernetesRegistry(AdapterRegistry):
             ANNOTATION_VERSION: str(PROTOCOL_VERSION),
             ANNOTATION_LAG: json.dumps(dict(lag or {})),
             ANNOTATION_STRANDED: json.dumps({topic: astuple(tail) for topic, tail in (stranded or {}).items()}),
+            ANNOTATION_STATUS: json.dumps(dict(status or {})),
         }
         with translated(f"adapter record {full}"):
             if full in self._known:
@@ -287,6 +290,7 @@ def _record(lease: Any, now: datetime) -> AdapterRecord:
         lag=json.loads(notes.get(ANNOTATION_LAG, "{}")),
         clock_ahead=_clock_ahead(lease),
         stranded={t: Tail(*tail) for t, tail in json.loads(notes.get(ANNOTATION_STRANDED, "{}")).items()},
+        status=json.loads(notes.get(ANNOTATION_STATUS, "{}")),
     )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.routes.base import (
     AdapterRegistry,
@@ -70,7 +70,7 @@ class MemoryRegistry(AdapterRegistry):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._records: dict[tuple[Component, str], tuple[str, int, float, dict[str, int], dict[str, Tail]]] = {}
+        self._records: dict[tuple[Component, str], tuple[AdapterRecord, float]] = {}
         self.pods: set[str] = set()
         self.alter: Callable[[AdapterRecord], AdapterRecord] = lambda record: record
 
@@ -82,10 +82,14 @@ class MemoryRegistry(AdapterRegistry):
         acknowledged_epoch: int,
         lag: Mapping[str, int] | None = None,
         stranded: Mapping[str, Tail] | None = None,
+        status: Mapping[str, str] | None = None,
     ) -> None:
+        told = AdapterRecord(
+            name, role, acknowledged_epoch, PROTOCOL_VERSION, 0.0, dict(lag or {}), 0.0, dict(stranded or {}),
+            dict(status or {}),
+        )  # fmt: skip
         with self._lock:
-            told = role, acknowledged_epoch, self._clock(), dict(lag or {}), dict(stranded or {})
-            self._records[component, name] = told
+            self._records[component, name] = told, self._clock()
 
     def withdraw(self, component: Component, name: str) -> None:
         with self._lock:
@@ -94,8 +98,8 @@ class MemoryRegistry(AdapterRegistry):
     def records(self, component: Component) -> Sequence[AdapterRecord]:
         with self._lock:
             return [
-                self.alter(AdapterRecord(name, role, epoch, PROTOCOL_VERSION, self._clock() - seen, lag, 0.0, stranded))
-                for (owner, name), (role, epoch, seen, lag, stranded) in self._records.items()
+                self.alter(replace(told, age_seconds=self._clock() - seen))
+                for (owner, _), (told, seen) in self._records.items()
                 if owner == component
             ]
 

@@ -1,1 +1,54 @@
-"""The journey of the database: from a hosted Postgres to our own, and back."""
+"""The effects of the database's transitions, one method a step of cutover/tables.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapters.postgres.driver import Address
+from cutover.context import Context
+from cutover.database.joining import Joining
+from cutover.database.leaving import Leaving
+from cutover.database.switching import Switching
+from cutover.database.work import DatabaseWork, Moving
+from cutover.plan import Step, StepMethod
+
+
+class DatabaseSteps:
+    """All steps of one run, over shared state."""
+
+    def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
+        self._work = DatabaseWork(context, servers, moving)
+        joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
+        self.undo = switching.undo
+        self.readmit = switching.readmit
+        self.steps: dict[Step, StepMethod] = {
+            Step.PREFLIGHT: joining.preflight,
+            Step.ESTABLISH: joining.establish,
+            Step.PUBLISH: joining.publish,
+            Step.COPY: joining.copy,
+            Step.PUBLISH_BACK: joining.publish_back,
+            Step.START_MIRROR: joining.start_mirror,
+            Step.FOLLOW: joining.follow,
+            Step.BUILD: joining.build,
+            Step.COMPARE: joining.compare,
+            Step.PROVE_WAY_BACK: joining.prove_way_back,
+            Step.FENCE: switching.fence,
+            Step.DRAIN: switching.drain,
+            Step.SEQUENCES: switching.sequences,
+            Step.CHECK: switching.check,
+            Step.OPEN: switching.open,
+            Step.WATCH: switching.watch,
+            Step.RETIRE: leaving.retire,
+            Step.RECORD: joining.record,
+        }
+
+    def added_topics(self) -> tuple[str, ...]:
+        """None: a database has no topics."""
+        return ()
+
+    def close(self) -> None:
+        """Give up connections."""
+        self._work.close()
+
+
+__all__ = ["DatabaseSteps", "Moving"]

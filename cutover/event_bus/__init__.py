@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from adapters.event_bus.base import EventLog
 from cutover.context import Context
@@ -13,10 +13,7 @@ from cutover.event_bus.sweeping import Sweeping
 from cutover.event_bus.switching import Switching
 from cutover.event_bus.work import BusWork
 from cutover.fitting import added_topics, refuse_other_partitions
-from cutover.plan import Step, Transition
-
-StepMethod = Callable[[Transition], str]
-"""Does one step; returns a line that says what was found. Raises what cutover/errors.py draws."""
+from cutover.plan import Step, StepMethod
 
 
 class EventBusSteps:
@@ -68,6 +65,3 @@ class EventBusSteps:
     def close(self) -> None:
         """Give up connections."""
         self._work.close()
-
-
-__all__ = ["EventBusSteps", "StepMethod"]

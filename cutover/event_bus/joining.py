@@ -9,6 +9,7 @@ from cutover.event_bus import preflight
 from cutover.event_bus.work import COMPONENT, BusWork, other
 from cutover.fitting import added_topics
 from cutover.plan import Transition
+from cutover.refusing import tell
 
 
 class Joining:
@@ -22,10 +23,7 @@ class Joining:
         """All that must hold before anything is touched, each item on a line. See preflight/."""
         found = preflight.examine(self._w, transition)
         self._c.checks.extend(found)
-        for check in found:
-            self._c.say(f"    {'ok ' if check.outcome.passed else 'NOT'} {preflight.line(check)}")
-        preflight.refuse(found)
-        return f"{len(found)} items hold"
+        return tell(found, self._c.say)
 
     def prepare(self, transition: Transition) -> str:
         """Topics, functions and rights of the backend that joins; it stays sealed to writers."""

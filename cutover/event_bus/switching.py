@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.event_bus.errors import EventBusError
-from contracts.registry import AdapterRecord
-from contracts.routes import Cursor, Fence, Mirror, Progress, Route, Segment
-from cutover.context import CouldNotCheck, StepFailed, utc_now
+from contracts.routes import Cursor, Mirror, Route, Segment
+from cutover import fence
+from cutover.context import CouldNotCheck, StepFailed
 from cutover.event_bus.fleeing import refuge
-from cutover.event_bus.work import COMPONENT, BusWork, other
+from cutover.event_bus.work import BusWork, other
 from cutover.plan import Step, Transition
 
 
@@ -24,46 +24,23 @@ class Switching:
 
     def fence(self, transition: Transition) -> str:
         """Announce the next epoch and wait until every adapter holds its events."""
-        route = self._c.route
-        epoch = route.epoch + 1
         self._opened_by = self._c.now() + self._c.timing.pause
-        self._c.write(
-            route.model_copy(
-                update={
-                    "fence": Fence(epoch=epoch, since=utc_now(), holder=self._c.holder),
-                    "progress": _progress(transition, Step.FENCE),
-                }
-            )
+        epoch = fence.announce(self._c, transition)
+        return fence.await_acknowledged(
+            self._c,
+            epoch,
+            lambda: "",
+            "Nothing was changed. See whether those pods hang (kubectl get pods), then run pulumi up again",
         )
-        self._c.until(
-            lambda: not self._laggards(epoch),
-            self._c.timing.fence,
-            lambda: StepFailed(
-                f"adapters did not acknowledge epoch {epoch} within {self._c.timing.fence:g} s: "
-                + ", ".join(self._laggards(epoch)),
-                "Nothing was changed. See whether those pods hang (kubectl get pods), then run pulumi up again",
-            ),
-        )
-        return f"{len([r for r in self._c.registry.records(COMPONENT) if r.live])} adapters hold, epoch {epoch}"
-
-    def _laggards(self, epoch: int) -> list[str]:
-        """Adapters that may still write under an older epoch: unacknowledged ones that are live, and
-        silent ones whose pod is not gone."""
-        records = self._c.registry.records(COMPONENT)
-        waiting = [r for r in records if r.acknowledged_epoch < epoch]
-        if not waiting:
-            return []
-        present = self._c.registry.present(COMPONENT) if any(not r.live for r in waiting) else frozenset()
-        return [f"{r.name} (silent for {r.age_seconds:.0f} s)" for r in waiting if _counts(r, present)]
 
     def seal(self, transition: Transition) -> str:
         """Shut every writer out of the serving backend and see it stand still."""
         active = self._w.active
-        fence = self._c.route.fence
-        if fence is None:
+        behind = self._c.route.fence
+        if behind is None:
             raise CouldNotCheck("there is no fence to seal behind", "Run pulumi up again")
         for topic in self._w.topics:
-            active.seal(topic, fence.epoch)
+            active.seal(topic, behind.epoch)
         first = {topic: dict(active.end(topic)) for topic in self._w.topics}
         second = {topic: dict(active.end(topic)) for topic in self._w.topics}
         if first != second:
@@ -127,7 +104,7 @@ class Switching:
                     "fence": None,
                     "chains": chains,
                     "mirror": mirror,
-                    "progress": _progress(transition, Step.WATCH),
+                    "progress": fence.progress(transition, Step.WATCH),
                 }
             )
         )
@@ -178,7 +155,7 @@ class Switching:
             rounds += 1
             self._c.check_stop()
             self._c.rest(self._c.timing.watch_pace)  # the pace of the checks
-        self._all_followed()
+        fence.await_followed(self._c)
         route = self._c.route
         self._c.write(route.model_copy(update={"progress": None}))
         compared = sum(c.compared for c in self._w.comparisons.values())
@@ -198,30 +175,6 @@ class Switching:
                     f"{len(strays)} events were written to {old.name} behind its seal in {topic} (first: {strays[0]})",
                     "Something writes past the fence with other rights; find and stop it",
                 )
-
-    def _all_followed(self) -> None:
-        epoch = self._c.route.epoch
-        self._c.until(
-            lambda: not [r for r in self._c.registry.records(COMPONENT) if r.live and r.acknowledged_epoch < epoch],
-            10.0,
-            lambda: StepFailed(
-                f"live adapters do not follow epoch {epoch}: "
-                + ", ".join(
-                    r.name for r in self._c.registry.records(COMPONENT) if r.live and r.acknowledged_epoch < epoch
-                ),
-                "They did not see the route change; see their logs",
-            ),
-            every=0.1,
-        )
-
-
-def _counts(record: AdapterRecord, present: frozenset[str]) -> bool:
-    """A silent adapter counts while its pod is there: it may only be frozen."""
-    return record.live or any(record.name == pod or record.name.startswith(f"{pod}.") for pod in present)
-
-
-def _progress(transition: Transition, step: Step) -> Progress:
-    return Progress(from_stage=transition.origin, to_stage=transition.goal, step=step.value, since=utc_now())
 
 
 def _brief(cursors: Mapping[str, Cursor]) -> str:

@@ -28,10 +28,13 @@ def wishes(arguments: list[str]) -> tuple[Wishes, bool]:
     parser.add_argument("--around", type=float, default=default.around, help="seconds of load around each switch")
     parser.add_argument("--rate", type=float, default=default.rate, help="events per second offered")
     parser.add_argument("--min-rate", type=float, default=default.min_rate, help="below it the proof does not count")
-    parser.add_argument("--end", choices=["shadow", "mvp"], default="shadow", help="where to leave the event bus")
+    parser.add_argument("--transfers", type=float, default=default.transfers, help="of the bank a second; 0: no bank")
+    parser.add_argument("--end", choices=["shadow", "mvp"], default="shadow", help="where to leave what was moved")
     parser.add_argument("--no-setup", action="store_true", help="the stack is up already")
     given = parser.parse_args(arguments)
-    asked = Wishes(around=given.around, rate=given.rate, min_rate=given.min_rate, end=Stage(given.end))
+    asked = Wishes(
+        around=given.around, rate=given.rate, min_rate=given.min_rate, transfers=given.transfers, end=Stage(given.end)
+    )
     return asked, not given.no_setup
 
 
@@ -52,6 +55,8 @@ def demonstrate(asked: Wishes, root: Path) -> int:
     finally:
         journey.close()
     console.print(figures.table(body, len(GROUPS)))
+    if "bank" in body:
+        console.print(figures.bank_table(body))
     effects = body["effects"]["figures"]
     if effects:
         console.print(
@@ -67,9 +72,10 @@ def demonstrate(asked: Wishes, root: Path) -> int:
         return 0
     for entry in body["switches"]:
         for failure in entry["failures"]:
-            console.print(f"[red]{entry['from']} → {entry['to']}[/red]:", end=" ")
+            console.print(f"[red]{entry['component']}: {entry['from']} → {entry['to']}[/red]:", end=" ")
             console.print(failure, markup=False)
-    for failure in [*body["whole"]["failures"], *body["effects"]["failures"], body["problem"] or ""]:
+    bank = body.get("bank", {"failures": []})
+    for failure in [*body["whole"]["failures"], *body["effects"]["failures"], *bank["failures"], body["problem"] or ""]:
         console.print(failure, markup=False)
     console.print(f"[red]{body['verdict'].replace('_', ' ')}[/red]")
     return 1

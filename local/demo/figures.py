@@ -12,12 +12,14 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from contracts.stages import Component
 from local.demo.pod import EFFECTS_OF
 from validation.load.verifying import WHOLE
 from validation.result import Report, Verdict, combine
 
 COUNTS = ("acknowledged", "lost", "doubled", "reordered", "changed", "caller_errors")
 STALLS = ("publish_stall_ms_max", "consume_stall_ms_max")
+BANK_STALLS = ("stall_ms_max", "stall_ms_p99")
 _STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT_HOLD: "bold red", Verdict.COULD_NOT_CHECK: "bold yellow"}
 
 
@@ -42,7 +44,7 @@ class Switch:
         return self.started - int(around * 1e9), self.ended + int(around * 1e9)
 
 
-def row(switch: Switch, report: Report | None) -> dict[str, Any]:
+def row(switch: Switch, report: Report | None, stalls: Sequence[str] = STALLS) -> dict[str, Any]:
     """The entry of reports/demo.json. A figure that could not be had is null, and the verdict says so."""
     figures: Mapping[str, float] = report.figures if report else {}
     verdict = report.overall() if report else Verdict.COULD_NOT_CHECK
@@ -56,7 +58,7 @@ def row(switch: Switch, report: Report | None) -> dict[str, Any]:
         "started": datetime.fromtimestamp(switch.started / 1e9, UTC).isoformat(timespec="milliseconds"),
         "seconds": round((switch.ended - switch.started) / 1e9, 1),
         **counted,
-        **{name: figures.get(name) for name in STALLS},
+        **{name: figures.get(name) for name in stalls},
         "rate": figures.get("rate"),
         "window_seconds": figures.get("seconds"),
         "acknowledged_by": {
@@ -96,6 +98,30 @@ def document(
     }
 
 
+def bank_document(
+    switches: Sequence[Switch], reports: Mapping[str, Report], whole: Report | None, problem: str = ""
+) -> dict[str, Any]:
+    """What the database's part of the demonstration adds: its switches, and the bank's books as a whole."""
+    rows = [row(switch, reports.get(switch.name), BANK_STALLS) for switch in switches]
+    verdicts = [Verdict(entry["verdict"]) for entry in rows]
+    verdicts.append(whole.overall() if whole else Verdict.COULD_NOT_CHECK)
+    if problem:
+        verdicts.append(Verdict.DOES_NOT_HOLD)
+    return {"switches": rows, "bank": _brief(whole), "problem": problem or None, "verdict": combine(verdicts).value}
+
+
+def joined(body: Mapping[str, Any], database: Mapping[str, Any]) -> dict[str, Any]:
+    """Both parts as one document, with one verdict."""
+    problems = [problem for problem in (body["problem"], database["problem"]) if problem]
+    return {
+        **body,
+        "switches": [*body["switches"], *database["switches"]],
+        "bank": database["bank"],
+        "problem": "\n".join(problems) or None,
+        "verdict": combine([Verdict(body["verdict"]), Verdict(database["verdict"])]).value,
+    }
+
+
 def _brief(report: Report | None) -> dict[str, Any]:
     return {"figures": dict(report.figures) if report else {}, "failures": _failures(report)}
 
@@ -110,11 +136,8 @@ def write(path: Path, body: Mapping[str, Any]) -> None:
 
 def table(body: Mapping[str, Any], groups: int) -> Table:
     """The figures for people. Counts over groups are sums: one event lost by two groups counts twice."""
-    shown = Table(title=f"The ledger, per switch ({groups} consumer groups)", title_justify="left")
-    entries = body["switches"]
-    shown.add_column("")
-    for entry in entries:
-        shown.add_column(f"{entry['from']} → {entry['to']}", justify="right")
+    entries = [entry for entry in body["switches"] if entry["component"] == Component.EVENT_BUS.value]
+    shown = _headed(f"The ledger, per switch ({groups} consumer groups)", entries)
     lines: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "pulumi up": lambda e: f"{e['seconds']} s",
         "load": lambda e: "-" if e["rate"] is None else f"{e['rate']:.0f} events/s for {e['window_seconds']:.0f} s",
@@ -128,6 +151,38 @@ def table(body: Mapping[str, Any], groups: int) -> Table:
         "longest publish stall": lambda e: _milliseconds(e["publish_stall_ms_max"]),
         "longest consume stall": lambda e: _milliseconds(e["consume_stall_ms_max"]),
     }
+    return _filled(shown, lines, entries)
+
+
+def bank_table(body: Mapping[str, Any]) -> Table:
+    """The figures of the database's switches, for people."""
+    entries = [entry for entry in body["switches"] if entry["component"] == Component.DATABASE.value]
+    shown = _headed("The bank, per switch of the database", entries)
+    lines: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "pulumi up": lambda e: f"{e['seconds']} s",
+        "load": lambda e: "-" if e["rate"] is None else f"{e['rate']:.0f} transfers/s for {e['window_seconds']:.0f} s",
+        "acknowledged": lambda e: _number(e["acknowledged"]),
+        "lost": lambda e: _number(e["lost"]),
+        "doubled": lambda e: _number(e["doubled"]),
+        "changed": lambda e: _number(e["changed"]),
+        "failed transactions": lambda e: _number(e["caller_errors"]),
+        "longest stall": lambda e: _milliseconds(e["stall_ms_max"]),
+        "99 % are answered within": lambda e: _milliseconds(e["stall_ms_p99"]),
+    }
+    return _filled(shown, lines, entries)
+
+
+def _headed(title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
+    shown = Table(title=title, title_justify="left")
+    shown.add_column("")
+    for entry in entries:
+        shown.add_column(f"{entry['from']} → {entry['to']}", justify="right")
+    return shown
+
+
+def _filled(
+    shown: Table, lines: Mapping[str, Callable[[Mapping[str, Any]], str]], entries: Sequence[Mapping[str, Any]]
+) -> Table:
     for name, of in lines.items():
         shown.add_row(name, *(of(entry) for entry in entries))
     verdicts = [Verdict(entry["verdict"]) for entry in entries]

@@ -20,6 +20,7 @@ from typing import Any
 from contracts.stages import Stage
 from tests.conftest import SHARED
 
+MOVABLE = ("event_bus", "database")
 PROGRAM = Path(__file__).resolve().parents[2] / "__main__.py"
 
 
@@ -105,14 +106,14 @@ def _stages() -> dict[Stage, Program]:
     with kept.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not kept.exists():
-            programs = render_all([{"event_bus": {"stage": stage.value}} for stage in Stage])
+            programs = render_all([{name: {"stage": stage.value} for name in MOVABLE} for stage in Stage])
             kept.write_bytes(pickle.dumps(dict(zip(Stage, programs, strict=True))))
         found: dict[Stage, Program] = pickle.loads(kept.read_bytes())  # noqa: S301 - from our own process
         return found
 
 
 def at(stage: Stage) -> Program:
-    """The program with the event bus at `stage`, all else at its defaults."""
+    """The program with all that can move at `stage`, all else at its defaults."""
     return _stages()[stage]
 
 

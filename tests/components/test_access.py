@@ -16,7 +16,9 @@ PASSWORDS = [
         "event-bus-redis-password",
         *(f"event-bus-kafka-{user}-password" for user in ("broker", "cutover", "mirror", "trading")),
         "hosted-postgres-app-password",
+        "hosted-postgres-migrator-password",
         "hosted-postgres-admin-password",
+        "database-postgres-admin-password",
         "hosted-llm-key",
         "configuration-salt",
     )
@@ -29,22 +31,24 @@ PASSWORDS = [
 @pytest.mark.parametrize("stage", Stage)
 def test_no_role_has_more_than_it_needs(stage: Stage) -> None:
     rules = {role.name: role.manifest["rules"] for role in at(stage).of("Role")}
-    assert set(rules) == {"event-bus-adapter", "event-bus-mirror", "crossover-cutover"}
-    for granted in rules.values():
+    ours = {"database-pooler", "database-carrier", "database-cutover"}
+    assert set(rules) == {"event-bus-adapter", "event-bus-mirror", "crossover-cutover", *ours}
+    for name, granted in rules.items():
         for rule in granted:
             assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
             assert "secrets" not in rule["resources"]
             if "configmaps" in rule["resources"]:
-                assert rule["resourceNames"] == ["crossover-route-event-bus"]
+                component = "database" if name in ours else "event-bus"
+                assert rule["resourceNames"] == [f"crossover-route-{component}"]
     writers = {
         name for name, granted in rules.items() for rule in granted
         if "configmaps" in rule["resources"] and {"patch", "update"} & set(rule["verbs"])
     }  # fmt: skip
-    assert writers == {"crossover-cutover"}
+    assert writers == {"crossover-cutover", "database-cutover"}
     assert not list(at(stage).of("ClusterRole", "ClusterRoleBinding"))
 
 
-def test_only_who_uses_the_bus_is_bound() -> None:
+def test_only_who_needs_a_right_is_bound() -> None:
     bound = {
         binding.name: {subject["name"] for subject in binding.manifest["subjects"]}
         for binding in at(Stage.SCALE).of("RoleBinding")
@@ -53,6 +57,7 @@ def test_only_who_uses_the_bus_is_bound() -> None:
         "event-bus-adapter": {"event-bus-client", "trading-engine", "market-feed"},
         "event-bus-mirror": {"event-bus-mirror"},
         "crossover-cutover": {"crossover-cutover"},
+        **{name: {name} for name in ("database-pooler", "database-carrier", "database-cutover")},
     }
 
 
@@ -122,6 +127,8 @@ PORTS = {
     names.KAFKA_NAME: names.KAFKA_PORT,
     names.POOLER_NAME: names.POOLER_PORT,
     names.HOSTED_POSTGRES_NAME: names.POSTGRES_PORT,
+    names.SELFHOSTED_POSTGRES_NAME: names.POSTGRES_PORT,
+    names.CARRIER_NAME: names.METRICS_PORT,
     names.HOSTED_LLM_NAME: names.HOSTED_LLM_PORT,
     names.TRADING_ENGINE_NAME: names.HTTP_PORT,
     names.LLM_ORCHESTRATOR_NAME: names.HTTP_PORT,
@@ -129,6 +136,8 @@ PORTS = {
     names.MARKET_FEED_NAME: names.HTTP_PORT,
     names.MIRROR_NAME: names.METRICS_PORT,
 }
+DATABASE_CLIENTS = ("database-pooler", "database-carrier", "database-cutover")
+SERVERS = (names.HOSTED_POSTGRES_NAME, names.SELFHOSTED_POSTGRES_NAME)
 BUS_CLIENTS = ("trading-engine", "market-feed", "event-bus-mirror", "crossover-cutover")
 
 
@@ -139,11 +148,11 @@ def test_the_network_has_just_the_edges_that_the_workload_needs() -> None:
         (names.KAFKA_NAME, names.KAFKA_NAME),
         ("trading-engine", names.POOLER_NAME),
         ("trading-engine", names.LLM_ORCHESTRATOR_NAME),
-        (names.POOLER_NAME, names.HOSTED_POSTGRES_NAME),
+        *((client, server) for client in DATABASE_CLIENTS for server in SERVERS),
         (names.LLM_ORCHESTRATOR_NAME, names.HOSTED_LLM_NAME),
     }
     assert network.edges(PORTS) == wanted
-    assert {app for app in network._pods if network.reaches_api(app)} == set(BUS_CLIENTS)
+    assert {app for app in network._pods if network.reaches_api(app)} == {*BUS_CLIENTS, *DATABASE_CLIENTS}
 
 
 @pytest.mark.parametrize("stage", Stage)
@@ -208,5 +217,11 @@ def test_a_users_own_secrets_stay_secret_too() -> None:
     url = decoded(program.one("Secret", "database-client"))["DATABASE_URL"]
     assert url == "postgresql://postgres:p%40ss%3Aword@database-pooler:6432/trading"
     pooler = decoded(program.one("Secret", "database-pooler"))
-    assert "trading = host=db.example port=5432 dbname=postgres" in pooler["pgbouncer.ini"]
-    assert "server_tls_sslmode = require" in pooler["pgbouncer.ini"]
+    assert pooler["hosted"] == "postgresql://postgres:p%40ss%3Aword@db.example:5432/postgres?sslmode=require"
+    assert pooler["selfhosted"].startswith("postgresql://trading_app:")
+    assert "@postgres-service.trading.svc.cluster.local:5432/trading?sslmode=disable" in pooler["selfhosted"]
+    assert pooler["userlist.txt"] == '"postgres" "p@ss:word"\n'
+    moved = decoded(program.one("Secret", "database-move"))
+    assert (
+        moved["HOSTED_DATABASE_URL"] == "postgresql://postgres:p%40ss%3Aword@db.example:5432/postgres?sslmode=require"
+    )

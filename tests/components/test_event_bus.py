@@ -29,16 +29,20 @@ def test_a_stage_deploys_what_its_row_says(stage: Stage) -> None:
     assert mirrored is (STAGE_TABLE[stage].follows is not None)
 
 
-def test_a_switch_changes_nothing_but_backends_mirror_and_transition() -> None:
+def test_a_switch_changes_nothing_but_backends_what_copies_and_transitions() -> None:
     coming_and_going = {*BACKENDS.values(), "event-bus-mirror"}
-    moving = {"crossover:event_bus:EventBus", "crossover:transition:Transition", "kubernetes:batch/v1:Job"}
+    coming_and_going |= {"hosted-postgres", "postgres", "postgres-service", "database-carrier"}
+    moving = {
+        *("crossover:event_bus:EventBus", "crossover:database:Database"),
+        *("crossover:transition:Transition", "kubernetes:batch/v1:Job"),
+    }
+    kept = ("Secret", "NetworkPolicy", "Role", "RoleBinding")
 
     def still(stage: Stage) -> dict[str, str]:
         return {
             r.key: json.dumps(r.manifest, sort_keys=True)
             for r in at(stage).resources
-            if r.type not in moving
-            and not (r.name in coming_and_going and r.kind not in ("Secret", "NetworkPolicy", "Role", "RoleBinding"))
+            if r.type not in moving and not (r.name in coming_and_going and r.kind not in kept)
         }
 
     first = still(Stage.MVP)

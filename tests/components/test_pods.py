@@ -17,13 +17,15 @@ CASES = [
     for stage in Stage
     for workload in sorted(at(stage).of(*WORKLOADS), key=lambda one: one.key)
 ]
-API_USERS = {"trading-engine", "market-feed", "event-bus-mirror", "transition-event-bus"}
+API_USERS = {
+    *("trading-engine", "market-feed", "event-bus-mirror", "transition-event-bus"),
+    *("database-pooler", "database-carrier", "transition-database"),
+}
 
 
-def _container(workload: Registered) -> dict[str, Any]:
-    (container,) = template(workload)["spec"]["containers"]
-    found: dict[str, Any] = container
-    return found
+def _containers(workload: Registered) -> list[dict[str, Any]]:
+    spec = template(workload)["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
 
 
 @pytest.mark.parametrize(("program", "workload"), CASES)
@@ -33,10 +35,10 @@ def test_it_is_restricted(program: Program, workload: Registered) -> None:
     assert context["runAsNonRoot"] is True
     assert context["runAsUser"] == context["runAsGroup"] == context["fsGroup"] == 65532
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
-    own = _container(workload)["securityContext"]
-    assert own["allowPrivilegeEscalation"] is False
-    assert own["readOnlyRootFilesystem"] is True
-    assert own["capabilities"] == {"drop": ["ALL"]}
+    for own in (container["securityContext"] for container in _containers(workload)):
+        assert own["allowPrivilegeEscalation"] is False
+        assert own["readOnlyRootFilesystem"] is True
+        assert own["capabilities"] == {"drop": ["ALL"]}
     assert not {"hostNetwork", "hostPID", "hostIPC"} & set(spec)
     sources = {key for volume in spec["volumes"] for key in volume if key != "name"}
     assert sources <= {"emptyDir", "secret", "persistentVolumeClaim"}
@@ -44,15 +46,15 @@ def test_it_is_restricted(program: Program, workload: Registered) -> None:
 
 @pytest.mark.parametrize(("program", "workload"), CASES)
 def test_it_is_bounded_and_watched(program: Program, workload: Registered) -> None:
-    container = _container(workload)
-    resources = container["resources"]
-    assert set(resources["requests"]) == {"cpu", "memory"}
-    assert set(resources["limits"]) == {"memory"}
+    for resources in (container["resources"] for container in _containers(workload)):
+        assert set(resources["requests"]) == {"cpu", "memory"}
+        assert set(resources["limits"]) == {"memory"}
     if workload.kind == "Job":
         assert workload.manifest["spec"]["activeDeadlineSeconds"] > 0
         assert template(workload)["spec"]["restartPolicy"] == "Never"
     else:
-        assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
+        for container in template(workload)["spec"]["containers"]:
+            assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container)
         assert workload.name in program.names("PodDisruptionBudget")
 
 
@@ -71,7 +73,6 @@ def test_it_has_an_account_of_its_own_and_a_token_only_for_the_api(program: Prog
 @pytest.mark.parametrize(("program", "workload"), CASES)
 def test_what_it_refers_to_exists(program: Program, workload: Registered) -> None:
     spec = template(workload)["spec"]
-    container = _container(workload)
     namespace = workload.manifest["metadata"]["namespace"]
     secrets = {(s.manifest["metadata"]["namespace"], s.name): set(s.manifest["data"]) for s in program.of("Secret")}
     maps = {(m.manifest["metadata"]["namespace"], m.name) for m in program.of("ConfigMap")}
@@ -79,29 +80,32 @@ def test_what_it_refers_to_exists(program: Program, workload: Registered) -> Non
         if "secret" in volume:
             keys = secrets[namespace, volume["secret"]["secretName"]]
             assert {item["key"] for item in volume["secret"].get("items", [])} <= keys
-    for source in container.get("envFrom", []):
-        if "secretRef" in source:
-            assert (namespace, source["secretRef"]["name"]) in secrets
-        else:
-            assert (namespace, source["configMapRef"]["name"]) in maps
-    for variable in container.get("env", []):
-        reference = variable.get("valueFrom", {}).get("secretKeyRef")
-        if reference:
-            assert reference["key"] in secrets[namespace, reference["name"]]
-    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    mounted = set()
+    for container in _containers(workload):
+        for source in container.get("envFrom", []):
+            if "secretRef" in source:
+                assert (namespace, source["secretRef"]["name"]) in secrets
+            else:
+                assert (namespace, source["configMapRef"]["name"]) in maps
+        for variable in container.get("env", []):
+            reference = variable.get("valueFrom", {}).get("secretKeyRef")
+            if reference:
+                assert reference["key"] in secrets[namespace, reference["name"]]
+        mounted |= {mount["name"] for mount in container["volumeMounts"]}
     claimed = {c["metadata"]["name"] for c in workload.manifest["spec"].get("volumeClaimTemplates", [])}
     assert mounted == {volume["name"] for volume in spec["volumes"]} | claimed
 
 
 @pytest.mark.parametrize(("program", "workload"), CASES)
 def test_its_image_is_one_that_is_built_and_has_what_it_runs(program: Program, workload: Registered) -> None:
-    container = _container(workload)
-    name = container["image"].removeprefix("localhost/crossover/").removesuffix(":local")
-    assert name in images.names()
-    chain = images.lineage(images.load(name))
-    if container.get("command", [])[:2] == ["python", "-m"]:
-        package = container["command"][2].partition(".")[0]
-        assert package in {p for one in chain if one.code for p in one.code.packages}
+    chain: tuple[Any, ...] = ()
+    for container in _containers(workload):
+        name = container["image"].removeprefix("localhost/crossover/").removesuffix(":local")
+        assert name in images.names()
+        chain = tuple(images.lineage(images.load(name)))
+        if container.get("command", [])[:2] == ["python", "-m"]:
+            package = container["command"][2].partition(".")[0]
+            assert package in {p for one in chain if one.code for p in one.code.packages}
     if workload.name == BACKTESTING_NAME:
         locks = "".join(wheels.lock_file(one).read_text() for one in chain if one.wheels)
         assert "vectorbt==" in locks

@@ -57,7 +57,6 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
         ),
         ({"event_bus": {"topics": ["market_data", "trading_signals", "a b"]}}, ["topics.2", "'a b'"]),
         ({"event_bus": "mvp"}, ["crossover:event_bus is 'mvp'", "pulumi config set --path crossover:event_bus"]),
-        ({"database": {"stage": "scale"}}, ["crossover:database.stage", "'scale'", "not available", "stage mvp"]),
         ({"llm_service": {"stage": "shadow"}}, ["crossover:llm_service.stage", "not available"]),
         ({"backtesting": {"stage": "complete"}}, ["crossover:backtesting.stage", "not available"]),
         (
@@ -108,7 +107,6 @@ def test_the_scale_stack_names_what_this_version_cannot_do_yet() -> None:
     with pytest.raises(SettingsError) as caught:
         parse("scale", {"kube_context": "c", **_stack_config("scale")})
     assert [problem.split(": ")[1] for problem in caught.value.problems] == [
-        "crossover:database.stage",
         "crossover:llm_service.stage",
         "crossover:backtesting.stage",
     ]

@@ -192,15 +192,6 @@ CASES: dict[str, Case] = {
         {"selfhosted: empty target": "public.watchlists holds rows of nobody known"},
         own=["create table public.watchlists (a int primary key)", "insert into public.watchlists values (1)"],
     ),
-    "rows of a try whose slot is gone": Case(
-        {"selfhosted: empty target": "an earlier try, whose slot is gone"},
-        own=[
-            "create table public.watchlists (a int primary key)",
-            "insert into public.watchlists values (1)",
-            "create schema crossover",
-            "create table crossover.chunk (a int)",
-        ],
-    ),
     "a schema that is not there": Case({"hosted: schemas": "gone does not exist"}, schemas=["public", "gone"]),
     "somebody else's table": Case(
         {"hosted: ownership": "public.odd is postgres's"}, admin=["create table public.odd (a int primary key)"]

@@ -70,6 +70,7 @@ class FileRegistry(AdapterRegistry):
         acknowledged_epoch: int,
         lag: Mapping[str, int] | None = None,
         stranded: Mapping[str, Tail] | None = None,
+        status: Mapping[str, str] | None = None,
     ) -> None:
         record = {"role": role, "epoch": acknowledged_epoch, "at": time.time(), "lag": dict(lag or {})}
         _replace(self._folder / name, json.dumps(record))

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from contracts.stages import Stage
-from cutover.event_bus import StepMethod
-from cutover.plan import TRANSITIONS, Step, Transition
+from cutover.plan import TRANSITIONS, Step, StepMethod, Transition
 from cutover.run import Outcome, Runner
 from tests.contract.bus_servers import KafkaServer, RedisServer
 from tests.contract.own_servers import own_kafka, own_redis

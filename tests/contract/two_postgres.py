@@ -7,7 +7,7 @@ the application's role at our side.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +36,12 @@ def address(server: Postgres, database: str, role: str) -> Address:
 
 
 @contextmanager
-def two_servers() -> Iterator[tuple[Postgres, Postgres]]:
+def two_servers(settings: Mapping[str, str] = SETTINGS) -> Iterator[tuple[Postgres, Postgres]]:
     """Both servers, running, with their roles."""
     binaries = find_postgres()
     if binaries is None:
         raise FileNotFoundError("no Postgres server binaries here: install postgresql, or set CROSSOVER_POSTGRES_BIN")
-    with postgres(Path(binaries), SETTINGS) as hosted, postgres(Path(binaries), SETTINGS) as own:
+    with postgres(Path(binaries), settings) as hosted, postgres(Path(binaries), settings) as own:
         with connect(address(hosted, "postgres", "postgres"), "test") as admin:
             admin.execute(
                 sql.SQL("create role {} login createdb createrole replication bypassrls password {}").format(

@@ -16,6 +16,7 @@ from adapters.event_bus.memory import MemoryCopier, MemoryLog
 from adapters.event_bus.memory_reader import MemoryReader
 from adapters.event_bus.publisher import Publisher
 from contracts.routes import Cursor, Mirror, Route, Segment
+from cutover import fence
 from cutover.event_bus.joining import Joining
 from cutover.event_bus.leaving import Leaving
 from cutover.event_bus.switching import Switching
@@ -64,7 +65,7 @@ def publishers_acknowledge_a_fence_and_go_on() -> contextlib.AbstractContextMana
 
 @mutation
 def the_fence_does_not_wait_for_acknowledgements() -> contextlib.AbstractContextManager[Any]:
-    return _instead(Switching, "_laggards", lambda self, epoch: [])
+    return _instead(fence, "laggards", lambda context, epoch: [])
 
 
 @mutation

@@ -12,8 +12,8 @@ from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRouteStore
 from contracts.routes import Route
 from contracts.stages import Component, Stage
 from cutover.context import Context
-from cutover.event_bus import EventBusSteps, StepMethod
-from cutover.plan import Step, Transition
+from cutover.event_bus import EventBusSteps
+from cutover.plan import Step, StepMethod, Transition
 from cutover.run import Outcome, Runner
 from cutover.timing import Timing
 from tests.model.ledger import demand

@@ -8,7 +8,7 @@ from adapters.postgres.bookkeeping import SCHEMA, slot_name
 from adapters.postgres.catalog import Identity, Table
 from adapters.postgres.facts import Extension, Kind, SideFacts
 from cutover.database.preflight.item import Decide, Finding, Item, On
-from cutover.database.preflight.situation import Journey, NotKnown, Situation, known, slot_of
+from cutover.database.preflight.situation import SELFHOSTED, Journey, NotKnown, Situation, known, slot_of
 
 _JOIN, _SWITCH = frozenset({Journey.JOIN}), frozenset({Journey.SWITCH})
 _ALWAYS = ("A", "R")
@@ -161,8 +161,12 @@ def _empty(at: Situation, side: str, facts: SideFacts) -> Finding:
     if goes_on or not found.rows:
         why = "of an earlier try, which is gone on with" if goes_on else "and nothing to go on with"
         return Finding(fine=f"{len(found.rows)} tables with rows, {why}")
-    known_by = "an earlier try, whose slot is gone" if facts.bookkeeping else "nobody known"
-    fix = "; ".join(f"DROP SCHEMA {name} CASCADE" for name in (*found.schemas, SCHEMA))
+    if facts.bookkeeping and side == SELFHOSTED:
+        return Finding(wrong=[f"{len(found.rows)} tables hold rows of an earlier try: they are copied anew"], told=True)
+    known_by = "an earlier time, in which it was kept in step" if facts.bookkeeping else "nobody known"
+    tables = ", ".join(found.rows)
+    drop = "; ".join(f"DROP SCHEMA {name} CASCADE" for name in (*found.schemas, SCHEMA))
+    fix = drop if side == SELFHOSTED else f"what only it holds would be lost, so look first; then TRUNCATE {tables}"
     return Finding(wrong=[f"{name} holds rows of {known_by}" for name in found.rows], fix=f"At {side}: {fix}")
 
 

@@ -6,15 +6,14 @@ names all that is wrong. docs/preflight.md tells what each reads, when it refuse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
-from cutover.context import CouldNotCheck, StepFailed
 from cutover.event_bus.preflight import backend_items, cluster_items, topic_items
 from cutover.event_bus.preflight.gathering import gather
 from cutover.event_bus.preflight.situation import Situation
 from cutover.event_bus.work import BusWork
 from cutover.plan import Transition
-from validation.result import Check, Verdict
+from validation.result import Check
 
 Item = Callable[[Situation], Iterable[Check]]
 """Answers one question, once for each backend or topic that it concerns; not at all where it concerns none."""
@@ -36,9 +35,6 @@ ITEMS: tuple[Item, ...] = (
     backend_items.rights,
     cluster_items.permissions,
 )
-
-
-_WORDS = {Verdict.DOES_NOT_HOLD: "does not hold", Verdict.COULD_NOT_CHECK: "could not be checked"}
 
 
 _LEFT_AS_IT_IS: frozenset[Item] = frozenset(
@@ -79,26 +75,4 @@ def examine(work: BusWork, transition: Transition) -> tuple[Check, ...]:
     return checks(gather(work, transition, (*cluster_items.NEEDED, *cluster_items.TOO_MUCH)))
 
 
-def line(check: Check) -> str:
-    """`check` on one line: what was found, and what to do about it."""
-    found = f"{check.found} ({check.detail})" if check.detail else check.found
-    if check.outcome.passed:
-        return f"{check.name}: {found}"
-    return f"{check.name} {_WORDS[check.outcome]}: expected {check.expected}; found {found}. Fix: {check.fix}"
-
-
-def refuse(found: Sequence[Check]) -> None:
-    """Raise StepFailed where an item of `found` does not hold, CouldNotCheck where one could not be checked."""
-    wrong = [check for check in found if check.outcome is Verdict.DOES_NOT_HOLD]
-    unknown = [check for check in found if check.outcome is Verdict.COULD_NOT_CHECK]
-    if not found:
-        raise CouldNotCheck("preflight checked nothing", "This is a defect")
-    if not wrong and not unknown:
-        return
-    counts = [f"{len(wrong)} do not hold"] * bool(wrong) + [f"{len(unknown)} could not be checked"] * bool(unknown)
-    head = f"preflight: {' and '.join(counts)}, of {len(found)} items; nothing was changed"
-    text = "\n".join([head, *(f"  - {line(check)}" for check in (*wrong, *unknown))])
-    raise (StepFailed if wrong else CouldNotCheck)(text)
-
-
-__all__ = ["ITEMS", "Item", "Situation", "checks", "examine", "line", "refuse"]
+__all__ = ["ITEMS", "Item", "Situation", "checks", "examine"]

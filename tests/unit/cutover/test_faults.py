@@ -10,8 +10,7 @@ import pytest
 from adapters.event_bus.errors import BackendUnavailable
 from contracts.stages import Component, Stage
 from cutover.errors import StepFailed
-from cutover.event_bus import StepMethod
-from cutover.plan import TRANSITIONS, Step, Transition
+from cutover.plan import TRANSITIONS, Step, StepMethod, Transition
 from cutover.run import Outcome, Runner
 from cutover.timing import Timing
 from tests.unit.cutover.world import QUICK, World

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from contracts.stages import Stage
-from cutover.event_bus import StepMethod
-from cutover.plan import Step, Transition
+from cutover.plan import Step, StepMethod, Transition
 from cutover.run import Runner
 from tests.unit.cutover.world import QUICK, TOPIC, World
 

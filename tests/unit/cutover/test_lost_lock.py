@@ -9,8 +9,7 @@ import pytest
 
 from contracts.stages import Stage
 from cutover.errors import StepFailed
-from cutover.event_bus import StepMethod
-from cutover.plan import Step, Transition
+from cutover.plan import Step, StepMethod, Transition
 from cutover.run import Outcome, Runner
 from tests.unit.cutover.world import TOPIC, World
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -10,27 +11,20 @@ from hypothesis import strategies as st
 
 from contracts.routes import Fence, Progress, Route, Segment, Stranded
 from contracts.stages import BACKENDS, STAGE_TABLE, Component, Stage, serving_backend
-from cutover.plan import (
-    ADDITION,
-    EMERGENCIES,
-    MEANINGS,
-    SETTLEMENTS,
-    TRANSITIONS,
-    ImpossiblePlan,
-    Plan,
-    Step,
-    Transition,
-    path,
-    plan,
-)
+from cutover.plan import ImpossiblePlan, Plan, Step, Transition, path, plan
+from cutover.tables import ADDITION, MEANINGS, TABLES, TRANSITIONS
 
+EMERGENCIES, SETTLEMENTS = TABLES[Component.EVENT_BUS].emergencies, TABLES[Component.EVENT_BUS].settlements
 stages = st.sampled_from(Stage)
+movable = st.sampled_from(sorted(TABLES))
 
 
-def _route(stage: Stage, *, fence: bool = False, watching: bool = False) -> Route:
-    active = serving_backend(Component.EVENT_BUS, stage)
+def _route(
+    stage: Stage, *, fence: bool = False, watching: bool = False, component: Component = Component.EVENT_BUS
+) -> Route:
+    active = serving_backend(component, stage)
     return Route(
-        component=Component.EVENT_BUS,
+        component=component,
         stage=stage,
         active=active,
         epoch=3,
@@ -42,43 +36,78 @@ def _route(stage: Stage, *, fence: bool = False, watching: bool = False) -> Rout
     )
 
 
-@given(origin=stages | st.none(), goal=stages)
-def test_every_stage_is_reached_from_every_other_neighbour_by_neighbour(origin: Stage | None, goal: Stage) -> None:
-    found = path(origin, goal)
+@given(component=movable, origin=stages | st.none(), goal=stages)
+def test_every_stage_is_reached_from_every_other_neighbour_by_neighbour(
+    component: Component, origin: Stage | None, goal: Stage
+) -> None:
+    found = path(origin, goal, component)
     at = origin
     for transition in found:
         assert transition.origin == at
-        assert transition.steps == TRANSITIONS[transition.origin, transition.goal]
+        assert transition.steps == TABLES[component].rows[transition.origin, transition.goal]
         at = transition.goal
     assert at == goal
     assert (found == ()) == (origin == goal)
 
 
-@given(stage=stages, wanted=stages)
-def test_the_plan_is_a_function_of_record_and_wish(stage: Stage, wanted: Stage) -> None:
-    assert plan(_route(stage), wanted) == Plan(False, False, path(stage, wanted))
-    assert plan(_route(stage), wanted).empty == (stage is wanted)
+@given(component=movable, stage=stages, wanted=stages)
+def test_the_plan_is_a_function_of_record_and_wish(component: Component, stage: Stage, wanted: Stage) -> None:
+    route = _route(stage, component=component)
+    assert plan(route, wanted) == Plan(False, False, path(stage, wanted, component))
+    assert plan(route, wanted).empty == (stage is wanted)
 
 
-@given(stage=stages, wanted=stages)
-def test_what_was_cut_off_is_never_passed_over(stage: Stage, wanted: Stage) -> None:
-    assert plan(_route(stage, fence=True), wanted).undo
-    assert not plan(_route(stage, fence=True), wanted).empty
-    assert plan(_route(stage, watching=True), wanted).resume_watch
-    assert not plan(_route(stage, watching=True), wanted).empty
+@given(component=movable, stage=stages, wanted=stages)
+def test_what_was_cut_off_is_never_passed_over(component: Component, stage: Stage, wanted: Stage) -> None:
+    fenced = _route(stage, component=component, fence=True)
+    watched = _route(stage, component=component, watching=True)
+    assert plan(fenced, wanted).undo
+    assert not plan(fenced, wanted).empty
+    assert plan(watched, wanted).resume_watch
+    assert not plan(watched, wanted).empty
+
+
+def test_a_first_database_begins_at_the_hosted_side_whatever_is_wanted() -> None:
+    first = path(None, Stage.SCALE, Component.DATABASE)
+    assert [(row.origin, row.goal) for row in first] == [
+        (None, Stage.MVP),
+        (Stage.MVP, Stage.SHADOW),
+        (Stage.SHADOW, Stage.SCALE),
+    ]
+
+
+@pytest.mark.parametrize("component", sorted(set(Component) - set(TABLES)))
+def test_a_component_without_a_table_cannot_be_planned(component: Component) -> None:
+    with pytest.raises(ImpossiblePlan, match=component.value):
+        plan(None, Stage.MVP, component=component)
+
+
+def test_the_database_has_no_emergency_yet() -> None:
+    with pytest.raises(ImpossiblePlan, match="no emergency"):
+        plan(_route(Stage.SCALE, component=Component.DATABASE), Stage.SHADOW, emergency=True)
 
 
 def test_a_transition_switches_where_the_table_of_stages_says_that_who_serves_changes() -> None:
-    for (origin, goal), steps in TRANSITIONS.items():
+    for (origin, goal), steps in itertools.chain(*(table.rows.items() for table in TABLES.values())):
         if origin is not None:
             assert (Step.OPEN in steps) == (STAGE_TABLE[origin].serves is not STAGE_TABLE[goal].serves)
 
 
 def test_a_switch_checks_before_it_opens_and_watches_after() -> None:
-    for steps in TRANSITIONS.values():
+    order = [
+        Step.PROVE_WAY_BACK,
+        Step.COMPARE,
+        Step.FENCE,
+        Step.SEAL,
+        Step.DRAIN,
+        Step.SEQUENCES,
+        Step.CHECK,
+        Step.OPEN,
+    ]
+    for steps in itertools.chain(*(table.rows.values() for table in TABLES.values())):
         if Step.OPEN in steps:
-            order = [Step.PROVE_WAY_BACK, Step.COMPARE, Step.FENCE, Step.SEAL, Step.DRAIN, Step.CHECK, Step.OPEN]
-            places = [steps.index(step) for step in order]
+            assert {*order} - {Step.SEAL, Step.SEQUENCES} <= {*steps}
+            places = [steps.index(step) for step in order if step in steps]
             assert places == sorted(places)
             assert steps[-1] is Step.WATCH
 
@@ -98,9 +127,10 @@ FLIGHT = Transition(Stage.SCALE, Stage.SHADOW, EMERGENCIES[Stage.SCALE, Stage.SH
 SETTLEMENT = Transition(Stage.SHADOW, Stage.SHADOW, SETTLEMENTS[Stage.SHADOW, Stage.SHADOW])
 
 
-@pytest.mark.parametrize("cut_off", [{}, {"fence": True}, {"watching": True}], ids=str)
-def test_an_emergency_asks_the_dead_backend_nothing_whatever_was_cut_off(cut_off: dict[str, bool]) -> None:
-    found = plan(_route(Stage.SCALE, **cut_off), Stage.SHADOW, emergency=True)
+@pytest.mark.parametrize("cut_off", ["", "fence", "watching"])
+def test_an_emergency_asks_the_dead_backend_nothing_whatever_was_cut_off(cut_off: str) -> None:
+    route = _route(Stage.SCALE, fence=cut_off == "fence", watching=cut_off == "watching")
+    found = plan(route, Stage.SHADOW, emergency=True)
     assert found == Plan(False, False, (FLIGHT,))
     asked = {Step.PREFLIGHT, Step.PROVE_WAY_BACK, Step.COMPARE, Step.SEAL, Step.DRAIN, Step.CHECK, Step.WATCH}
     assert not asked & set(FLIGHT.steps)
@@ -129,14 +159,14 @@ def test_an_emergency_that_has_nowhere_to_flee_to_is_refused(stage: Stage, wante
 
 
 def test_what_is_not_in_the_table_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(TRANSITIONS, (Stage.MVP, Stage.SHADOW))
+    monkeypatch.delitem(cast(dict[object, object], TRANSITIONS), (Stage.MVP, Stage.SHADOW))
     with pytest.raises(ImpossiblePlan, match="mvp to shadow"):
         path(Stage.MVP, Stage.SCALE)
 
 
 def test_every_step_says_what_it_means_and_every_component_has_two_backends() -> None:
     assert set(MEANINGS) == set(Step)
-    tables = TRANSITIONS, EMERGENCIES, SETTLEMENTS
-    done = itertools.chain.from_iterable(itertools.chain(*table.values()) for table in tables)
+    rows = [rows for table in TABLES.values() for rows in (table.rows, table.emergencies, table.settlements)]
+    done = itertools.chain.from_iterable(itertools.chain(*found.values()) for found in rows)
     assert {*done, *ADDITION} == set(Step)
     assert all(len(set(sides.values())) == 2 for sides in BACKENDS.values())

@@ -13,12 +13,12 @@ from adapters.event_bus.facts import Clock, Copies, Gap, Memory, Retained, Unkno
 from adapters.routes.base import RouteUnavailable
 from contracts.stages import Component, Stage
 from cutover.errors import CouldNotCheck, CutoverError, StepFailed
-from cutover.event_bus.preflight import refuse
 from cutover.event_bus.preflight.cluster_items import CLOCK_LIMIT, NEEDED, TOO_MUCH
 from cutover.event_bus.preflight.gathering import gather
 from cutover.event_bus.preflight.situation import Situation
 from cutover.event_bus.preflight.topic_items import partitions, trimmed
 from cutover.plan import Step, Transition, path
+from cutover.refusing import refuse
 from cutover.reporting import as_json
 from cutover.run import Outcome, Runner, validate
 from tests.unit.cutover.spoiling import (

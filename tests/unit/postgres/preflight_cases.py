@@ -214,13 +214,6 @@ WRONG: list[tuple[str, Journey, Spoil, str, str]] = [
         "app.orders holds rows of nobody known",
         "At selfhosted: DROP SCHEMA app CASCADE",
     ),
-    (
-        "selfhosted: empty target",
-        JOIN,
-        both(tells(OWN, "contents", rows=("app.orders",)), tells(OWN, bookkeeping=True)),
-        "an earlier try, whose slot is gone",
-        "DROP SCHEMA crossover CASCADE",
-    ),
     ("hosted: DDL in flight", JOIN, tells(HOSTED, activity=Activity(ddl=(DDL,))), "pid 7 holds AccessEx", "backend(7)"),
     (
         "hosted: prepared transactions",

@@ -129,11 +129,23 @@ def test_a_side_that_does_not_answer_is_asked_nothing_else() -> None:
     assert [name for name in answers(at) if name.startswith("hosted")] == ["hosted: reachable"]
 
 
-def test_rows_of_an_earlier_try_are_gone_on_with_while_its_slot_is_whole() -> None:
+def test_rows_of_an_earlier_try_are_gone_on_with_while_its_slot_is_whole_and_copied_anew_else() -> None:
     tried = both(tells(OWN, "contents", rows=("app.orders",)), tells(OWN, bookkeeping=True))
     name = "selfhosted: empty target"
     assert "gone on with" in answers(both(tried, own_slot())(whole()))[name].found
-    assert not answers(both(tried, own_slot(status="lost"))(whole()))[name].outcome.passed
+    assert "copied anew" in answers(both(tried, own_slot(status="lost"))(whole()))[f"{name} (told only)"].found
+    assert "copied anew" in answers(tried(whole()))[f"{name} (told only)"].found
+
+
+def test_rows_of_the_hosted_side_are_never_thrown_away_unasked() -> None:
+    at = replace(
+        both(tells(HOSTED, "contents", rows=("app.orders",)), tells(HOSTED, bookkeeping=True))(whole()),
+        source=OWN,
+        target=HOSTED,
+    )
+    found = answers(at)["hosted: empty target"]
+    assert found.outcome is Verdict.DOES_NOT_HOLD
+    assert "TRUNCATE app.orders" in found.fix and "DROP" not in found.fix
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,232 @@
+"""The carrier: carries rows between the two databases, both ways at once, exactly once.
+
+Runs as a Deployment of one. From which side content comes, and from which commit on, is the route's word; the other
+way only heartbeats pass, which proves it, and content is held. It holds no state of its own: how far a stream is
+applied stands in its target, in one transaction with the rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from adapters import metrics
+from adapters.event_bus.view import RouteView
+from adapters.postgres import slots
+from adapters.postgres.bookkeeping import slot_name
+from adapters.postgres.carrier import Carrier, End, State, open_carrier
+from adapters.postgres.driver import connect, lsn, translated
+from adapters.postgres.errors import PostgresError
+from adapters.postgres.gate import Gate
+from adapters.postgres.heartbeats import beat
+from adapters.postgres.target import TARGET_SESSION
+from contracts.routes import Mirror
+
+_log = logging.getLogger(__name__)
+
+STEP_SECONDS = 0.5
+BEAT_SECONDS = 1.0
+FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS = 0.5, 15.0
+"""How long a stream that ended waits before it is opened again: twice as long each time, up to a limit."""
+END_SECONDS = 20.0
+"""Within which a thread ends; Kubernetes waits 30 s for the process."""
+WAL, LSN = "wal", "lsn"
+_BEAT_SESSION = {**TARGET_SESSION, "statement_timeout": "10s"}
+
+
+def content_from(mirror: Mirror | None, source: str) -> int | None:
+    """From which LSN of `source` on its content is carried; None where none is. A route that names no place lets
+    nothing through: what is held is told, what was carried wrongly is not."""
+    if mirror is None or mirror.source != source:
+        return None
+    place = mirror.starts.get(WAL, {}).get(LSN)
+    return lsn(place) if place else None
+
+
+class Repeating:
+    """A task on a thread of its own, begun again after each error until stopped."""
+
+    def __init__(self, name: str, source: str, task: Callable[[Repeating], None]) -> None:
+        self._name = name
+        self._source = source
+        self._task = task
+        self._stopped = threading.Event()
+        self._pause = FIRST_RETRY_SECONDS
+        self.error = ""
+        """Why it ended last; empty while it goes well."""
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it shall end."""
+        return self._stopped.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, unless it is stopped; whether it is."""
+        return self._stopped.wait(seconds)
+
+    def well(self) -> None:
+        """To be called by the task when it got on."""
+        self._pause, self.error = FIRST_RETRY_SECONDS, ""
+
+    def stop(self) -> None:
+        """Ask it to end after what is in hand."""
+        self._stopped.set()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._thread.join(END_SECONDS)
+        if self._thread.is_alive():
+            _log.error("%s does not end: it is left behind", self._name)
+
+    def _run(self) -> None:
+        while not self.stopped:
+            try:
+                self._task(self)
+            except PostgresError as error:
+                self._failed(error)
+                _log.warning("%s: %s; trying again in %.1f s", self._name, error, self._pause)
+            except Exception as error:
+                # One that dies silently would stop the way back; it must go on and be seen.
+                self._failed(error)
+                _log.exception("%s failed; trying again in %.1f s", self._name, self._pause)
+            if not self.stopped:
+                self._stopped.wait(self._pause)
+                self._pause = min(2 * self._pause, MOST_RETRY_SECONDS)
+
+    def _failed(self, error: Exception) -> None:
+        self.error = f"{type(error).__name__}: {error}"
+        metrics.CARRIER_FAILED.labels(self._source, type(error).__name__).inc()
+
+
+class Direction:
+    """One stream, kept open until stopped. `gate` says what of it passes."""
+
+    def __init__(self, source: End, target: End, gate: Gate) -> None:
+        self._source, self._target, self._gate = source, target, gate
+        self._state: State | None = None
+        self._repeating = Repeating(f"{source.name} to {target.name}", source.name, self._carry)
+
+    @property
+    def state(self) -> State | None:
+        """How far it is; None before it was first opened. `error` is why it does not go on."""
+        state = self._state
+        return None if state is None else replace(state, error=self._repeating.error)
+
+    @property
+    def error(self) -> str:
+        """Why it does not go on; empty where it does."""
+        return self._repeating.error
+
+    def stop(self) -> None:
+        """Ask it to end after the batch in hand."""
+        self._repeating.stop()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._repeating.join()
+
+    def _carry(self, repeating: Repeating) -> None:
+        name = self._source.name
+        carrier = open_carrier(self._source, self._target, self._gate)
+        metrics.CARRIER_UP.labels(name).set(1)
+        try:
+            self._follow(carrier, repeating)
+        finally:
+            metrics.CARRIER_UP.labels(name).set(0)
+            carrier.close()
+
+    def _follow(self, carrier: Carrier, repeating: Repeating) -> None:
+        name, carried, held = self._source.name, 0, False
+        while not repeating.stopped:
+            carrier.step(STEP_SECONDS)
+            repeating.well()
+            self._state = state = carrier.state
+            metrics.CARRIED.labels(name).inc(state.changes - carried)
+            metrics.CARRIED_BEHIND.labels(name).set(state.seconds_behind)
+            metrics.CARRIED_HELD.labels(name).set(state.held.transactions if state.held else 0)
+            carried = state.changes
+            if held != (state.held is not None):
+                held = state.held is not None
+                _log.warning("%s: %s", name, f"held: {state.held}" if held else "what was held goes through")
+
+
+class Pulse:
+    """Writes the heartbeat of one side each second, and looks how its slot is."""
+
+    def __init__(self, end: End) -> None:
+        self._end = end
+        self._repeating = Repeating(f"heartbeat of {end.name}", end.name, self._beat)
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._repeating.stop()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._repeating.join()
+
+    def _beat(self, repeating: Repeating) -> None:
+        name, address = self._end.name, self._end.address
+        with connect(address, "crossover_heartbeat", session=_BEAT_SESSION) as connection, translated(address):
+            while not repeating.stopped:
+                beat(connection, name)
+                slot = slots.slot_state(connection, slot_name(name))
+                repeating.well()
+                if slot is not None:
+                    metrics.CARRIED_LAG.labels(name).set(slot.lag_bytes)
+                    metrics.CARRIED_SAFE.labels(name).set(-1 if slot.safe_bytes is None else slot.safe_bytes)
+                repeating.wait(BEAT_SECONDS)
+
+
+class CarrierService:
+    """Keeps both directions running while the route names a mirror."""
+
+    def __init__(self, view: RouteView, hosted: End, selfhosted: End) -> None:
+        self._view = view
+        self._ends = (hosted, selfhosted)
+        self._gates = {end.name: Gate() for end in self._ends}
+        self._current: Mirror | None = None
+        self._running: list[Direction | Pulse] = []
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Those that run."""
+        return tuple(running for running in self._running if isinstance(running, Direction))
+
+    def run(self) -> None:
+        """Follow the route until the view is stopped."""
+        while not self._view.stopped:
+            route = self._view.current
+            if route is not None and route.mirror != self._current:
+                self._take(route.mirror)
+            self._view.wait_for(lambda r: r is not None and r.mirror != self._current, 3600.0)
+        self._stop()
+
+    def _take(self, mirror: Mirror | None) -> None:
+        self._current = mirror
+        wanted = {name: content_from(mirror, name) for name in self._gates}
+        for name in sorted(wanted, key=lambda name: wanted[name] is not None):  # closes one before it opens the other
+            self._gates[name].set(wanted[name])
+        if mirror is None:
+            _log.info("nothing to carry")
+            self._stop()
+            return
+        _log.info("carrying content from %s to %s, heartbeats both ways", mirror.source, mirror.target)
+        if not self._running:
+            first, second = self._ends
+            self._running = [
+                Direction(first, second, self._gates[first.name]),
+                Direction(second, first, self._gates[second.name]),
+                *(Pulse(end) for end in self._ends),
+            ]
+
+    def _stop(self) -> None:
+        running, self._running = self._running, []
+        for one in running:
+            one.stop()
+        for one in running:
+            one.join()

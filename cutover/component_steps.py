@@ -1,0 +1,62 @@
+"""The steps of each component, from the environment of its Transition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapters.event_bus.backends import open_log
+from adapters.event_bus.base import EventLog
+from adapters.event_bus.factory import settings_from_env
+from adapters.postgres.driver import Address
+from contracts import names
+from contracts.routes import Route
+from contracts.stages import Component, Side, Stage, backend_of, deployed_backends
+from contracts.volumes import volume_bytes
+from cutover.context import Context, CouldNotCheck
+from cutover.database import DatabaseSteps, Moving
+from cutover.event_bus import EventBusSteps
+
+_ADDRESSES = {Side.OLD: names.ENV_HOSTED_DATABASE_URL, Side.NEW: names.ENV_SELFHOSTED_DATABASE_URL}
+
+
+def steps_of(
+    context: Context, route: Route | None, stage: Stage | None, env: Mapping[str, str]
+) -> EventBusSteps | DatabaseSteps:
+    """What a run of this component works with. `stage`: the wanted one, None where it is only checked.
+
+    Raises CouldNotCheck where `env` lacks what it takes.
+    """
+    volumes = volume_bytes(env.get(names.ENV_VOLUMES, ""))
+    if context.component is Component.EVENT_BUS:
+        return EventBusSteps(context, *_logs(route, stage, env), volumes)
+    servers = {backend_of(Component.DATABASE, side): _address(env, variable) for side, variable in _ADDRESSES.items()}
+    moving = Moving(
+        schemas=_listed(env, names.ENV_DATABASE_SCHEMAS),
+        role=env.get(names.ENV_DATABASE_ROLE, ""),
+        accepted=frozenset(_listed(env, names.ENV_DATABASE_ACCEPT)),
+        volumes=volumes,
+    )
+    return DatabaseSteps(context, servers, moving)
+
+
+def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(name for name in env.get(variable, "").split(",") if name)
+
+
+def _address(env: Mapping[str, str], variable: str) -> Address:
+    if not env.get(variable):
+        raise CouldNotCheck(f"{variable} is not set, so a server has no address", "Run pulumi up: it sets it")
+    return Address.parse(env[variable])
+
+
+def _logs(
+    route: Route | None, stage: Stage | None, env: Mapping[str, str]
+) -> tuple[dict[str, EventLog], tuple[str, ...]]:
+    """The backends that a run may touch: a retired one has no address, and must not be asked for."""
+    component = Component.EVENT_BUS
+    settings = settings_from_env()
+    needed = set(deployed_backends(component, stage)) if stage is not None else set()
+    if route is not None:
+        needed |= deployed_backends(component, route.stage)
+    logs = {name: open_log(name, settings, env) for name in sorted(needed)}
+    return logs, names.all_topics(settings.topics)

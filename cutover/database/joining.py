@@ -1,0 +1,174 @@
+"""Before a switch: preflight, the first route, and bringing the other side into step."""
+
+from __future__ import annotations
+
+from adapters.postgres import bookkeeping, catalog, content_facts, schema, slots
+from adapters.postgres.bookkeeping import slot_name
+from adapters.postgres.copying import Copy, CopySettings
+from adapters.postgres.driver import translated
+from adapters.postgres.progress import Progress
+from contracts.routes import Route
+from contracts.stages import Stage, serving_backend
+from cutover.context import StepFailed
+from cutover.database.positions import mirror
+from cutover.database.work import COMPONENT, HOSTED, OURS, DatabaseWork, other
+from cutover.plan import Transition
+from cutover.refusing import tell
+
+_BUILDING = schema.Building()
+_TOLD_SECONDS = 5.0
+
+
+class Joining:
+    """The steps that bring a side into step with the one that serves."""
+
+    def __init__(self, work: DatabaseWork) -> None:
+        self._w = work
+        self._c = work.context
+        self._definitions: schema.Schema | None = None
+        self._told = 0.0
+
+    def preflight(self, transition: Transition) -> str:
+        """All that must hold before anything is touched, each item on a line."""
+        found = self._w.examine(transition)
+        self._c.checks.extend(found)
+        return tell(found, self._c.say)
+
+    def establish(self, transition: Transition) -> str:
+        """Write the first route: the rows are at the hosted side, whatever is wanted in the end."""
+        active = serving_backend(COMPONENT, Stage.MVP)
+        self._c.write(Route(component=COMPONENT, stage=transition.goal, active=active, epoch=1))
+        return f"{active} serves"
+
+    def publish(self, transition: Transition) -> str:
+        """The source keeps changes from now on; the tables that move are made at the target, empty and without keys.
+
+        A slot that was there goes on with what it kept, and so does a copy that was begun behind it. One that was not
+        begins anew: what an earlier try left at the target is taken away first, where it was ours.
+        """
+        source, target = self._w.active, self._w.passive
+        here = self._w.at(source)
+        moved = self._w.tables(source)
+        for backend in (source, target):
+            side = self._w.at(backend)
+            with translated(side.address):
+                bookkeeping.ensure(side.connection)
+        with translated(here.address):
+            kept = slots.slot_state(here.connection, slot_name(source))
+            if kept is not None and kept.lost:
+                raise StepFailed(
+                    f"{source} dropped WAL that the copy still needed (max_slot_wal_keep_size): what was copied cannot "
+                    "be brought into step any more",
+                    f"Set crossover:database.stage to mvp, run pulumi up, raise the limit at {source}, and try again",
+                )
+            slots.publish(here.connection, moved)
+            if kept is None:
+                self._empty(target)
+            slots.ensure_slot(here.connection, slot_name(source))
+        made = self._make(source, target)
+        return f"{len(moved)} tables, {made} definitions made at {target}; {source} keeps what changes"
+
+    def _empty(self, target: str) -> None:
+        """Take away what an earlier try copied. Preflight has seen that nothing else is there."""
+        side = self._w.at(target)
+        with translated(side.address):
+            slots.drop_slot(side.connection, slot_name(target))
+            slots.unpublish(side.connection)
+        if target == OURS:  # the hosted side is emptied by its owner alone: preflight asks for it
+            for name in self._w.schemas():
+                side.run(f"drop schema if exists {catalog.quoted(name)} cascade")
+        side.run(f"truncate {bookkeeping.SCHEMA}.{bookkeeping.CHUNK}, {bookkeeping.SCHEMA}.{bookkeeping.MARK}")
+
+    def _make(self, source: str, target: str) -> int:
+        """Definitions that come before the rows. At the hosted side they are there since it served."""
+        if target == HOSTED:
+            return 0
+        definitions, here = self._dumped(source, target), self._w.at(source)
+        for left in definitions.left_out:
+            self._c.say(f"    left out: {left}")
+        with translated(here.address):
+            needed = {each.name for each in content_facts.extensions(here.connection, self._w.schemas()) if each.needed}
+            wanted = [each for each in schema.extensions(here.connection) if each.name in needed]
+        schema.ensure_extensions(self._w.servers[target], wanted, self._w.moving.role)
+        schema.make(self._w.servers[target], definitions.before, self._w.moving.role)
+        return len(definitions.before)
+
+    def _dumped(self, source: str, target: str) -> schema.Schema:
+        if self._definitions is None:
+            owners = sorted({table.owner for table in self._w.tables(source)})
+            there = self._w.at(target)
+            with translated(there.address):
+                roles = schema.roles_of(there.connection, self._w.moving.role, owners)
+            self._definitions = schema.dump(self._w.servers[source], self._w.schemas(), roles)
+        return self._definitions
+
+    def copy(self, transition: Transition) -> str:
+        """Copy the rows that are not copied yet, and give them their keys."""
+        source, target = self._w.active, self._w.passive
+        copied = Copy(
+            self._w.servers[source],
+            self._w.servers[target],
+            self._w.tables(source),
+            CopySettings(workers=2),
+            progress=self._tell,
+            stop=self._c.stopped,
+        ).run()
+        if target == OURS:
+            definitions = self._dumped(source, target)
+            schema.build_keys(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
+        return f"{copied.rows} rows, {copied.bytes} bytes"
+
+    def _tell(self, progress: Progress) -> None:
+        if self._c.now() - self._told > _TOLD_SECONDS:
+            self._told = self._c.now()
+            self._c.say(f"    {progress}")
+
+    def publish_back(self, transition: Transition) -> str:
+        """The target keeps what changes there for the way back. After the copy, which carries no mark, and before the
+        carrier's first write."""
+        target = self._w.passive
+        there, moved = self._w.at(target), self._w.tables(target)
+        with translated(there.address):
+            slots.publish(there.connection, moved)
+            slots.ensure_slot(there.connection, slot_name(target))
+        return f"{target} keeps what changes"
+
+    def start_mirror(self, transition: Transition) -> str:
+        """Tell the carrier to carry from the side that serves; kept where it already does. All in its slot counts."""
+        route = self._c.route
+        if route.mirror is None:
+            self._c.write(route.model_copy(update={"mirror": mirror(route.active, other(route.active), 0)}))
+        return f"{route.active} is carried to {other(route.active)}"
+
+    def follow(self, transition: Transition) -> str:
+        """Wait until all changes since the copy are applied, and so much of what came meanwhile that the rest takes
+        less than a drain may."""
+        timing, began = self._c.timing, self._c.now()
+        while True:
+            took = self._w.await_beat(self._w.active, timing.backfill)
+            if took < timing.drain / 2 or self._c.now() - began > timing.backfill:
+                return f"followed in {self._c.now() - began:.1f} s, {took * 1000:.0f} ms behind"
+
+    def build(self, transition: Transition) -> str:
+        """Build what comes after the rows: indexes, constraints, triggers, policies, rights."""
+        source, target = self._w.active, self._w.passive
+        if target == OURS:
+            definitions = self._dumped(source, target)
+            schema.build_rest(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
+        self._w.await_beat(source, self._c.timing.backfill)  # what waited for locks meanwhile
+        return f"as at {source}"
+
+    def prove_way_back(self, transition: Transition) -> str:
+        """What is written at either side comes to the other one."""
+        there = self._w.await_beat(self._w.active, self._c.timing.drain)
+        back = self._w.await_beat(self._w.passive, self._c.timing.drain)
+        return f"{self._w.active} to {self._w.passive} in {there * 1000:.0f} ms, back in {back * 1000:.0f} ms"
+
+    def compare(self, transition: Transition) -> str:
+        """Definitions and rows of both sides, under traffic."""
+        return self._w.compare()
+
+    def record(self, transition: Transition) -> str:
+        """Write the stage that was reached."""
+        self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None}))
+        return transition.goal.value

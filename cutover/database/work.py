@@ -1,0 +1,187 @@
+"""What the steps of the database's transitions share: who is who, connections, and waiting for the carrier."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from adapters.postgres import heartbeats
+from adapters.postgres.catalog import Table, tables
+from adapters.postgres.content_facts import owned_schemas
+from adapters.postgres.driver import Address, lsn, translated
+from adapters.postgres.side import Side, open_side
+from contracts import stages
+from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
+from cutover.context import Context, StepFailed
+from cutover.database.preflight import ACCEPTABLE, End, Journey, Situation, checks, gather, journey
+from cutover.plan import Transition
+from cutover.refusing import refuse
+from validation.database.looking import Looks
+from validation.database.rows import Pace, Rows, compare
+from validation.result import Check
+
+COMPONENT = Component.DATABASE
+APPLICATION = "crossover-cutover"
+HOSTED, OURS = (backend_of(COMPONENT, side) for side in (stages.Side.OLD, stages.Side.NEW))
+_SMALL_BYTES = 16 << 20
+"""Of the tables that are compared within the pause, together."""
+SEE_CARRIER = "See kubectl logs deployment/database-carrier"
+
+
+def other(backend: str) -> str:
+    """The backend that is not `backend`."""
+    first, second = sorted(backend_of(COMPONENT, side) for side in STAGE_TABLE[Stage.SHADOW].deployed)
+    return second if backend == first else first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moving:
+    """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
+    owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
+    that are let pass; `volumes`: bytes of a side's disk, where config knows them."""
+
+    schemas: tuple[str, ...] = ()
+    role: str
+    accepted: frozenset[str] = frozenset()
+    volumes: Mapping[str, int] = field(default_factory=dict)
+
+
+class DatabaseWork:
+    """One run's view of both servers."""
+
+    def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
+        self.context = context
+        self.servers = servers
+        self.moving = moving
+        self._sides: dict[str, Side] = {}
+
+    def close(self) -> None:
+        """Give up connections."""
+        for side in self._sides.values():
+            side.close()
+        self._sides.clear()
+
+    @property
+    def active(self) -> str:
+        """The backend that serves now."""
+        return self.context.route.active
+
+    @property
+    def passive(self) -> str:
+        """The backend that does not serve now."""
+        return other(self.context.route.active)
+
+    def at(self, backend: str) -> Side:
+        """The connection to `backend`, made anew where it was lost. Raises Unavailable, Refused."""
+        found = self._sides.get(backend)
+        if found is None or found.connection.closed or found.connection.broken:
+            found = self._sides[backend] = open_side(self.servers[backend], APPLICATION)
+        return found
+
+    def wal(self, backend: str) -> int:
+        """Where the WAL of `backend` ends now."""
+        return lsn(self.at(backend).row("select pg_catalog.pg_current_wal_insert_lsn()::text")[0])
+
+    def schemas(self) -> tuple[str, ...]:
+        """The schemas that move. Without config: those at the hosted side in which its role owns tables."""
+        if self.moving.schemas:
+            return self.moving.schemas
+        # At our side the role is a superuser, who has what every role has: the hosted side is asked, whoever serves.
+        hosted = self.at(HOSTED)
+        with translated(hosted.address):
+            return owned_schemas(hosted.connection)
+
+    def tables(self, backend: str) -> tuple[Table, ...]:
+        """The tables that move, as `backend` has them."""
+        side, schemas = self.at(backend), self.schemas()
+        with translated(side.address):
+            return tables(side.connection, schemas)
+
+    def examine(self, transition: Transition) -> tuple[Check, ...]:
+        """The answer of every item of preflight. Changes nothing."""
+        route = self.context.seen.route
+        source = route.active if route is not None else HOSTED
+        kind = journey(transition)
+        if not transition.steps:  # a check of how it stands
+            kind = Journey.SWITCH if route is not None and route.mirror is not None else Journey.ESTABLISH
+        target = "" if kind is Journey.ESTABLISH else other(source)
+        end = End(target, self.servers[target]) if target else None
+        unknown = sorted(self.moving.accepted - ACCEPTABLE)
+        if unknown:
+            raise StepFailed(
+                f"crossover:database.accept names {', '.join(unknown)}, which cannot be let pass",
+                f"Take it out, or name one of: {', '.join(sorted(ACCEPTABLE))}",
+            )
+        facts = gather(End(source, self.servers[source]), end, self.moving.schemas or None)
+        return checks(
+            Situation(
+                journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
+                accepted=self.moving.accepted,
+            )
+        )  # fmt: skip
+
+    def await_beat(self, source: str, seconds: float) -> float:
+        """Write a heartbeat at `source` and wait until it has come to the other side: then all that was committed
+        before it has. How long that took, in seconds. Raises StepFailed after `seconds`."""
+        began, target = self.context.now(), other(source)
+        here = self.at(source)
+        with translated(here.address):
+            sent = heartbeats.beat(here.connection, source).number
+        self.context.until(
+            lambda: self.heard(target, source) >= sent,
+            seconds,
+            lambda: StepFailed(
+                f"what was written at {source} did not come to {target} within {seconds:g} s: the stream stands still, "
+                f"or somebody wrote at {source} past the pooler while it did not serve",
+                SEE_CARRIER,
+            ),
+            every=0.005,
+            note=lambda: f"waiting for what was written at {source} to come to {target}",
+        )
+        return self.context.now() - began
+
+    def heard(self, backend: str, source: str) -> int:
+        """The newest heartbeat of `source` that came to `backend`."""
+        side = self.at(backend)
+        with translated(side.address):
+            return heartbeats.heard(side.connection, source)
+
+    def compare(self) -> str:
+        """Definitions and rows of both sides, under traffic. Raises StepFailed, CouldNotCheck."""
+        lock = threading.Lock()  # the comparison asks from several threads, and the main one waits for it
+
+        def settle() -> None:
+            with lock:
+                self.await_beat(self.active, self.context.timing.drain)
+
+        found = self._rows(self.tables(self.active), Looks(settle=settle), None)
+        self._refuse(found)
+        return f"{found.compared} rows of {len(found.tables)} tables equal"
+
+    def compare_at_rest(self, seconds: float) -> str:
+        """The last look, while nobody writes: rows of the tables that are soon read, exactly. Those that are larger
+        were compared before the pause, and every change since has come: a drain waits for that."""
+        small, size = [], 0
+        for table in sorted(self.tables(self.active), key=lambda table: table.bytes):
+            size += table.bytes
+            if size <= _SMALL_BYTES:
+                small.append(table)
+        found = self._rows(small, Looks(), max(1.0, seconds / 4))
+        self._refuse(found)
+        return f"{found.compared} rows of {len(found.tables)} tables equal"
+
+    def _rows(self, wanted: Sequence[Table], looks: Looks, seconds: float | None) -> Rows:
+        source, target = self.active, self.passive
+        names = {str(table) for table in wanted}
+        there = [table for table in self.tables(target) if str(table) in names]
+        return compare(
+            self.servers[source], self.servers[target], wanted, there, looks=looks,
+            pace=Pace(connections=2, seconds=seconds), stop=self.context.stopped.is_set,
+        )  # fmt: skip
+
+    def _refuse(self, found: Rows) -> None:
+        self.context.check_stop()
+        report = found.report()
+        self.context.checks.extend(report.checks)
+        refuse(report.checks, "comparison")

@@ -1,0 +1,176 @@
+"""Which steps lead from a stage to its neighbour: a table a component. Anything that is not in it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from contracts.stages import Component, Stage
+
+Rows = Mapping[tuple[Stage | None, Stage], tuple["Step", ...]]
+"""By where a transition leads from (None: nothing was ever written) and to."""
+
+
+class Step(StrEnum):
+    """What a transition is made of, each named by what it achieves."""
+
+    PREFLIGHT = "preflight"
+    PREPARE = "prepare"
+    ESTABLISH = "establish"
+    START_MIRROR = "start_mirror"
+    BACKFILL = "backfill"
+    COMPARE = "compare"
+    PROVE_WAY_BACK = "prove_way_back"
+    FENCE = "fence"
+    SEAL = "seal"
+    DRAIN = "drain"
+    CHECK = "check"
+    OPEN = "open"
+    WATCH = "watch"
+    FINISH_GROUPS = "finish_groups"
+    RETIRE = "retire"
+    SURVEY = "survey"
+    BREAK_OFF = "break_off"
+    FLEE = "flee"
+    COUNT = "count"
+    SWEEP = "sweep"
+    RECORD = "record"
+    ADD_TOPICS = "add_topics"
+    PUBLISH = "publish"
+    COPY = "copy"
+    PUBLISH_BACK = "publish_back"
+    FOLLOW = "follow"
+    BUILD = "build"
+    SEQUENCES = "sequences"
+
+
+MEANINGS: dict[Step, str] = {
+    Step.PREFLIGHT: "backends answer; rights, limits and room fit; nothing is gone unread; adapters are alive",
+    Step.PREPARE: "topics, functions and rights exist on the new backend",
+    Step.ESTABLISH: "the first route is written",
+    Step.START_MIRROR: "the mirror is told to copy",
+    Step.BACKFILL: "the retained history has been copied",
+    Step.COMPARE: "both logs hold the same events in the same order",
+    Step.PROVE_WAY_BACK: "the mirror of the way back can write",
+    Step.FENCE: "every live adapter holds its events and has acknowledged the next epoch",
+    Step.SEAL: "the backend that serves refuses writers and stands still",
+    Step.DRAIN: "the other backend has all that was acknowledged",
+    Step.CHECK: "the last comparison, inside the pause",
+    Step.OPEN: "the route names the other backend, in one write",
+    Step.WATCH: "post-checks under traffic; a failure switches back",
+    Step.FINISH_GROUPS: "every consumer group has finished what only the leaving backend serves",
+    Step.RETIRE: "the leaving backend is taken out of the route",
+    Step.RECORD: "the stage is recorded",
+    Step.ADD_TOPICS: "topics that are new in config exist, are in the route, and are mirrored",
+    Step.SURVEY: "the backend that serves is not seen to be well",
+    Step.BREAK_OFF: "no copy comes any more; adapters hold and have acknowledged the next epoch, as far as they answer",
+    Step.FLEE: "the route names the other backend, in one write; the dead one was asked nothing",
+    Step.COUNT: "what only the dead backend holds is told",
+    Step.SWEEP: "what only the other backend held has been delivered, once",
+    Step.PUBLISH: "the source keeps every change from here on for the other side; tables exist there, empty",
+    Step.COPY: "all rows have been copied, each part in a snapshot of its own, and have their keys",
+    Step.PUBLISH_BACK: "the other side keeps its changes for the way back, from before its first write on",
+    Step.FOLLOW: "all changes since the copy have been applied",
+    Step.BUILD: "indexes, constraints, triggers, policies and rights are as at the source",
+    Step.SEQUENCES: "sequences go on beyond what was given out, with head-room",
+}
+
+_SWITCH = (
+    Step.PREFLIGHT,
+    Step.PROVE_WAY_BACK,
+    Step.COMPARE,  # right before the pause, which then has only a little left to compare
+    Step.FENCE,
+    Step.SEAL,
+    Step.DRAIN,
+    Step.CHECK,
+    Step.OPEN,
+    Step.WATCH,
+)
+_JOIN = (Step.PREFLIGHT, Step.PREPARE, Step.START_MIRROR, Step.BACKFILL, Step.COMPARE, Step.RECORD)
+_LEAVE = (Step.PREFLIGHT, Step.FINISH_GROUPS, Step.RETIRE)
+
+_BUS_ROWS: Rows = {
+    (None, Stage.MVP): (Step.PREFLIGHT, Step.ESTABLISH),
+    (None, Stage.SHADOW): (Step.PREFLIGHT, Step.ESTABLISH),
+    (None, Stage.SCALE): (Step.PREFLIGHT, Step.ESTABLISH),
+    (None, Stage.COMPLETE): (Step.PREFLIGHT, Step.ESTABLISH),
+    (Stage.MVP, Stage.SHADOW): _JOIN,
+    (Stage.SHADOW, Stage.SCALE): _SWITCH,
+    (Stage.SCALE, Stage.SHADOW): _SWITCH,
+    (Stage.SCALE, Stage.COMPLETE): _LEAVE,
+    (Stage.SHADOW, Stage.MVP): _LEAVE,
+    (Stage.COMPLETE, Stage.SCALE): _JOIN,
+}
+
+ADDITION = (Step.ADD_TOPICS,)
+"""What a run does before its transitions, at any stage, where config names topics that the route does not have."""
+
+_BUS_EMERGENCIES: Rows = {
+    (Stage.SCALE, Stage.SHADOW): (Step.SURVEY, Step.BREAK_OFF, Step.FLEE, Step.COUNT),
+}
+_BUS_SETTLEMENTS: Rows = {
+    (Stage.SHADOW, Stage.SHADOW): (
+        Step.SWEEP,  # first, for whatever else is wrong, what was acknowledged must come
+        Step.PREFLIGHT,
+        Step.PREPARE,
+        Step.START_MIRROR,
+        Step.BACKFILL,
+        Step.COMPARE,
+        Step.RECORD,
+    ),
+}
+
+_DATABASE_JOIN = (
+    Step.PREFLIGHT,
+    Step.PUBLISH,
+    Step.COPY,
+    Step.PUBLISH_BACK,
+    Step.START_MIRROR,
+    Step.FOLLOW,
+    Step.BUILD,
+    Step.COMPARE,
+    Step.RECORD,
+)
+_DATABASE_SWITCH = (
+    Step.PREFLIGHT,
+    Step.PROVE_WAY_BACK,
+    Step.COMPARE,
+    Step.FENCE,
+    Step.DRAIN,
+    Step.SEQUENCES,
+    Step.CHECK,
+    Step.OPEN,
+    Step.WATCH,
+)
+_DATABASE_LEAVE = (Step.PREFLIGHT, Step.RETIRE)
+_DATABASE_ROWS: Rows = {
+    # Whatever is wanted, the rows are at the hosted side to begin with.
+    (None, Stage.MVP): (Step.PREFLIGHT, Step.ESTABLISH),
+    (Stage.MVP, Stage.SHADOW): _DATABASE_JOIN,
+    (Stage.SHADOW, Stage.SCALE): _DATABASE_SWITCH,
+    (Stage.SCALE, Stage.SHADOW): _DATABASE_SWITCH,
+    (Stage.SCALE, Stage.COMPLETE): _DATABASE_LEAVE,
+    (Stage.SHADOW, Stage.MVP): _DATABASE_LEAVE,
+    (Stage.COMPLETE, Stage.SCALE): _DATABASE_JOIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows of one component. `emergencies` stand in place of a row where the backend that serves is dead, by the
+    operator's word: nothing waits for it. `settlements`: what must come before anything else once traffic fled: the
+    dead backend, back again, gives what only it held, and is brought into step."""
+
+    rows: Rows
+    emergencies: Rows = field(default_factory=dict)
+    settlements: Rows = field(default_factory=dict)
+
+
+TABLES: Mapping[Component, Table] = {
+    Component.EVENT_BUS: Table(_BUS_ROWS, _BUS_EMERGENCIES, _BUS_SETTLEMENTS),
+    Component.DATABASE: Table(_DATABASE_ROWS),
+}
+"""The components that can move."""
+TRANSITIONS = TABLES[Component.EVENT_BUS].rows
+"""Of the event bus."""
