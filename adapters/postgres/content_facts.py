@@ -52,8 +52,7 @@ home as (
   union all select 'pg_namespace'::regclass, oid, oid from pg_namespace
   union all select 'pg_default_acl'::regclass, oid, defaclnamespace from pg_default_acl
   union all select 'pg_attrdef'::regclass, d.oid, c.relnamespace from pg_attrdef d join pg_class c on c.oid = d.adrelid
-  union all select 'pg_trigger'::regclass, t.oid, c.relnamespace
-              from pg_trigger t join pg_class c on c.oid = t.tgrelid where not t.tgisinternal
+  union all select 'pg_trigger'::regclass, t.oid, c.relnamespace from pg_trigger t join pg_class c on c.oid = t.tgrelid
   union all select 'pg_policy'::regclass, p.oid, c.relnamespace from pg_policy p join pg_class c on c.oid = p.polrelid
   union all select 'pg_rewrite'::regclass, r.oid, c.relnamespace
               from pg_rewrite r join pg_class c on c.oid = r.ev_class),

@@ -36,7 +36,7 @@ _SETTINGS = (
 )  # fmt: skip
 _SERVER = """
 select current_setting('server_version_num')::int, current_setting('server_version'), pg_is_in_recovery(),
-       current_setting('default_transaction_read_only')::bool or current_setting('transaction_read_only')::bool,
+       current_setting('default_transaction_read_only')::bool,
        current_setting('data_checksums') = 'on',
        coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false)
 """

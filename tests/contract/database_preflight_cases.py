@@ -66,6 +66,11 @@ CASES: dict[str, Case] = {
         ],
         own=["create schema extensions", "create extension citext schema extensions version '1.4'"],
     ),
+    "an extension in a schema that moves": Case(
+        {"selfhosted: extensions": "moddatetime is in schema extensions, not in public"},
+        admin=["create extension moddatetime schema public"],
+        own=["create schema extensions", "create extension moddatetime schema extensions"],
+    ),
     "an extension elsewhere": Case(
         {"selfhosted: extensions": "pg_trgm is in schema public, not in extensions"},
         mover=[

@@ -105,6 +105,28 @@ def test_a_table_that_is_locked_is_not_waited_for(both: Project) -> None:
         assert "holds AccessExclusiveLock" in found["hosted: replica identity"].detail
 
 
+def test_only_what_is_the_roles_own_moves_by_default(both: Project) -> None:
+    admin = ["create schema theirs", "create table theirs.odd (a int)"]
+    mover = ["create schema mine", "create table mine.good (a int primary key)", "create schema crossover",
+             "create table crossover.mark (a int)", "create schema bare"]  # fmt: skip
+    with made_wrong(both, Case({}, admin=admin, mover=mover)) as pair:
+        found = answers(pair, Case({}))
+        assert red(found) == set()
+        assert found["hosted: schemas"].found == "mine, public move; none of the role's own stay"
+        named = answers(pair, Case({}, schemas=["public"]))
+        assert named["hosted: schemas"].found == "public move; mine stay"
+
+
+def test_a_table_of_the_workloads_role_moves(both: Project) -> None:
+    """The migration role owns it through being in that role."""
+    admin = [f"create schema trading authorization {OWN_ROLE}", f"set role {OWN_ROLE}",
+             "create table trading.ledger (a int primary key)"]  # fmt: skip
+    with made_wrong(both, Case({}, admin=admin)) as pair:
+        found = answers(pair, Case({}))
+        assert red(found) == set()
+        assert "public, trading move" in found["hosted: schemas"].found
+
+
 def test_a_superuser_at_the_hosted_side_is_refused(both: Project) -> None:
     pair = both.new()
     found = answers(pair, Case({}), pair.hosted_admin)
