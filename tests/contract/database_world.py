@@ -11,8 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapters.event_bus.view import RouteView
+from adapters.postgres import slots
+from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.carrier import End
-from adapters.postgres.driver import Address, connect, sql
+from adapters.postgres.driver import Address, Connection, connect, sql
+from adapters.postgres.errors import Unavailable
 from adapters.postgres.transfers import balances, transfers
 from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRegistry, MemoryRouteStore
 from contracts.routes import Route
@@ -90,6 +93,9 @@ class DatabaseWorld:
         self._view.stop()
         self._carrier.join(30)
         self.agent.kill()
+        for name, at in self.servers.items():  # a server has few, and the next test needs the same names
+            with connect(at, "test") as connection:
+                until(lambda: _dropped(connection, slot_name(name)), f"the slot at {name} is dropped")  # noqa: B023
 
     def context(self) -> Context:
         """Of another run."""
@@ -119,6 +125,14 @@ class DatabaseWorld:
     def serves(self) -> str:
         """The side that a client's statement arrives at."""
         return self.bouncer.serves()
+
+
+def _dropped(connection: Connection, name: str) -> bool:
+    try:
+        slots.drop_slot(connection, name)
+    except Unavailable:
+        return False
+    return True
 
 
 class Bank:

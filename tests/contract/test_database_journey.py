@@ -77,7 +77,6 @@ def test_a_run_that_is_killed_before_any_step_is_finished_by_the_next(
     for step in ROWS[origin, goal]:
         with pytest.raises(Killed):
             world.migrate(goal, before(step, _die))
-        bank.go_on(5)
         world.reach(goal)
         bank.go_on(5)
         world.reach(origin)
