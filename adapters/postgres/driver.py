@@ -119,7 +119,8 @@ def translate(error: psycopg.Error, address: Address) -> PostgresError:
     """Ours for `error`. The texts of psycopg name hosts, tables and values of keys, never passwords."""
     code, text = error.sqlstate, first_line(error)
     if code is None:
-        if "password authentication failed" in text or "no pg_hba.conf entry" in text:
+        # Postgres says "password authentication failed", PgBouncer "SASL authentication failed".
+        if "authentication failed" in text or "no pg_hba.conf entry" in text:
             return Refused(f"{address}: {text}")
         lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         return Unavailable(f"{address}: {text}") if lost else StatementFailed(f"{address}: {text}")

@@ -116,7 +116,8 @@ class Postgres:
                 psycopg.connect(self.url("postgres", "postgres"), connect_timeout=5).close()
                 return
             except psycopg.OperationalError as error:
-                if "starting up" not in str(error) or time.monotonic() > deadline:
+                early = "starting up" in str(error) or "not yet accepting" in str(error)
+                if not early or time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)  # it announces nothing
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
+from adapters.postgres.driver import sql
 from adapters.routes.base import RouteUnavailable, Versioned
 from contracts.routes import Route
 from contracts.stages import Component
 from cutover.pooler import gate
+from cutover.pooler.sides import login_trouble
 from tests.contract.pooler.bench import Bouncer, Load, Servers, Switchboard, agent, rows, until
 
 pytestmark = pytest.mark.contract
@@ -232,3 +237,59 @@ def test_an_emergency_does_not_wait_for_a_transaction_that_does_not_end(made: Bo
         assert made.serves() == "selfhosted"
         release.set()
         held.result(20)
+
+
+def test_it_goes_back_from_a_side_that_died(servers: Servers, made: Bouncer, board: Switchboard) -> None:
+    with agent(board, made), made.client() as idle:
+        board.switch("selfhosted")
+        idle.execute("select 1")
+        servers.own.stop(3)
+        try:
+            board.await_acknowledged(board.fence())
+            board.open("hosted")
+            board.await_serving("hosted")
+            assert made.serves() == "hosted"
+            assert idle.execute("select inet_server_port()").fetchone() == (made.addresses["hosted"].port,)
+            epoch = board.fence()
+            until(lambda: "cannot be served from" in board.record.status["trouble"], "the way there is refused")
+            assert board.record.acknowledged_epoch < epoch
+            board.undo()
+        finally:
+            servers.own.start()
+        board.switch("selfhosted")
+        assert made.serves() == "selfhosted"
+
+
+def test_a_side_may_ask_for_tls_with_an_authority_of_its_own(
+    servers: Servers, made: Bouncer, board: Switchboard
+) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl")
+    folder = servers.own.folder
+    certificate, key = folder / "server.crt", folder / "server.key"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    authority = made.folder / "authority.crt"
+    authority.write_bytes(certificate.read_bytes())
+    key.chmod(0o600)
+    for path in (certificate, key):
+        shutil.chown(path, folder.stat().st_uid, folder.stat().st_gid)
+    with servers.admin("selfhosted") as admin:
+        for name, value in (("ssl_cert_file", certificate), ("ssl_key_file", key), ("ssl", "on")):
+            admin.execute(sql.SQL("alter system set {} = {}").format(sql.Identifier(name), sql.Literal(str(value))))
+        admin.execute("select pg_reload_conf()")
+    secured = replace(made.addresses["selfhosted"], sslmode="verify-full", sslrootcert=str(authority))
+    made.addresses["selfhosted"] = secured
+    until(lambda: login_trouble(secured) == "", "it takes TLS")
+    query = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+    with agent(board, made), Load(made, clients=4) as load, made.client() as client:
+        assert client.execute(query).fetchone() == (False,)
+        board.switch("selfhosted")
+        assert client.execute(query).fetchone() == (True,)
+        load.go_on()
+        board.switch("hosted")
+        assert client.execute(query).fetchone() == (False,)
+        load.stop()
+        assert load.failed == []
