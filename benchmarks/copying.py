@@ -21,7 +21,7 @@ from adapters.postgres.catalog import tables
 from adapters.postgres.copying import Copy, CopySettings
 from adapters.postgres.driver import Address, connect, sql
 from adapters.postgres.schema import Building
-from benchmarks.frame import Figure, Spread, ratios, take_turns
+from benchmarks.frame import Figure, ratios, take_turns
 from tests.contract.postgres_server import Postgres
 from tests.contract.two_postgres import HOSTED_ROLE, OWN_ROLE, SETTINGS, Pair, address, new_pair, two_servers
 
@@ -31,6 +31,9 @@ DEFAULT_ROWS = 1_000_000
 ROUNDS = 3
 JOBS = 2
 LIMIT, AIM = 0.8, 0.5
+PLAIN_LIMIT, PLAIN_AIM = 1.0, 0.8
+"""Without compression both spend their time in the same work of the same two servers; what is won is that reading and
+writing overlap, and that the large table is not one stream: nothing, where two processes fill the machine already."""
 _SCHEMA = "bench"
 _MIB = float(1 << 20)
 _SERVERS = {
@@ -167,10 +170,10 @@ def figures() -> list[Figure]:
     seconds = {name: [move.seconds for move in moves] for name, moves in rounds.items()}
     memory = max(move.memory for move in rounds["ours"])
     return [
-        _ratio("copy_ratio", ratios(seconds["ours"], seconds["gzip"]), f"-j{JOBS}", what, seconds, "gzip"),
+        _ratio("copy_ratio", (LIMIT, AIM), seconds["ours"], seconds["gzip"], f"-j{JOBS}", what),
         _ratio(
-            "copy_ratio_uncompressed", ratios(seconds["ours"], seconds["plain"]), f"-j{JOBS} -Z0", what, seconds,
-            "plain",
+            "copy_ratio_uncompressed", (PLAIN_LIMIT, PLAIN_AIM), seconds["ours"], seconds["plain"],
+            f"-j{JOBS} -Z0", what,
         ),
         Figure(
             figure="copy_memory", value=memory / _MIB, unit="MiB", limit=64, aim=32, at_most=True,
@@ -179,10 +182,13 @@ def figures() -> list[Figure]:
     ]  # fmt: skip
 
 
-def _ratio(name: str, ratio: Spread, options: str, what: str, seconds: dict[str, list[float]], peer: str) -> Figure:
-    ours, theirs = statistics.median(seconds["ours"]), statistics.median(seconds[peer])
+def _ratio(
+    name: str, bounds: tuple[float, float], ours: list[float], theirs: list[float], options: str, what: str
+) -> Figure:
+    ratio = ratios(ours, theirs)
     return Figure(
-        figure=name, value=ratio.median, unit="x", limit=LIMIT, aim=AIM, at_most=True,
-        how=f"schema, rows, indexes and foreign keys in {ours:.1f} s with {JOBS} workers, against {theirs:.1f} s of "
-        f"`pg_dump -Fd {options}`, then `pg_restore -j{JOBS}`; {what}; {ratio.text}",
+        figure=name, value=ratio.median, unit="x", limit=bounds[0], aim=bounds[1], at_most=True,
+        how=f"schema, rows, indexes and foreign keys in {statistics.median(ours):.1f} s with {JOBS} workers, against "
+        f"{statistics.median(theirs):.1f} s of `pg_dump -Fd {options}`, then `pg_restore -j{JOBS}`; {what}; "
+        f"{ratio.text}",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from adapters.postgres.catalog import Table, quoted
 
-PART_BYTES = 32 << 20
+PART_BYTES = 16 << 20
 """Of a part. Small enough that a kill costs little and that the last parts end together."""
 SCATTERED_PARTS = 4
 """At most, of a table whose rows do not lie in the order of its key: each part reads much of the whole table."""

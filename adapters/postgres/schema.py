@@ -337,8 +337,6 @@ class _Maker:
             return True
         if error.sqlstate == "42P16" and "PRIMARY KEY" in item.sql:
             return True  # "multiple primary keys"
-        if error.sqlstate == "55000" and "AS IDENTITY" in item.sql:
-            return True  # "is already an identity column"
         if item.kind != "TABLE ATTACH" or error.sqlstate != "42809":
             return False
         row = self._connection.execute(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from tests.contract.moved_databases import (
     done_parts,
     eventually,
     plan_first,
+    prepared,
     scalar,
 )
 from tests.contract.postgres_server import Postgres
@@ -189,6 +192,34 @@ def test_an_error_in_the_middle_of_a_part_leaves_nothing_of_it(pair: Pair) -> No
     assert carrier.carry(planned, None, sent.append).rows == 0
     carrier.close()
     assert digest(pair.own, table) == digest(pair.hosted, table)
+
+
+def test_nothing_piles_up_here_while_the_target_takes_nothing(pair: Pair) -> None:
+    wide = (
+        "create schema big",
+        "create table big.rows (id int primary key, t text)",
+        "insert into big.rows select g, repeat(md5(g::text), 32) from generate_series(1, 40000) g",
+    )
+    (planned,) = plan_first(pair, prepared(pair, wide, ["big"]), part_bytes=1 << 30)
+    sent: list[int] = []
+    at_thaw: list[int] = []
+
+    def freeze(count: int) -> None:
+        sent.append(count)
+        if len(sent) == 1:
+            pid = int(str(scalar(pair.own, "select pid from pg_stat_progress_copy where datname = current_database()")))
+            os.kill(pid, signal.SIGSTOP)
+            threading.Timer(1.0, thaw, [pid]).start()
+
+    def thaw(pid: int) -> None:
+        at_thaw.append(sum(sent))
+        os.kill(pid, signal.SIGCONT)
+
+    carrier = Carrier(pair.hosted, pair.own, frozenset())
+    piped = carrier.carry(planned, None, freeze)
+    carrier.close()
+    assert piped.rows == 40_000
+    assert at_thaw[0] < piped.bytes / 2 < piped.bytes == sum(sent)
 
 
 def test_two_that_copy_at_once_copy_each_part_once(pair: Pair) -> None:
