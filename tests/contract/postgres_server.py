@@ -115,7 +115,10 @@ class Postgres:
                 psycopg.connect(self.url("postgres", "postgres"), connect_timeout=5).close()
                 return
             except psycopg.OperationalError as error:
-                if "starting up" not in str(error) or time.monotonic() > deadline:
+                if (
+                    not any(text in str(error) for text in ("starting up", "not yet accepting"))
+                    or time.monotonic() > deadline
+                ):
                     raise
                 time.sleep(0.05)  # it announces nothing
 
