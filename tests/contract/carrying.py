@@ -22,8 +22,8 @@ DEADLINE = 30.0
 SCHEMA = "shop"
 ODD_SETTINGS = (
     "extra_float_digits = 0", "datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'", "timezone = 'Asia/Kolkata'",
-    "bytea_output = 'escape'", "xmloption = 'document'", "client_encoding = 'LATIN1'", "search_path = 'shop, pg_catalog'",
-    "statement_timeout = '2min'",
+    "bytea_output = 'escape'", "xmloption = 'document'", "client_encoding = 'LATIN1'",
+    "search_path = 'shop, pg_catalog'", "statement_timeout = '2min'",
 )  # fmt: skip
 """What the hosted side has by default: text forms must not depend on it."""
 
