@@ -127,20 +127,19 @@ class Carrier:
         their end. Returns soon also in the midst of a large one, which the next step goes on with."""
         if self._held is not None and not self._released(self._held, timeout):
             return 0
-        ended, until = 0, time.monotonic() + max(timeout, self._limits.seconds)
+        ended, moved, until = 0, False, time.monotonic() + max(timeout, self._limits.seconds)
         while self._held is None and not self._full() and time.monotonic() < until:
-            wait = 0.0 if ended and not self._writing() else timeout
+            # Under load the server sends a keepalive behind each transaction: only what has not come ends a batch.
+            wait = 0.0 if moved and not self._writing() else timeout
             piece = self._ahead.take() or self._stream.read(wait)
             if piece is None:
                 break
             self._sent, self._sent_at = piece.sent, time.monotonic()
             if isinstance(piece, Keepalive):
                 if self._open is None:
-                    self._reached = max(self._reached, piece.end)
-                if not self._ahead.waiting:
-                    break
-            else:
-                ended += self._take(piece)
+                    self._reached, moved = max(self._reached, piece.end), True
+            elif self._take(piece):
+                ended, moved = ended + 1, True
         if not self._writing():
             self._settle()
         self._state = self._told()
@@ -176,22 +175,23 @@ class Carrier:
             self._transactions += batch.transactions
         self._stream.confirm(self._reached)
 
-    def _take(self, piece: Data) -> int:
-        """One message; 1 where it ended a transaction."""
+    def _take(self, piece: Data) -> bool:
+        """One message; whether it ended a transaction."""
         message = decode(piece.payload)
         if isinstance(message, Begin):
             known = message.commit <= self._target.mark
             catching_up = message.commit < self._target.strict_from
             self._open = _Open(message, catching_up, _Kind.DROPPED if known else _Kind.UNDECIDED)
         elif isinstance(message, Commit):
-            return self._end(message)
+            self._end(message)
+            return True
         elif isinstance(message, Relation):
             self._descriptions.learn(message)
         elif isinstance(message, Insert | Update | Delete | Truncate):
             self._change(message, piece)
-        return 0
+        return False
 
-    def _end(self, message: Commit) -> int:
+    def _end(self, message: Commit) -> None:
         done, self._open = self._opened(), None
         if done.kind is _Kind.BEATING:
             self._write_beats(done)
@@ -202,7 +202,6 @@ class Carrier:
         elif done.kind is _Kind.DROPPED:
             self._dropped += 1
         self._reached = max(self._reached, message.end)
-        return 1
 
     def _change(self, change: Change, piece: Data) -> None:
         opened, ours = self._opened(), bookkeeping_table(change, self._descriptions.relations)

@@ -26,6 +26,7 @@ SESSION: Mapping[str, str] = {
     "bytea_output": "hex",
     "lc_monetary": "C",
     "xmloption": "content",
+    "client_encoding": "UTF8",
     "search_path": "",
     # A hosted server ends statements after minutes; a copy takes hours.
     "statement_timeout": "0",

@@ -39,11 +39,6 @@ class Ahead:
         self._undecided = False
 
     @property
-    def waiting(self) -> bool:
-        """Whether there is something to take."""
-        return bool(self._pieces)
-
-    @property
     def full(self) -> bool:
         """Whether no more is read."""
         return self._bytes >= self._most_bytes

@@ -20,6 +20,7 @@ select confirmed_flush_lsn::text, restart_lsn::text, active_pid, wal_status, saf
        database, plugin
   from pg_catalog.pg_replication_slots where slot_name = %s
 """
+PLUGIN = "pgoutput"
 _DUPLICATE = "42710"
 LOST = "lost"
 """The wal_status of a slot whose WAL is gone: it never comes back."""
@@ -83,12 +84,12 @@ def unpublish(connection: Connection) -> None:
 def ensure_slot(connection: Connection, name: str, timeout: float = 60.0) -> int:
     """Make the slot where it is missing, and tell from where on it keeps changes. Publish first: a change from before
     the publication cannot be read. Making one waits for each transaction under way to end; raises Unavailable where
-    that takes more than `timeout` seconds."""
+    that takes more than `timeout` seconds, StatementFailed where another database has one of this name."""
     found = slot_state(connection, name)
     if found is None:
         connection.execute("select pg_catalog.set_config('statement_timeout', %s, false)", (f"{timeout * 1000:.0f}",))
         try:
-            connection.execute("select pg_catalog.pg_create_logical_replication_slot(%s, 'pgoutput')", (name,))
+            connection.execute("select pg_catalog.pg_create_logical_replication_slot(%s, %s)", (name, PLUGIN))
         except psycopg.errors.QueryCanceled:
             raise Unavailable(
                 f"the slot {name} was not made within {timeout:.0f} s: a transaction that began before it is still "
@@ -102,6 +103,11 @@ def ensure_slot(connection: Connection, name: str, timeout: float = 60.0) -> int
         found = slot_state(connection, name)
     if found is None:
         raise Unavailable(f"the slot {name} was made and is gone again")
+    if found.database != connection.info.dbname or found.plugin != PLUGIN:
+        raise StatementFailed(
+            f"the slot {name} is there already, of the database {found.database} with {found.plugin}: a server has one "
+            "slot of a name. Drop it, if nothing follows that database any more"
+        )
     return found.confirmed
 
 

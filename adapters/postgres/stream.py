@@ -9,13 +9,11 @@ from __future__ import annotations
 import select
 import struct
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adapters.postgres import slots
 from adapters.postgres.catalog import quoted
 from adapters.postgres.driver import (
-    SESSION,
     Address,
     connect,
     lsn,
@@ -27,7 +25,6 @@ from adapters.postgres.driver import (
 )
 from adapters.postgres.errors import Malformed, PostgresError, SlotLost, StatementFailed, Unavailable
 
-STREAM_SESSION: Mapping[str, str] = {**SESSION, "client_encoding": "UTF8"}
 STATUS_SECONDS = 5.0
 """The server ends a connection of which it hears nothing for a minute (wal_sender_timeout)."""
 _DATA = struct.Struct(">QQq")
@@ -88,7 +85,7 @@ class Stream:
     ) -> None:
         self._address = address
         self._slot = slot
-        self._connection = connect(address, application, replication=True, session=STREAM_SESSION)
+        self._connection = connect(address, application, replication=True)
         self._connection.cursor_factory = psycopg.ClientCursor  # a replication connection takes no parameters
         self._told_at = 0.0
         self.received = self.confirmed = 0

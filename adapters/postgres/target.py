@@ -31,7 +31,6 @@ from adapters.postgres.errors import Conflict, PostgresError, StatementFailed, U
 
 TARGET_SESSION: Mapping[str, str] = {
     **SESSION,
-    "client_encoding": "UTF8",
     # Durable here before it is confirmed there; never waiting for a standby, which may be the stream that leads back.
     "synchronous_commit": "local",
 }

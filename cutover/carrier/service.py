@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -30,6 +31,8 @@ STEP_SECONDS = 0.5
 BEAT_SECONDS = 1.0
 FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS = 0.5, 15.0
 """How long a stream that ended waits before it is opened again: twice as long each time, up to a limit."""
+WELL_SECONDS = 10.0
+"""A stream that runs for so long, or gets on, is over its last error."""
 END_SECONDS = 20.0
 """Within which a thread ends; Kubernetes waits 30 s for the process."""
 WAL, LSN = "wal", "lsn"
@@ -141,10 +144,12 @@ class Direction:
 
     def _follow(self, carrier: Carrier, repeating: Repeating) -> None:
         name, carried, held = self._source.name, 0, False
+        began, since = carrier.state.applied, time.monotonic()
         while not repeating.stopped:
             carrier.step(STEP_SECONDS)
-            repeating.well()
             self._state = state = carrier.state
+            if state.applied != began or time.monotonic() - since > WELL_SECONDS:
+                repeating.well()  # not before: a conflict would look mended each time that it is met anew
             metrics.CARRIED.labels(name).inc(state.changes - carried)
             metrics.CARRIED_BEHIND.labels(name).set(state.seconds_behind)
             metrics.CARRIED_HELD.labels(name).set(state.held.transactions if state.held else 0)
@@ -207,10 +212,10 @@ class CarrierService:
         self._stop()
 
     def _take(self, mirror: Mirror | None) -> None:
-        self._current = mirror
         wanted = {name: content_from(mirror, name) for name in self._gates}
         for name in sorted(wanted, key=lambda name: wanted[name] is not None):  # closes one before it opens the other
             self._gates[name].set(wanted[name])
+        self._current = mirror
         if mirror is None:
             _log.info("nothing to carry")
             self._stop()

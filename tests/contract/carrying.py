@@ -20,6 +20,12 @@ from tests.contract.two_postgres import HOSTED_ROLE, Pair, new_pair, run
 
 DEADLINE = 30.0
 SCHEMA = "shop"
+ODD_SETTINGS = (
+    "extra_float_digits = 0", "datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'", "timezone = 'Asia/Kolkata'",
+    "bytea_output = 'escape'", "xmloption = 'document'", "client_encoding = 'LATIN1'",
+    "search_path = 'shop, pg_catalog'", "statement_timeout = '2min'",
+)  # fmt: skip
+"""What the hosted side has by default: text forms must not depend on it."""
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = DEADLINE, pause: float = 0.01) -> None:
@@ -121,6 +127,8 @@ def lane(servers: tuple[Postgres, Postgres], *, replica_role: bool = True) -> It
     with connect(pair.hosted_admin, "test") as admin:
         verb, word = ("grant", "to") if replica_role else ("revoke", "from")
         admin.execute(f"{verb} set on parameter session_replication_role {word} {HOSTED_ROLE}")
+        for setting in ODD_SETTINGS:
+            admin.execute(f"alter database {pair.hosted.database} set {setting}")
     made = Lane(pair)
     try:
         yield made

@@ -30,7 +30,7 @@ def servers() -> Iterator[tuple[Postgres, Postgres]]:
         yield both
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def between(servers: tuple[Postgres, Postgres]) -> Iterator[Lane]:
     with lane(servers) as made:
         for name, columns in TABLES.items():

@@ -17,13 +17,13 @@ from adapters.postgres import bookkeeping, slots
 from adapters.postgres.applying import Statement
 from adapters.postgres.carrier import Carrier, Limits, open_carrier
 from adapters.postgres.driver import connect, lsn
-from adapters.postgres.errors import Conflict, SlotLost, Unavailable
+from adapters.postgres.errors import Conflict, SlotLost, StatementFailed, Unavailable
 from adapters.postgres.gate import Gate
 from adapters.postgres.heartbeats import beat, heard, wait_applied
 from adapters.postgres.target import Target, applied
 from tests.contract.carrying import Lane, filled, lane, wait_until
 from tests.contract.postgres_server import Postgres
-from tests.contract.two_postgres import two_servers
+from tests.contract.two_postgres import new_pair, two_servers
 
 pytestmark = pytest.mark.contract
 
@@ -364,3 +364,10 @@ def test_a_slot_that_waits_for_a_transaction_says_so(between: Lane) -> None:
                 slots.ensure_slot(other, "crossover_late", timeout=0.3)
             assert slots.slot_state(other, "crossover_late") is None
             assert other.execute("show statement_timeout").fetchone() == ("0",)
+
+
+def test_a_slot_of_another_database_is_not_taken_for_ours(between: Lane, servers: tuple[Postgres, Postgres]) -> None:
+    other = new_pair(*servers)
+    with connect(other.hosted, "test") as connection, pytest.raises(StatementFailed, match="is there already"):
+        slots.ensure_slot(connection, bookkeeping.slot_name("hosted"))
+    assert slots.ensure_slot(between.hosted, bookkeeping.slot_name("hosted")) > 0

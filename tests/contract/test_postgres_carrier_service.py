@@ -53,6 +53,7 @@ class Running:
         active = source or "hosted"
         route = Route(component=Component.DATABASE, stage=Stage.SHADOW, active=active, epoch=self._epoch, mirror=mirror)
         self.store.write(route, self.store.read(Component.DATABASE).version)
+        wait_until(lambda: self.service._current == mirror)
 
     def start(self) -> None:
         """Begin."""
