@@ -1,15 +1,16 @@
 """The SQL with which the rows of two servers are compared: counts and sums of row hashes, computed where the rows are.
 
-A row's hash is made of one 64-bit hash a column, each with a seed of its own, joined by XOR and hashed once more.
-That last step is not linear: two rows that swap a value change the sum over the rows, although the order of the rows
-does not count. The sum is kept in 128 bits, so equal rows do not cancel out as they would under XOR: a second aggregate
-would read every column a second time, and find nothing that the sum does not.
+A row's hash is a chain of 64-bit hashes: that of one column is the seed of the next. Columns that may be NULL are
+hashed each with a seed of its own and joined by XOR, which begins the chain. The end is not linear in any column: two
+rows that swap a value change the sum over the rows, although the order of the rows does not count. The sum is kept in
+128 bits, so equal rows do not cancel out as they would under XOR: a second aggregate would read every column a second
+time, and find nothing that the sum does not.
 
 Each column is hashed by something that differs for any two stored values, in every server of a major version:
 
-- `hash_record` and the hash functions of most types are not that. They hash what is equal alike: 1.0 and 1.00, -0 and
-  0, NaN and Infinity of numeric, '1 mon' and '30 days', the low with the high half of a bigint. They hash an enum by
-  its OID, so equal rows would differ from server to server; and they fail for json, xml and points.
+- `hash_record` and the hash functions of most types are not that. They hash alike what is equal, and more: 1.0 and
+  1.00, -0 and 0, 5 and -5 of numeric, '1 mon' and '30 days', a bigint and another whose halves make the same XOR. They
+  hash an enum by its OID, so equal rows would differ from server to server; and they fail for json, xml and points.
 - So integers, uuid and text are hashed as they are (a bigint as the seed, which takes all of its 64 bits); times by
   their binary form; floats as they are but for the two zeros; numeric, jsonb, bytea and the like by their text.
 - All other types (arrays, enums, domains, ranges, composites, extensions') are hashed as one ROW(...)::text, whose text
@@ -37,7 +38,7 @@ _FLOAT = f"case when {{c}} = 0 then {_TEXT} else pg_catalog.hashfloat8extended({
 _HASHES = {
     "smallint": "pg_catalog.hashint4extended({c}, {s})",
     "integer": "pg_catalog.hashint4extended({c}, {s})",
-    "bigint": "pg_catalog.hashint4extended({k}, {c})",
+    "bigint": "pg_catalog.hashint4extended({k}, {c} # {s})",
     "boolean": "pg_catalog.hashint4extended({c}::integer, {s})",
     "real": _FLOAT,
     "double precision": _FLOAT,
@@ -103,25 +104,32 @@ def range_columns(table: Table, *, hidden: Iterable[str] = ()) -> tuple[Column, 
 
 
 def row_hash(columns: Sequence[Column], alias: str = "t") -> sql.Composed:
-    """The hash of `columns` of a row, a bigint that is never NULL."""
-    single: list[sql.Composable] = []
+    """The hash of `columns` of a row, a bigint that is not NULL where no column is that must not be."""
+    apart: list[sql.Composable] = []
+    chain: list[tuple[str, sql.SQL, int]] = []
     others: list[sql.Composable] = []
     for number, column in enumerate(by_name(columns), 1):
-        name = _column(alias, column)
-        template = _HASHES.get(_base(column))
+        name, template = _column(alias, column), _HASHES.get(_base(column))
         if template is None:
             others.append(name)
-            continue
-        seed = sql.SQL("({})").format(sql.Literal(_signed(number * _STEP)))
-        given = {"c": name, "s": seed, "k": sql.Literal(number)}
-        hashed = _raw(template).format(**given)
-        absent = sql.Literal(_signed(~number * _STEP))
-        single.append(sql.SQL("coalesce({}, ({}))").format(hashed, absent))
+        elif column.not_null and template.count("{s}") == 1:
+            chain.append((template, name, number))
+        else:
+            hashed = _hash(template, name, number, sql.Literal(_signed(number * _STEP)))
+            apart.append(sql.SQL("coalesce({}, ({}))").format(hashed, sql.Literal(_signed(~number * _STEP))))
     if others:
         one = sql.SQL('pg_catalog.hashtextextended(ROW({})::pg_catalog.text collate pg_catalog."C", 0)')
-        single.append(one.format(sql.SQL(", ").join(others)))
-    joined: sql.Composable = sql.SQL(" # ").join(single) if single else sql.SQL("0::bigint")
-    return sql.SQL("pg_catalog.hashint4extended(0, {})").format(joined)
+        apart.append(one.format(sql.SQL(", ").join(others)))
+    joined = sql.SQL(" # ").join(apart) if apart else sql.SQL("{}::bigint").format(sql.Literal(_STEP))
+    if not chain:
+        return sql.SQL("pg_catalog.hashint4extended(0, {})").format(joined)
+    for template, name, number in chain:
+        joined = _hash(template, name, number, joined)
+    return joined
+
+
+def _hash(template: str, name: sql.SQL, number: int, seed: sql.Composable) -> sql.Composed:
+    return sql.SQL(template).format(c=name, s=sql.SQL("({})").format(seed), k=sql.Literal(number))
 
 
 def digest(table: Table, span: Span, ranged: Sequence[Column]) -> Query:

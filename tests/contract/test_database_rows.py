@@ -33,6 +33,13 @@ THINGS = (
          words text[], numbers numeric[], code shop.code, pair shop.pair, place point, valid tstzrange, uid uuid,
          net inet, twice bigint generated always as (id * 2) stored)""",
 )
+FIRM = (  # the same, and nothing may be NULL
+    "create schema firm",
+    "create table firm.things (like shop.things including generated, primary key (id))",
+    """do $$ declare name text; begin
+         for name in select attname from pg_catalog.pg_attribute where attrelid = 'firm.things'::regclass and attnum > 0
+         loop execute format('alter table firm.things alter %I set not null', name); end loop; end $$""",
+)
 FILL = f"""
 insert into shop.things
 select n, n % 7, n, n % 2 = 0, 'word ' || n, 'short', 'pad', n / 7.0, n / 8.0, n / 3.0::float8, n / 3.0::real,
@@ -69,9 +76,16 @@ def pairs() -> Iterator[list[Pair]]:
 def things(pairs: list[Pair]) -> Pair:
     """A table with a column of every kind, the same at both sides. Enums have other OIDs there."""
     pair = pairs[0]
-    create(pair, *THINGS, own_first=("create type public.shift as enum ('a', 'b', 'c')",))
+    create(pair, *THINGS, *FIRM, own_first=("create type public.shift as enum ('a', 'b', 'c')",))
     at_hosted(pair, FILL, SPECIAL, "analyze shop.things")
+    columns = "id, " + ", ".join(
+        sorted({column for column, *_ in CHANGES.values()} | {"small", "short", "scaled", "day", "hour"})
+    )
+    at_hosted(
+        pair, f"insert into firm.things ({columns}) select {columns} from shop.things where id between 2 and 2000"
+    )
     copy_over(pair, "shop")
+    copy_over(pair, "firm")
     return pair
 
 
@@ -125,19 +139,22 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_one_value_of_one_row_is_found_and_named(things: Pair, change: str) -> None:
+@pytest.mark.parametrize(
+    ("schema", "change"),
+    [("shop", change) for change in CHANGES] + [("firm", change) for change in CHANGES if CHANGES[change][1] != "null"],
+)
+def test_one_value_of_one_row_is_found_and_named(things: Pair, schema: str, change: str) -> None:
     column, expression, at_a, at_b = CHANGES[change]
     with connect(things.own, "test") as own:
-        own.execute("create temporary table kept as select * from shop.things where id = 777")
-        own.execute(f"update shop.things set {column} = {expression} where id = 777")
+        own.execute(f"create temporary table kept as select * from {schema}.things where id = 777")
+        own.execute(f"update {schema}.things set {column} = {expression} where id = 777")
         try:
-            found = compared(things, "shop")
+            found = compared(things, schema)
         finally:
-            own.execute(f"update shop.things t set {column} = k.{column} from kept k where t.id = k.id")
+            own.execute(f"update {schema}.things t set {column} = k.{column} from kept k where t.id = k.id")
     (difference,) = found.differences
     assert found.verdict is Verdict.DOES_NOT_HOLD
-    assert (difference.table, difference.kind, difference.key) == ("shop.things", Kind.DIFFERENT, {"id": "777"})
+    assert (difference.table, difference.kind, difference.key) == (f"{schema}.things", Kind.DIFFERENT, {"id": "777"})
     (seen,) = difference.changes
     assert seen.column == column
     assert seen.a != seen.b
@@ -145,7 +162,9 @@ def test_one_value_of_one_row_is_found_and_named(things: Pair, change: str) -> N
         assert f"{column} {at_a}" in str(difference)
         assert f"{at_b} at B" in str(difference)
     (check,) = found.report().failures()
-    assert (check.name, "id = '777'" in check.detail, column in check.detail) == ("rows of shop.things", True, True)
+    assert check.name == f"rows of {schema}.things"
+    assert "id = '777'" in check.detail
+    assert column in check.detail
 
 
 def test_the_two_zeros_differ(things: Pair) -> None:
@@ -170,11 +189,12 @@ def test_null_is_not_empty_and_no_composite_of_nulls(things: Pair) -> None:
     assert compared(things, "shop").verdict is Verdict.HOLDS
 
 
-def test_rows_that_swap_a_value_differ(things: Pair) -> None:
-    swap = """update shop.things t set word = o.word, small = o.small from shop.things o
+@pytest.mark.parametrize("schema", ["shop", "firm"])
+def test_rows_that_swap_a_value_differ(things: Pair, schema: str) -> None:
+    swap = f"""update {schema}.things t set word = o.word, small = o.small from {schema}.things o
                where (t.id, o.id) in ((100, 201), (201, 100))"""
     at_own(things, swap)
-    found = compared(things, "shop", pace=Pace())
+    found = compared(things, schema, pace=Pace())
     at_own(things, swap)
     assert sorted(difference.key["id"] or "" for difference in found.differences) == ["100", "201"]
 

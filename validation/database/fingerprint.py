@@ -42,11 +42,12 @@ class Fingerprint:
         """Read what to_json wrote. Raises UnreadableFingerprint."""
         try:
             body = json.loads(text)
-            if body["version"] != VERSION:
-                raise UnreadableFingerprint(f"a fingerprint of version {body['version']!r}, not {VERSION}")
-            return cls({str(name): str(digest) for name, digest in body["parts"].items()})
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            version, parts = body["version"], {str(name): str(digest) for name, digest in body["parts"].items()}
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UnreadableFingerprint(f"not a fingerprint: {type(error).__name__}") from None
+        if version != VERSION:
+            raise UnreadableFingerprint(f"a fingerprint of version {version!r}, not {VERSION}")
+        return cls(parts)
 
 
 def of(definitions: Sequence[Definition]) -> Fingerprint:

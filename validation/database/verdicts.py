@@ -59,13 +59,14 @@ class KeptVerdict(BaseModel):
         """Read what to_json wrote. Raises UnreadableVerdict."""
         try:
             body = json.loads(text)
-            if not isinstance(body, dict) or body.get("version") != VERDICT_VERSION:
-                raise UnreadableVerdict(f"no verdict of version {VERDICT_VERSION}")
+        except ValueError as error:
+            raise UnreadableVerdict(f"not a verdict: {error}") from None
+        if not isinstance(body, dict) or body.get("version") != VERDICT_VERSION:
+            raise UnreadableVerdict(f"no verdict of version {VERDICT_VERSION}")
+        try:
             return cls.model_validate(body)
         except ValidationError as error:
             raise UnreadableVerdict(f"not a verdict of version {VERDICT_VERSION}: {error.errors()[0]['msg']}") from None
-        except json.JSONDecodeError as error:
-            raise UnreadableVerdict(f"not a verdict: {error}") from None
 
 
 def fresh(verdict: KeptVerdict, now: datetime, limit: timedelta = LIMIT) -> bool:
