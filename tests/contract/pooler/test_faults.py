@@ -18,7 +18,8 @@ from contracts.routes import Route
 from contracts.stages import Component
 from cutover.pooler import gate
 from cutover.pooler.sides import login_trouble
-from tests.contract.pooler.bench import Bouncer, Load, Servers, Switchboard, agent, rows, until
+from tests.contract.pooler.bench import Bouncer, Servers, Switchboard, agent, until
+from tests.contract.pooler.load import Load, rows
 
 pytestmark = pytest.mark.contract
 

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from adapters.postgres.driver import Connection
-from tests.contract.pooler.bench import Bouncer, Load, RunningAgent, Switchboard, agent, rows, until
+from tests.contract.pooler.bench import Bouncer, RunningAgent, Switchboard, agent, until
+from tests.contract.pooler.load import Load, rows
 
 pytestmark = pytest.mark.contract
 
