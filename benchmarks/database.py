@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import copying
+from benchmarks import copying, database_checksum
 from benchmarks.frame import Figure
 
-PARTS: Mapping[str, Callable[[], list[Figure]]] = {"copy": copying.figures}
+PARTS: Mapping[str, Callable[[], list[Figure]]] = {
+    "copy": copying.figures,
+    "checksum": database_checksum.figures,
+}
 
 
 def run(parts: Sequence[str] = ()) -> list[Figure]:

@@ -26,6 +26,8 @@ from contracts.stages import Component, Stage
 from cutover.plan import ImpossiblePlan, described, plan
 
 FAILED, REFUSED = 1, 2
+VALIDATE_SECONDS = 3600.0
+"""To compare all rows of a large database takes its time."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -109,7 +111,7 @@ def validate(component: _Component, context: _Context = None, namespace: _Namesp
     """Check COMPONENT as it stands, beside its data, and change nothing."""
     _refuse_unmovable(component)
     jobs = KubernetesJobs(connect(context), namespace)
-    if not jobs.run_like_transition(component, ["--component", component.value, "--check"], print):
+    if not jobs.run_like_transition(component, ["--component", component.value, "--check"], print, VALIDATE_SECONDS):
         raise typer.Exit(FAILED)
 
 

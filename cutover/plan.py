@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from contracts.routes import Route
 from contracts.stages import Component, Stage
-from cutover.tables import MEANINGS, TABLES, TRANSITIONS, Step, Table
+from cutover.tables import TABLES, TRANSITIONS, Step, Table, meaning
 
 _LINE = (Stage.MVP, Stage.SHADOW, Stage.SCALE, Stage.COMPLETE)
 
@@ -152,7 +152,7 @@ def described(todo: Plan, component: Component, wanted: Stage) -> list[str]:
         lines.append("watch a switch to its end that was cut off while it was watched")
     for transition in todo.transitions:
         lines.append(f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}")
-        lines += [f"  {step.value:<16} {MEANINGS[step]}" for step in transition.steps]
+        lines += [f"  {step.value:<16} {meaning(component, step)}" for step in transition.steps]
     return lines
 
 

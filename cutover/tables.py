@@ -76,6 +76,26 @@ MEANINGS: dict[Step, str] = {
     Step.SEQUENCES: "sequences go on beyond what was given out, with head-room",
 }
 
+_DATABASE_MEANINGS: dict[Step, str] = {
+    Step.PREFLIGHT: "both servers answer; rights, settings and room fit; what cannot be carried is named",
+    Step.ESTABLISH: "the first route is written: the hosted side serves",
+    Step.START_MIRROR: "the carrier is told from which side content comes",
+    Step.COMPARE: "both sides declare the same and hold the same rows",
+    Step.PROVE_WAY_BACK: "what is written at either side comes to the other",
+    Step.FENCE: "the pooler has paused: no statement runs, none is begun, clients wait",
+    Step.DRAIN: "the other side has all that was committed",
+    Step.CHECK: "definitions as before; the rows of what can be read in the pause are equal",
+    Step.OPEN: "the route names the other side, in one write; the pooler points there and clients go on",
+    Step.RETIRE: "nothing is carried any more; no WAL is kept for the side that leaves, which keeps its rows",
+}
+
+
+def meaning(component: Component, step: Step) -> str:
+    """What `step` achieves for `component`."""
+    own = _DATABASE_MEANINGS if component is Component.DATABASE else {}
+    return own.get(step, MEANINGS[step])
+
+
 _SWITCH = (
     Step.PREFLIGHT,
     Step.PROVE_WAY_BACK,

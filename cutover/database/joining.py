@@ -19,6 +19,8 @@ from cutover.refusing import tell
 
 _BUILDING = schema.Building()
 _TOLD_SECONDS = 5.0
+_WORKERS = 2
+"""Connections by which rows are read at the source."""
 
 
 class Joining:
@@ -64,8 +66,12 @@ class Joining:
                     f"Set crossover:database.stage to mvp, run pulumi up, raise the limit at {source}, and try again",
                 )
             slots.publish(here.connection, moved)
-            if kept is None:
-                self._empty(target)
+        if kept is None:
+            if self._c.route.mirror is not None:
+                # Of a try whose slot is gone: nothing may be carried while all is copied.
+                self._c.write(self._c.route.model_copy(update={"mirror": None}))
+            self._empty(target)
+        with translated(here.address):
             slots.ensure_slot(here.connection, slot_name(source))
         self._w.remember_structure()
         made = self._make(source, target)
@@ -79,15 +85,13 @@ class Joining:
         if wrong:
             raise StepFailed(
                 f"definitions changed since this copy was begun: {', '.join(wrong[:5])} is not so at {target}",
-                "Set crossover:database.stage to mvp and run pulumi up; then ask for the stage again: all is copied anew",
+                "Set crossover:database.stage to mvp and run pulumi up; then ask for it again: all is copied anew",
             )
 
     def _empty(self, target: str) -> None:
         """Take away what an earlier try copied. Preflight has seen that nothing else is there."""
         side = self._w.at(target)
-        with translated(side.address):
-            slots.drop_slot(side.connection, slot_name(target))
-            slots.unpublish(side.connection)
+        self._w.drop_slot(target)
         if target == OURS:  # the hosted side is emptied by its owner alone: preflight asks for it
             for name in self._w.schemas():
                 side.run(f"drop schema if exists {catalog.quoted(name)} cascade")
@@ -123,7 +127,8 @@ class Joining:
             self._w.servers[source],
             self._w.servers[target],
             self._w.tables(source),
-            CopySettings(workers=2),
+            CopySettings(workers=_WORKERS),
+            pressure=self._w.pressure,
             progress=self._tell,
             stop=self._c.stopped,
         ).run()
@@ -171,6 +176,7 @@ class Joining:
         if target == OURS:
             definitions = self._dumped(source, target)
             schema.build_rest(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
+            schema.analyze(self._w.servers[target], self._w.tables(target))
         self._w.await_beat(source, self._c.timing.backfill)  # what waited for locks meanwhile
         return f"as at {source}"
 

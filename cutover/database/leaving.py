@@ -7,8 +7,7 @@ from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import translated
 from adapters.postgres.errors import PostgresError
 from contracts.stages import STAGE_TABLE
-from cutover.context import StepFailed
-from cutover.database.work import SEE_CARRIER, DatabaseWork
+from cutover.database.work import DatabaseWork
 from cutover.plan import Step, Transition
 
 
@@ -26,10 +25,10 @@ class Leaving:
         route = self._c.route
         if route.mirror is not None:
             self._c.write(route.model_copy(update={"mirror": None}))
-        self._drop(staying)
+        self._w.drop_slot(staying)
         told = ""
         try:
-            self._drop(leaving)
+            self._w.drop_slot(leaving)
         except PostgresError as error:
             # It may be gone already; that must not keep it in the route.
             told = f"; {leaving} could not be tidied: {error}"
@@ -47,15 +46,3 @@ class Leaving:
         if kept is None and route.mirror is None:
             return ""
         return self.retire(Transition(route.stage, route.stage, (Step.RETIRE,)))
-
-    def _drop(self, backend: str) -> None:
-        side, name = self._w.at(backend), slot_name(backend)
-        connection = side.connection
-        with translated(side.address):
-            self._c.until(
-                lambda: (state := slots.slot_state(connection, name)) is None or state.reader is None,
-                self._c.timing.drain,
-                lambda: StepFailed(f"the slot {name} at {backend} is still read", SEE_CARRIER),
-            )
-            slots.drop_slot(connection, name)
-            slots.unpublish(connection)

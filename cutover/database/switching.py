@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapters.postgres import sequences
 from adapters.postgres.errors import PostgresError
+from adapters.postgres.server_facts import shown
 from contracts.routes import Route
 from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed
@@ -13,7 +14,7 @@ from cutover.plan import Step, Transition
 
 _BUSY = """
 select pid, coalesce(usename, ''), coalesce(application_name, ''),
-       extract(epoch from pg_catalog.clock_timestamp() - xact_start)::int, left(query, 200)
+       extract(epoch from pg_catalog.clock_timestamp() - xact_start)::int, left(query, 500)
   from pg_catalog.pg_stat_activity
  where backend_type = 'client backend' and datname = pg_catalog.current_database()
    and application_name not like 'crossover%' and xact_start < pg_catalog.clock_timestamp() - interval '1 second'
@@ -32,6 +33,11 @@ class Switching:
 
     def fence(self, transition: Transition) -> str:
         """Announce the next epoch and wait until the pooler has paused: no statement runs, none is begun."""
+        if not [record for record in self._c.registry.records(self._c.component) if record.live]:
+            raise CouldNotCheck(
+                "the pooler's agent does not report: nobody would make clients wait",
+                "See kubectl logs deployment/database-pooler -c database-pooler-agent",
+            )
         self._opened_by = self._c.now() + self._c.timing.pause
         epoch = fence.announce(self._c, transition)
         return fence.await_acknowledged(
@@ -42,18 +48,23 @@ class Switching:
         )
 
     def _busy(self) -> str:
-        """What is under way at the side that serves, for whom a pause waits in vain."""
+        """Why the pooler could not pause, as its agent tells; else what is under way at the side that serves."""
+        records = self._c.registry.records(self._c.component)
+        if troubles := [record.status["trouble"] for record in records if record.status.get("trouble")]:
+            return f". {'; '.join(troubles)}"
         try:
             rows = self._w.at(self._w.active).rows(_BUSY)
         except PostgresError as error:
             return f". What is under way at {self._w.active} could not be asked: {error}"
         told = [
-            f"{pid} of {user or '?'} ({name or 'no name'}) for {age} s: {query}" for pid, user, name, age, query in rows
+            f"{pid} of {user or '?'} ({name or 'no name'}) for {age} s: {shown(query)}"
+            for pid, user, name, age, query in rows
         ]
         return f". Open transactions at {self._w.active}: {'; '.join(told)}" if told else ""
 
     def drain(self, transition: Transition) -> str:
-        """All that was committed at the side that served is at the other one. Seen twice: it stands still."""
+        """All that was committed at the side that served is at the other one: a heartbeat that was written after it
+        has come."""
         source = self._w.active
         began = self._c.now()
         self._w.await_beat(source, self._c.timing.drain)

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adapters.postgres import heartbeats
+from adapters.postgres import heartbeats, slots
+from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.catalog import Table, tables
 from adapters.postgres.content_facts import extensions, owned_schemas
 from adapters.postgres.driver import Address, lsn, translated
-from adapters.postgres.side import Side, open_side
+from adapters.postgres.side import Side, open_side, opened
 from contracts import stages
 from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
 from cutover.context import Context, StepFailed
@@ -26,6 +27,11 @@ from validation.result import Check
 COMPONENT = Component.DATABASE
 APPLICATION = "crossover-cutover"
 HOSTED, OURS = (backend_of(COMPONENT, side) for side in (stages.Side.OLD, stages.Side.NEW))
+_BEHIND = """
+select coalesce(extract(epoch from max(replay_lag)), 0)::float8 from pg_catalog.pg_stat_replication
+ where application_name not like 'crossover%'
+"""
+_BEHIND_SECONDS = 10.0
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
 SEE_CARRIER = "See kubectl logs deployment/database-carrier"
@@ -101,6 +107,24 @@ class DatabaseWork:
         with translated(side.address):
             return tables(side.connection, schemas)
 
+    def drop_slot(self, backend: str) -> None:
+        """Drop what `backend` keeps for the other side, once nobody reads it. Raises StepFailed."""
+        side, name = self.at(backend), slot_name(backend)
+        with translated(side.address):
+            self.context.until(
+                lambda: (state := slots.slot_state(side.connection, name)) is None or state.reader is None,
+                self.context.timing.drain,
+                lambda: StepFailed(f"the slot {name} at {backend} is still read", SEE_CARRIER),
+            )
+            slots.drop_slot(side.connection, name)
+            slots.unpublish(side.connection)
+
+    def pressure(self) -> str:
+        """Why nothing more should be copied for a while: a standby of the source, if it has any, falls behind."""
+        with opened(self.servers[self.active], APPLICATION) as source:
+            (seconds,) = source.row(_BEHIND)
+        return f"a standby of {self.active} is {seconds:.0f} s behind" if seconds > _BEHIND_SECONDS else ""
+
     def examine(self, transition: Transition) -> tuple[Check, ...]:
         """The answer of every item of preflight. Changes nothing."""
         route = self.context.seen.route
@@ -116,12 +140,12 @@ class DatabaseWork:
                 f"crossover:database.accept names {', '.join(unknown)}, which cannot be let pass",
                 f"Take it out, or name one of: {', '.join(sorted(ACCEPTABLE))}",
             )
-        schemas = self.moving.schemas or (self.schemas() if route is not None and route.mirror is not None else None)
+        schemas = self.moving.schemas or (self.schemas() if kind in {Journey.JOIN, Journey.SWITCH} else None)
         facts = gather(End(source, self.servers[source]), end, schemas)
         return checks(
             Situation(
                 journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
-                accepted=self.moving.accepted,
+                accepted=self.moving.accepted, pooled=frozenset({self.moving.role}),
             )
         )  # fmt: skip
 

@@ -259,7 +259,8 @@ ITEMS = (
     Item(
         name="disk",
         expected=f"at most {FULL:.0%} in use, what is to come included",
-        fix="Give it a larger volume (selfhosted: crossover:database.storage; Supabase: Settings, Compute and Disk)",
+        fix="Give it a larger volume (selfhosted: crossover:database.selfhosted.storage; "
+        "Supabase: Settings, Compute and Disk)",
         decide=_disk,
         acceptable=True,
         left_as_it_is=True,

@@ -98,7 +98,7 @@ WRONG: list[tuple[str, Journey, Spoil, str, str]] = [
         JOIN,
         both(tells(HOSTED, "contents", bytes=450_000_000)),
         "50.0 MB of 1.0 GB are in use, 899.0 MB are to come",
-        "crossover:database.storage",
+        "crossover:database.selfhosted.storage",
     ),
     ("hosted: clock", JOIN, tells(HOSTED, clock=Clock(ahead=-3.0, within=0.1)), "-3.000 s off", "chrony"),
     ("hosted: connections", JOIN, tells(HOSTED, connections=Connections(free=9, limit=60)), "9 of 60", "max_connect"),
