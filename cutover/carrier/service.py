@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.5
 BEAT_SECONDS = 1.0
-FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS = 0.5, 15.0
+FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS = 0.5, 5.0
 """How long a stream that ended waits before it is opened again: twice as long each time, up to a limit."""
 WELL_SECONDS = 10.0
 """A stream that runs for so long, or gets on, is over its last error."""

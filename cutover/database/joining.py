@@ -95,6 +95,9 @@ class Joining:
         if target == OURS:  # the hosted side is emptied by its owner alone: preflight asks for it
             for name in self._w.schemas():
                 side.run(f"drop schema if exists {catalog.quoted(name)} cascade")
+                if name == "public":  # as every database has it: pg_dump tells only what differs from that
+                    side.run("create schema public authorization pg_database_owner")
+                    side.run("grant usage on schema public to public")
         side.run(f"truncate {bookkeeping.SCHEMA}.{bookkeeping.CHUNK}, {bookkeeping.SCHEMA}.{bookkeeping.MARK}")
 
     def _make(self, source: str, target: str) -> int:

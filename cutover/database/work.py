@@ -211,7 +211,9 @@ class DatabaseWork:
         here, there, schemas = self.at(self.active), self.at(self.passive), self.schemas()
         with translated(here.address):
             unneeded = {each.name for each in extensions(here.connection, schemas) if not each.needed}
-        report = structure.compare(here.connection, there.connection, schemas, optional_extensions=unneeded)
+        report = structure.compare(
+            here.connection, there.connection, schemas, optional_extensions=unneeded, heir=self.moving.role
+        )
         self.context.checks.extend(report.checks)
         refuse(report.checks, "comparison of definitions")
         return len(report.checks)

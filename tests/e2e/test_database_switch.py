@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from contracts import names
 from contracts.stages import Component, Stage
 from cutover.tables import Step
 from local.demo.bank import Bank
 from local.demo.moving import Mover
-from tests.e2e.chaos import Run, remove_runs, settled
+from tests.e2e.chaos import Run, await_true, remove_runs, settled
 from tests.e2e.journey import Stack, clean_bank
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -20,6 +21,7 @@ DATABASE = Component.DATABASE
 KILLED = (Step.DRAIN, Step.OPEN)
 RATE = 100.0
 AROUND = 5.0
+METRICS = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{names.METRICS_PORT}').read().decode())"
 STALL_MS = 3000.0
 """On two cores, which bank, engine, servers and cluster share."""
 
@@ -69,5 +71,13 @@ def test_killed_in_the_pause_and_with_a_server_gone_an_update_converges(database
         run.await_there()
         database.kubectl.run("delete", "pod", "postgres-0", "--grace-period=0", "--force")  # as SIGKILL
         run.await_end()
+        database.kubectl.run("rollout", "status", "statefulset/postgres", "--timeout=120s", timeout=130)
+        await_true(lambda: _read(database), 60, "the carrier reads from the hosted side again")
         database.bring_to(Stage.SCALE)
         converged(database, bank, Stage.SCALE)
+
+
+def _read(database: Stack) -> bool:
+    """Whether the carrier follows the hosted side, as its metrics tell."""
+    said = database.kubectl.run("exec", f"deployment/{names.CARRIER_NAME}", "--", "python", "-c", METRICS, check=False)
+    return 'crossover_database_carrier_up{source="hosted"} 1.0' in said

@@ -30,9 +30,15 @@ _PRINTED_ANEW = {"view", "rule"}
 
 
 def compare(
-    a: Connection, b: Connection, schemas: Sequence[str], *, optional_extensions: Collection[str] = ()
+    a: Connection,
+    b: Connection,
+    schemas: Sequence[str],
+    *,
+    optional_extensions: Collection[str] = (),
+    heir: str = "",
 ) -> Report:
-    """The structure of `schemas` at both sides; A is the source."""
+    """The structure of `schemas` at both sides; A is the source. `heir`: the role that has at one side what several
+    owners have at the other: its grants are not compared."""
     wanted = [schema for schema in schemas if schema != bookkeeping.SCHEMA]
     subject = "database: structure"
     try:
@@ -40,16 +46,16 @@ def compare(
     except PostgresError as error:
         unknown = Check.unknown("structure", expected="the same at both sides", why=str(error))
         return Report(subject=subject, checks=(unknown,))
-    return Report(subject=subject, checks=checks(*sides, optional_extensions=optional_extensions))
+    return Report(subject=subject, checks=checks(*sides, optional_extensions=optional_extensions, heir=heir))
 
 
-def checks(a: Declared, b: Declared, *, optional_extensions: Collection[str] = ()) -> tuple[Check, ...]:
+def checks(a: Declared, b: Declared, *, optional_extensions: Collection[str] = (), heir: str = "") -> tuple[Check, ...]:
     """One check for each kind of thing, also where neither side has any of it; none where A declares nothing."""
     if not any(one.kind == "schema" for one in a.definitions):
         why = "none of the schemas is there"
         return (Check.unknown("structure", expected="schemas at A", why=why, fix="name the schemas that move"),)
     kinds = [_compared(kind, a, b) for kind in _FIXES]
-    return (*kinds, _extensions(a, b, optional_extensions), *_grants(a, b))
+    return (*kinds, _extensions(a, b, optional_extensions), *_grants(a, b, heir))
 
 
 def sequences(
@@ -128,14 +134,14 @@ def _number(version: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdigit() else (0, part) for part in version.replace("-", ".").split("."))
 
 
-def _grants(a: Declared, b: Declared) -> list[Check]:
+def _grants(a: Declared, b: Declared, heir: str) -> list[Check]:
     left, right = _of("grant", a), _of("grant", b)
     owners = _of("owner", a), _of("owner", b)
     common = (a.roles & b.roles) | {"public"}
 
     def compared(name: str) -> bool:
         thing, role = name.rsplit(" to ", 1)
-        return role in common and role not in (_owner(owners[0], thing), _owner(owners[1], thing))
+        return role in common and role not in (heir, _owner(owners[0], thing), _owner(owners[1], thing))
 
     wrong = [
         f"{name}: {left.get(name, 'nothing')} at A, {right.get(name, 'nothing')} at B"
