@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from adapters.event_bus.view import RouteView
 from adapters.postgres import slots
 from adapters.postgres.bookkeeping import slot_name
@@ -201,7 +203,7 @@ def database_world(hosted: Postgres, own: Postgres) -> Iterator[DatabaseWorld]:
     """A world of its own on running servers."""
     binary = find_pgbouncer()
     if binary is None:
-        raise FileNotFoundError("there is no pgbouncer (CROSSOVER_PGBOUNCER, or on the PATH)")
+        pytest.skip("there is no pgbouncer (CROSSOVER_PGBOUNCER, or on the PATH)")
     with ExitStack() as stack:
         world = DatabaseWorld(hosted, own, lambda sides: stack.enter_context(bouncer(binary, sides)))
         try:
