@@ -144,10 +144,10 @@ def test_who_sees_no_sessions_is_told_so(both: Project) -> None:
         }
 
 
-def test_a_side_without_checksums_or_standby_is_seen(both: Project) -> None:
+def test_checksums_and_a_standby_that_is_missing_are_seen(both: Project) -> None:
     pair = both.new()
     facts = asking.ask(pair.hosted)
-    assert not facts.server.checksums
+    assert facts.server.checksums
     assert asking.ask(pair.own).server.checksums
     run_at(pair.own, ["alter system set synchronous_standby_names = 'nobody'", "select pg_reload_conf()"])
     try:

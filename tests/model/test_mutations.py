@@ -13,7 +13,7 @@ from tests.model.machine import LATE, NOTHING, REJOINED, SLOW, TROUBLED, Found, 
 from tests.model.mutations import MUTATIONS
 
 EXAMPLES = 300
-SEARCHES = 6
+SEARCHES = 20
 """Hypothesis draws by the constants of all modules that are loaded too, so that one search finds what is rare in
 one session and not in another."""
 BEGUN = {
