@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.postgres.driver import Address
+from contracts.stages import Stage
 from cutover.context import Context
 from cutover.database.joining import Joining
 from cutover.database.leaving import Leaving
 from cutover.database.switching import Switching
+from cutover.database.tying import Tying
 from cutover.database.work import DatabaseWork, Moving
 from cutover.plan import Step, StepMethod
 
@@ -18,7 +20,8 @@ class DatabaseSteps:
 
     def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
         self._work = DatabaseWork(context, servers, moving)
-        joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
+        self._tying = tying = Tying(self._work)
+        joining, switching, leaving = Joining(self._work, tying), Switching(self._work, tying), Leaving(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
         self.steps: dict[Step, StepMethod] = {
@@ -40,11 +43,17 @@ class DatabaseSteps:
             Step.WATCH: switching.watch,
             Step.RETIRE: leaving.retire,
             Step.RECORD: joining.record,
+            Step.TIE: tying.tie,
+            Step.UNTIE: tying.untie,
         }
 
     def added_topics(self) -> tuple[str, ...]:
         """None: a database has no topics."""
         return ()
+
+    def due(self, wanted: Stage) -> tuple[Step, ...]:
+        """What config asks for beside a journey: whether commits wait."""
+        return self._tying.due(wanted)
 
     def close(self) -> None:
         """Give up connections."""

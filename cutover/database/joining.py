@@ -11,6 +11,7 @@ from contracts.routes import Route
 from contracts.stages import Stage, serving_backend
 from cutover.context import StepFailed
 from cutover.database.positions import mirror
+from cutover.database.tying import Tying
 from cutover.database.work import COMPONENT, HOSTED, OURS, DatabaseWork, other
 from cutover.plan import Transition
 from cutover.refusing import tell
@@ -22,9 +23,10 @@ _TOLD_SECONDS = 5.0
 class Joining:
     """The steps that bring a side into step with the one that serves."""
 
-    def __init__(self, work: DatabaseWork) -> None:
+    def __init__(self, work: DatabaseWork, tying: Tying) -> None:
         self._w = work
         self._c = work.context
+        self._tying = tying
         self._definitions: schema.Schema | None = None
         self._told = 0.0
 
@@ -165,10 +167,10 @@ class Joining:
         return f"{self._w.active} to {self._w.passive} in {there * 1000:.0f} ms, back in {back * 1000:.0f} ms"
 
     def compare(self, transition: Transition) -> str:
-        """Definitions and rows of both sides, under traffic."""
-        return self._w.compare()
+        """Definitions and rows of both sides, under traffic; and what a loss of the side that serves would take along."""
+        return self._w.compare() + self._tying.told(transition)
 
     def record(self, transition: Transition) -> str:
-        """Write the stage that was reached."""
-        self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None}))
+        """Write the stage that was reached; whatever was stranded has been told, and both sides are in step."""
+        self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None, "stranded": None}))
         return transition.goal.value

@@ -8,6 +8,7 @@ from contracts.routes import Route
 from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed
 from cutover.database.positions import mirror
+from cutover.database.tying import Tying
 from cutover.database.work import DatabaseWork, other
 from cutover.plan import Step, Transition
 
@@ -24,9 +25,10 @@ select pid, coalesce(usename, ''), coalesce(application_name, ''),
 class Switching:
     """The steps between which who serves changes. `open` is the one write that does it."""
 
-    def __init__(self, work: DatabaseWork) -> None:
+    def __init__(self, work: DatabaseWork, tying: Tying) -> None:
         self._w = work
         self._c = work.context
+        self._tying = tying
         self._opened_by = 0.0
         self._drained = 0
 
@@ -119,7 +121,7 @@ class Switching:
             rounds += 1
             self._c.check_stop()
             self._c.rest(self._c.timing.watch_pace)  # the pace of the checks
-        told = self._w.compare()
+        told = self._w.compare() + self._tying.told(transition)
         route: Route = self._c.route
         self._c.write(route.model_copy(update={"progress": None}))
         return f"{told}; {other(route.active)} at most {behind * 1000:.0f} ms behind"

@@ -11,6 +11,7 @@ from adapters.postgres.catalog import Table, tables
 from adapters.postgres.content_facts import owned_schemas
 from adapters.postgres.driver import Address, lsn, translated
 from adapters.postgres.side import Side, open_side
+from adapters.postgres.target import TARGET_SESSION
 from contracts import stages
 from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
 from cutover.context import Context, StepFailed
@@ -39,12 +40,14 @@ def other(backend: str) -> str:
 class Moving:
     """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
     owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
-    that are let pass; `volumes`: bytes of a side's disk, where config knows them."""
+    that are let pass; `volumes`: bytes of a side's disk, where config knows them; `tied`: a commit at our own side
+    waits until the hosted one has it (rollback_loss: none)."""
 
     schemas: tuple[str, ...] = ()
     role: str
     accepted: frozenset[str] = frozenset()
     volumes: Mapping[str, int] = field(default_factory=dict)
+    tied: bool = False
 
 
 class DatabaseWork:
@@ -73,10 +76,11 @@ class DatabaseWork:
         return other(self.context.route.active)
 
     def at(self, backend: str) -> Side:
-        """The connection to `backend`, made anew where it was lost. Raises Unavailable, Refused."""
+        """The connection to `backend`, made anew where it was lost. What it commits is durable there, and waits for no
+        other server. Raises Unavailable, Refused."""
         found = self._sides.get(backend)
         if found is None or found.connection.closed or found.connection.broken:
-            found = self._sides[backend] = open_side(self.servers[backend], APPLICATION)
+            found = self._sides[backend] = open_side(self.servers[backend], APPLICATION, TARGET_SESSION)
         return found
 
     def wal(self, backend: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.event_bus.base import EventLog
+from contracts.stages import Stage
 from cutover.context import Context
 from cutover.event_bus.fleeing import Fleeing
 from cutover.event_bus.joining import Joining
@@ -61,6 +62,10 @@ class EventBusSteps:
         route, settings = self._work.context.route, next(iter(self._work.logs.values())).settings
         refuse_other_partitions(route, settings.partitions)
         return added_topics(route, self._work.topics)
+
+    def due(self, wanted: Stage) -> tuple[Step, ...]:
+        """Nothing that config asks for beside a journey but topics."""
+        return ()
 
     def close(self) -> None:
         """Give up connections."""

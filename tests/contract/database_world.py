@@ -69,6 +69,10 @@ class DatabaseWorld:
         self.board = Board()
         self.lock = MemoryLock()
         self.lines: list[str] = []
+        self.tied = False
+        self.accepted: frozenset[str] = frozenset()
+        self.gone: set[str] = set()
+        """Sides that were killed for good."""
         self._runs = itertools.count(1)
         self.agent = RunningAgent(self.board, self.bouncer, pause_seconds=2.0)
         self._view = RouteView(self.board.store, Component.DATABASE)
@@ -93,7 +97,8 @@ class DatabaseWorld:
         self._view.stop()
         self._carrier.join(30)
         self.agent.kill()
-        for name, at in self.servers.items():  # a server has few, and the next test needs the same names
+        left = [(name, at) for name, at in self.servers.items() if name not in self.gone]
+        for name, at in left:  # a server has few, and the next test needs the same names
             with connect(at, "test") as connection:
                 until(lambda: _dropped(connection, slot_name(name)), f"the slot at {name} is dropped")  # noqa: B023
 
@@ -105,15 +110,17 @@ class DatabaseWorld:
 
     def steps(self, context: Context) -> DatabaseSteps:
         """Of another run."""
-        return DatabaseSteps(context, self.servers, Moving(role=OWN_ROLE))
+        return DatabaseSteps(context, self.servers, Moving(role=OWN_ROLE, tied=self.tied, accepted=self.accepted))
 
-    def migrate(self, stage: Stage, change: Callable[[DatabaseSteps], None] = lambda _: None) -> Outcome:
+    def migrate(
+        self, stage: Stage, change: Callable[[DatabaseSteps], None] = lambda _: None, *, emergency: bool = False
+    ) -> Outcome:
         """Run a Transition in this thread; `change` may put something into its steps."""
         context = self.context()
         steps = self.steps(context)
         change(steps)
         try:
-            return Runner(context, steps, stage).run()
+            return Runner(context, steps, stage, emergency=emergency).run()
         finally:
             steps.close()
 
