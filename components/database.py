@@ -27,10 +27,10 @@ CLIENT = "database-client"
 """The Secret with DATABASE_URL."""
 EMERGENCY = (
     "database.emergency is true: where our own Postgres serves, clients go to the hosted one without ours being asked, "
-    "within seconds. What ours committed and the hosted one had not got stays in ours; the Transition tells up to where "
-    "the hosted one has all. Once ours is back and emergency is taken out of config, it is told and kept in the table "
-    "crossover.stranded of the hosted one, and ours is filled anew. Until then stage scale is refused. A Postgres that "
-    "still serves is not fled from"
+    "within seconds. What ours committed and the hosted one had not got stays in ours; the Transition tells up to "
+    "where the hosted one has all. Once ours is back and emergency is taken out of config, it is told and kept in the "
+    "table crossover.stranded of the hosted one, and ours is filled anew. Until then stage scale is refused. A "
+    "Postgres that still serves is not fled from"
 )
 """What a preview says that it will mean."""
 HOSTED, OURS = (backend_of(COMPONENT, side) for side in (Side.OLD, Side.NEW))

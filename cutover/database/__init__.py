@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from adapters.postgres.driver import Address
 from contracts.stages import Stage
 from cutover.context import Context
+from cutover.database.fleeing import Fleeing
 from cutover.database.joining import Joining
 from cutover.database.leaving import Leaving
+from cutover.database.settling import Settling
 from cutover.database.switching import Switching
 from cutover.database.tying import Tying
 from cutover.database.work import DatabaseWork, Moving
@@ -22,6 +24,7 @@ class DatabaseSteps:
         self._work = DatabaseWork(context, servers, moving)
         self._tying = tying = Tying(self._work)
         joining, switching, leaving = Joining(self._work, tying), Switching(self._work, tying), Leaving(self._work)
+        fleeing, settling = Fleeing(self._work), Settling(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
         self.steps: dict[Step, StepMethod] = {
@@ -37,7 +40,7 @@ class DatabaseSteps:
             Step.PROVE_WAY_BACK: joining.prove_way_back,
             Step.FENCE: switching.fence,
             Step.DRAIN: switching.drain,
-            Step.SEQUENCES: switching.sequences,
+            Step.SEQUENCES: lambda to: fleeing.sequences(to) if to.flees else switching.sequences(to),
             Step.CHECK: switching.check,
             Step.OPEN: switching.open,
             Step.WATCH: switching.watch,
@@ -45,6 +48,11 @@ class DatabaseSteps:
             Step.RECORD: joining.record,
             Step.TIE: tying.tie,
             Step.UNTIE: tying.untie,
+            Step.SURVEY: fleeing.survey,
+            Step.BREAK_OFF: fleeing.break_off,
+            Step.FLEE: fleeing.flee,
+            Step.COUNT: fleeing.count,
+            Step.LIST: settling.list_stranded,
         }
 
     def added_topics(self) -> tuple[str, ...]:

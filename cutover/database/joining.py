@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.postgres import bookkeeping, catalog, content_facts, schema, slots
+from adapters.postgres import bookkeeping, breaking_off, catalog, content_facts, schema, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.copying import Copy, CopySettings
 from adapters.postgres.driver import translated
@@ -71,7 +71,8 @@ class Joining:
         return f"{len(moved)} tables, {made} definitions made at {target}; {source} keeps what changes"
 
     def _empty(self, target: str) -> None:
-        """Take away what an earlier try copied. Preflight has seen that nothing else is there."""
+        """Take away what an earlier try copied. Preflight has seen that nothing else is there; and what it had of its
+        own after an emergency was kept (settling.py)."""
         side = self._w.at(target)
         with translated(side.address):
             slots.drop_slot(side.connection, slot_name(target))
@@ -80,6 +81,8 @@ class Joining:
             for name in self._w.schemas():
                 side.run(f"drop schema if exists {catalog.quoted(name)} cascade")
         side.run(f"truncate {bookkeeping.SCHEMA}.{bookkeeping.CHUNK}, {bookkeeping.SCHEMA}.{bookkeeping.MARK}")
+        # The stream from there begins anew, from a place that may lie before the last one: the server may be another.
+        breaking_off.forget(self._w.at(other(target)), slot_name(target))
 
     def _make(self, source: str, target: str) -> int:
         """Definitions that come before the rows. At the hosted side they are there since it served."""
@@ -167,7 +170,7 @@ class Joining:
         return f"{self._w.active} to {self._w.passive} in {there * 1000:.0f} ms, back in {back * 1000:.0f} ms"
 
     def compare(self, transition: Transition) -> str:
-        """Definitions and rows of both sides, under traffic; and what a loss of the side that serves would take along."""
+        """Definitions and rows of both sides, under traffic; and what would be lost with the side that serves."""
         return self._w.compare() + self._tying.told(transition)
 
     def record(self, transition: Transition) -> str:

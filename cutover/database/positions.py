@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from adapters.postgres.driver import lsn, lsn_text
-from contracts.routes import Mirror
+from contracts.routes import Cursor, Mirror
 
 WAL, LSN = "wal", "lsn"
-"""mirror.starts[WAL][LSN]: from which position on what is committed at the source counts as content."""
+"""mirror.starts[WAL][LSN]: from which position on what is committed at the source counts as content. In an emergency's
+fence and in what is stranded, too, under WAL in place of a topic."""
 
 
 def mirror(source: str, target: str, content_from: int, reached: int = 0) -> Mirror:
@@ -23,3 +26,30 @@ def mirror(source: str, target: str, content_from: int, reached: int = 0) -> Mir
 def content_from(found: Mirror) -> int:
     """From where on what is committed at the source counts. Raises KeyError for a mirror that is no database's."""
     return lsn(found.starts[WAL][LSN])
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far the hosted side has what the dead one committed, for good: to the commit at `lsn`. All from before the
+    dead side's heartbeat `beat`, which it wrote at `at` by its own clock, is among it. `tied`: nothing was acknowledged
+    there that is not."""
+
+    lsn: int
+    beat: int = 0
+    at: str = ""
+    tied: bool = False
+
+    @property
+    def cursor(self) -> dict[str, str]:
+        """As a route keeps it."""
+        told = {LSN: lsn_text(self.lsn), "beat": str(self.beat), "at": self.at}
+        return told | ({"tied": "yes"} if self.tied else {})
+
+    @classmethod
+    def of(cls, cursor: Cursor) -> Reached:
+        """The other way round. Raises KeyError for one that is no database's."""
+        return cls(lsn(cursor[LSN]), int(cursor["beat"]), cursor["at"], "tied" in cursor)
+
+    def __str__(self) -> str:
+        heartbeat = f", the last heartbeat is number {self.beat} of {self.at}" if self.beat else ", no heartbeat came"
+        return f"WAL position {lsn_text(self.lsn)}{heartbeat}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from adapters.postgres import sequences
+from adapters.postgres import breaking_off, sequences
+from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.errors import PostgresError
 from contracts.routes import Route
 from cutover import fence
@@ -102,6 +103,8 @@ class Switching:
         route = self._c.read()
         if route is None or route.fence is None:
             return "nothing to undo"
+        if route.fence.emergency:
+            breaking_off.mend(self._w.at(other(route.active)), slot_name(route.active))
         self._c.write(route.model_copy(update={"epoch": route.fence.epoch, "fence": None, "progress": None}))
         return f"{route.active} goes on, epoch {route.fence.epoch}"
 

@@ -148,8 +148,8 @@ class Bank:
     def __init__(self, world: DatabaseWorld, folder: Path, rate: float = 100.0, run: str = "run") -> None:
         self.world = world
         self.run = run
-        self._path = folder / f"{run}.jsonl"
-        self._book = Book(self._path)
+        self.path = folder / f"{run}.jsonl"
+        self._book = Book(self.path)
         self._stop = threading.Event()
         load = Load(world.client, run, Schedule(rate, 300.0, clients=4), self._book, lambda _: None)
         load.prepare()
@@ -159,8 +159,8 @@ class Bank:
 
     def go_on(self, count: int = 50) -> None:
         """Wait for so many more transfers."""
-        goal = len(list(read(self._path))) + count
-        until(lambda: len(list(read(self._path))) >= goal, "the bank goes on", 30)
+        goal = len(list(read(self.path))) + count
+        until(lambda: len(list(read(self.path))) >= goal, "the bank goes on", 30)
 
     def judged(self) -> Report:
         """End it, and compare its book with the side that serves."""
@@ -171,7 +171,7 @@ class Bank:
         with connect(at, "judge", session={}) as connection:
             there = {money.id: money for money in transfers(connection, self.run)}
             found = Found(there, *balances(connection))
-        return judge(list(read(self._path)), found, min_rate=1.0)
+        return judge(list(read(self.path)), found, min_rate=1.0)
 
 
 def before(step: Step, act: Callable[[], None]) -> Callable[[DatabaseSteps], None]:
@@ -204,13 +204,15 @@ def database_servers() -> Iterator[tuple[Postgres, Postgres]]:
 
 
 @contextmanager
-def database_world(hosted: Postgres, own: Postgres) -> Iterator[DatabaseWorld]:
+def database_world(
+    hosted: Postgres, own: Postgres, kind: type[DatabaseWorld] = DatabaseWorld
+) -> Iterator[DatabaseWorld]:
     """A world of its own on running servers."""
     binary = find_pgbouncer()
     if binary is None:
         raise FileNotFoundError("there is no pgbouncer (CROSSOVER_PGBOUNCER, or on the PATH)")
     with ExitStack() as stack:
-        world = DatabaseWorld(hosted, own, lambda sides: stack.enter_context(bouncer(binary, sides)))
+        world = kind(hosted, own, lambda sides: stack.enter_context(bouncer(binary, sides)))
         try:
             until(lambda: world.board.record.status.get("state") not in (None, "away"), "the agent found PgBouncer")
             yield world
