@@ -117,7 +117,8 @@ class Runner:
             self._c.say(f"  {self._steps.undo()}")
         if route is not None and not flees and self._steps.added_topics():
             self._transition(Transition(route.stage, route.stage, ADDITION))
-        due = self._steps.due(self._outcome.wanted) if route is not None and not flees and not route.stranded else ()
+        settles = route is not None and route.stranded and not self._emergency  # then that comes before anything else
+        due = self._steps.due(self._outcome.wanted) if route is not None and not flees and not settles else ()
         if route is not None and due:
             self._transition(Transition(route.stage, route.stage, due))
         if todo.empty:

@@ -60,8 +60,8 @@ class DatabaseSteps:
         return ()
 
     def due(self, wanted: Stage) -> tuple[Step, ...]:
-        """What config asks for beside a journey: whether commits wait."""
-        return self._tying.due(wanted)
+        """What config asks for beside a journey: whether commits wait; and once traffic fled, to tell of it again."""
+        return (Step.COUNT,) if self._work.context.route.stranded else self._tying.due(wanted)
 
     def close(self) -> None:
         """Give up connections."""

@@ -76,7 +76,7 @@ class DatabaseWorld:
         self._runs = itertools.count(1)
         self.agent = RunningAgent(self.board, self.bouncer, pause_seconds=2.0)
         self._view = RouteView(self.board.store, Component.DATABASE)
-        service = CarrierService(self._view, *(End(name, at) for name, at in self.servers.items()))
+        self.carrier = service = CarrierService(self._view, *(End(name, at) for name, at in self.servers.items()))
         self._carrier = threading.Thread(target=service.run, name="carrier", daemon=True)
         self._view.start()
         self._carrier.start()

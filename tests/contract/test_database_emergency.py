@@ -3,24 +3,35 @@ seconds, and what only the dead one has is told, kept, and never applied by itse
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from adapters.postgres import asking
-from adapters.postgres.driver import connect
+from adapters.postgres.driver import connect, psycopg, sql
 from adapters.postgres.transfers import transfers
-from contracts.stages import Stage
+from contracts.stages import Component, Stage
+from cutover.context import Interrupted
 from cutover.database.positions import WAL, Reached
-from tests.contract.database_world import Bank, DatabaseWorld, database_servers, database_world
-from tests.contract.postgres_server import Postgres
+from cutover.plan import Step
+from cutover.tables import TABLES
+from tests.contract.database_world import Bank, DatabaseWorld, before, database_servers, database_world
+from tests.contract.pooler.bench import until
+from tests.contract.postgres_server import PASSWORD, Postgres
+from tests.contract.slow_link import SlowLink
+from tests.contract.two_postgres import OWN_ROLE
 from validation.bank.account import Fate, read
 from validation.result import Verdict
 
@@ -39,9 +50,7 @@ class Mortal(DatabaseWorld):
 
     def kill(self) -> None:
         """SIGKILL, all of its processes."""
-        pid = int((self.own.folder / "data" / "postmaster.pid").read_text().split()[0])
-        for process in (pid, *_children(pid)):
-            os.kill(process, signal.SIGKILL)
+        self.signal_all(signal.SIGKILL)
         self.own.stop(signal.SIGKILL)
         self.gone.add("selfhosted")
 
@@ -57,9 +66,14 @@ class Mortal(DatabaseWorld):
 
     def signal_all(self, number: signal.Signals) -> None:
         """To all of its processes."""
-        pid = int((self.own.folder / "data" / "postmaster.pid").read_text().split()[0])
-        for process in (pid, *_children(pid)):
+        for process in self.processes:
             os.kill(process, number)
+
+    @property
+    def processes(self) -> list[int]:
+        """The postmaster first."""
+        pid = int((self.own.folder / "data" / "postmaster.pid").read_text().split()[0])
+        return [pid, *_children(pid)]
 
     def flee(self) -> float:
         """The emergency; how long it took until the pooler served."""
@@ -159,3 +173,293 @@ def test_clients_go_on_at_the_hosted_side_within_seconds(world: Mortal, tmp_path
     finally:
         if how == "hanging":
             world.signal_all(signal.SIGCONT)
+
+
+@contextmanager
+def held_up(world: Mortal) -> Iterator[None]:
+    """The hosted side takes no transfers for as long as it lasts: what our side commits does not come over."""
+    with connect(world.servers["hosted"], "test", autocommit=False) as locker:
+        locker.execute("lock table bank.transfer in share mode")
+        yield
+
+
+def _stranded(world: Mortal) -> set[str]:
+    """The transfers that were kept."""
+    query = "select is_now ->> 'id' from crossover.stranded where relation = 'bank.transfer' and kind = 'insert'"
+    with connect(world.servers["hosted"], "test") as connection:
+        return {row[0] for row in connection.execute(query).fetchall()}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_what_never_came_over_is_told_kept_and_not_applied(world: Mortal, tmp_path: Path, tied: bool) -> None:
+    world.tied = tied
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SCALE)
+    bank.go_on()
+    account = Account(world, bank)
+    with held_up(world):
+        if tied:
+            until(lambda: _waiting(world) > 1, "clients wait")
+        else:
+            bank.go_on()
+        world.kill()
+        # A carrier that holds the mark, and does not get on, is ended.
+        assert world.flee() < 10
+    bank.go_on()
+    lost = account.lost()
+    assert bool(lost) is not tied
+    outcome = world.migrate(Stage.SHADOW)
+    assert outcome.verdict == "could not be checked" and "does not answer" in outcome.message
+    bank.go_on()
+    world.restart()
+    only_there = account.there("selfhosted") - account.there("hosted")
+    assert set(lost) <= only_there
+    world.tied = False
+    outcome = world.migrate(Stage.SCALE)
+    assert outcome.reached, outcome.message
+    assert [record.step for record in outcome.records][:3] == ["list", "untie", "preflight"]
+    assert _stranded(world) == only_there
+    told = [line for line in world.lines if "transactions that only selfhosted has" in line]
+    assert any(f"{len(only_there)} transactions" in line for line in told), told
+    assert any("select * from crossover.stranded" in line for line in world.lines)
+    assert not only_there & account.there("hosted") and not only_there & account.there("selfhosted")
+    assert (world.route.stranded, world.serves()) == (None, "selfhosted")
+    bank.go_on()
+    report = bank.judged()
+    # The bank counts as lost just what was told.
+    wrong = {check.name for check in report.failures()} - {"no statement failed", "nothing lost"}
+    assert not wrong, report.failures()
+    assert account.lost() == lost
+
+
+def _waiting(world: Mortal) -> int:
+    with connect(world.servers["selfhosted"], "test") as connection:
+        row = connection.execute("select count(*) from pg_stat_activity where wait_event = 'SyncRep'").fetchone()
+    return row[0] if row else 0
+
+
+def test_a_side_that_serves_is_not_fled_from(world: Mortal, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SCALE)
+    outcome = world.migrate(Stage.SHADOW, emergency=True)
+    assert outcome.verdict == "does not hold" and "selfhosted serves" in outcome.message
+    assert (world.route.stage, world.route.fence, world.serves()) == (Stage.SCALE, None, "selfhosted")
+    bank.go_on()
+    world.reach(Stage.SHADOW)
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+
+
+def test_a_side_that_lost_its_data_is_filled_anew_only_by_the_operators_word(world: Mortal, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SCALE)
+    world.kill_for_good()
+    world.flee()
+    world.own.initialise()
+    world.restart()
+    with connect(replace(world.servers["selfhosted"], database="postgres"), "test") as admin:
+        name, role = sql.Identifier(world.servers["selfhosted"].database), sql.Identifier(OWN_ROLE)
+        admin.execute(sql.SQL("create role {} login password {}").format(role, sql.Literal(PASSWORD)))
+        admin.execute(sql.SQL("create database {} owner {}").format(name, role))
+    outcome = world.migrate(Stage.SCALE)
+    assert outcome.verdict == "does not hold" and "no slot" in outcome.message, outcome.message
+    assert "what was stranded" in outcome.message and world.route.stranded is not None
+    world.accepted = frozenset({"what was stranded"})
+    world.reach(Stage.SCALE)
+    bank.go_on()
+    assert world.serves() == "selfhosted"
+    bank.judged()
+
+
+def test_clients_go_on_where_our_side_cannot_be_reached(tmp_path: Path) -> None:
+    with database_servers() as (hosted, own):
+        link = SlowLink(own.port, (0.0, 0.0), 1)
+        try:
+            beyond = Postgres(own.folder, Path("/nonexistent"))
+            beyond.port = link.port
+            with database_world(hosted, beyond, Mortal) as world:
+                assert isinstance(world, Mortal)
+                bank = Bank(world, tmp_path)
+                world.reach(Stage.SCALE)
+                bank.go_on()
+                link._delay = (3600.0, 3600.0)  # every packet is lost, and nobody is told
+                world.gone.add("selfhosted")
+                assert world.flee() < 10
+                bank.go_on()
+                bank.judged()
+        finally:
+            link.close()
+
+
+@contextmanager
+def small_disk(server: Postgres) -> Iterator[Path]:
+    """The server's data lies on a disk of its own."""
+    disk, data = server.folder / "disk", server.folder / "data"
+    server.stop()
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("a disk cannot be mounted here")
+    try:
+        shutil.copytree(data, disk / "data", symlinks=True)
+        shutil.rmtree(data)
+        for path in (disk, *disk.rglob("*")):
+            shutil.chown(path, "nobody", "nogroup")
+        data.symlink_to(disk / "data")
+        (disk / "data").chmod(0o700)
+        server.start()
+        yield disk
+    finally:
+        server.stop(signal.SIGKILL)
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_clients_go_on_where_the_disk_of_our_side_is_full(tmp_path: Path) -> None:
+    with database_servers() as (hosted, own), small_disk(own) as disk, database_world(hosted, own, Mortal) as world:
+        assert isinstance(world, Mortal)
+        world.own = own
+        bank = Bank(world, tmp_path)
+        world.reach(Stage.SCALE)
+        bank.go_on()
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb") as file:
+            while True:
+                file.write(b"\0" * (1 << 20))
+        with connect(world.servers["selfhosted"], "test") as admin, contextlib.suppress(psycopg.Error):
+            while True:  # each segment of WAL is a file of 16 MiB
+                admin.execute("select pg_logical_emit_message(false, '', ''), pg_switch_wal()")
+        assert world.flee() < 10
+        bank.go_on()
+        filler.unlink()
+        own.stop(signal.SIGKILL)
+        own.start()
+        world.reach(Stage.SCALE)
+        bank.go_on()
+        assert world.serves() == "selfhosted"
+        bank.judged()
+
+
+def _drawn(world: Mortal, name: str, count: int) -> list[int]:
+    with world.bouncer.client() as client:
+        query = "select nextval(%s::regclass) from generate_series(1, %s)"
+        return [row[0] for row in client.execute(query, (name, count)).fetchall()]
+
+
+def test_no_value_of_a_sequence_comes_again(world: Mortal, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    with world.bouncer.client() as client:
+        for statement in (
+            "create table bank.numbered (id bigserial primary key)",
+            "create sequence bank.free",
+            "create sequence bank.down increment -3 maxvalue 100000000 minvalue -1000000000 start 5",
+            "create sequence bank.unused",
+        ):
+            client.execute(statement)
+    names = ("bank.numbered_id_seq", "bank.free", "bank.down")
+    world.reach(Stage.SCALE)
+    seen = {name: set(_drawn(world, name, 5000)) for name in names}
+    until(lambda: _noted(world, "free") >= 5000, "it was looked at")
+    with connect(world.servers["hosted"], "test", autocommit=False) as locker:
+        locker.execute("lock table crossover.counted in share mode")  # from here on unseen
+        for name in names:
+            seen[name] |= set(_drawn(world, name, 30_000))
+        seen["bank.unused"] = set(_drawn(world, "bank.unused", 10))
+        world.kill()
+    world.flee()
+    for name, given in seen.items():
+        again = _drawn(world, name, 1000)
+        assert not given & set(again), (name, max(given), again[:3])
+    bank.go_on()
+    _whole(bank)
+
+
+def _noted(world: Mortal, name: str) -> int:
+    with connect(world.servers["hosted"], "test") as connection:
+        query = "select last from crossover.counted where name = %s"
+        row = connection.execute(query, (f'"bank"."{name}"',)).fetchone()
+    return row[0] if row else 0
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing that handles errors may handle it."""
+
+
+def _die() -> None:
+    raise Killed
+
+
+def test_an_emergency_that_was_cut_off_before_it_fled_is_undone_by_a_plain_run(world: Mortal, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SCALE)
+    for step in (Step.SEQUENCES, Step.FLEE):
+        world.signal_all(signal.SIGSTOP)
+        with pytest.raises(Killed):
+            world.migrate(Stage.SHADOW, before(step, _die), emergency=True)
+        world.signal_all(signal.SIGCONT)
+        world.reach(Stage.SCALE)
+        bank.go_on()
+    world.reach(Stage.SHADOW)
+    bank.go_on()
+    _whole(bank)
+
+
+def test_a_run_that_is_killed_anywhere_in_it_is_finished_by_the_next(world: Mortal, tmp_path: Path) -> None:
+    table, bank = TABLES[Component.DATABASE], Bank(world, tmp_path)
+    world.reach(Stage.SCALE)
+    account = Account(world, bank)
+    with held_up(world):
+        bank.go_on()
+        world.kill()
+        for step in table.emergencies[Stage.SCALE, Stage.SHADOW]:
+            with pytest.raises(Killed):
+                world.migrate(Stage.SHADOW, before(step, _die), emergency=True)
+    outcome = world.migrate(Stage.SHADOW, emergency=True)
+    assert outcome.reached and [record.step for record in outcome.records] == ["count"]
+    bank.go_on()
+    lost = account.lost()
+    world.restart()
+    only_there = account.there("selfhosted") - account.there("hosted")
+    for step in table.settlements[Stage.SHADOW, Stage.SHADOW]:
+        with pytest.raises(Killed):
+            world.migrate(Stage.SHADOW, before(step, _die))
+        assert world.route.stranded is not None
+    world.reach(Stage.SCALE)
+    bank.go_on()
+    assert lost and _stranded(world) == only_there >= set(lost)
+    assert account.lost() == lost
+    bank.judged()
+
+
+def test_a_carrier_that_never_heard_of_it_brings_nothing_more(
+    world: Mortal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SCALE)
+    account = Account(world, bank)
+    with held_up(world):
+        bank.go_on()
+        world.signal_all(signal.SIGSTOP)
+        hears = threading.Event()
+        monkeypatch.setattr(world.carrier, "_take", lambda _: hears.wait(120))
+        world.flee()
+    bank.go_on()
+    lost = account.lost()
+    world.signal_all(signal.SIGCONT)
+    only_there = account.there("selfhosted") - account.there("hosted")
+    with connect(world.servers["selfhosted"], "test") as own:
+        until(lambda: _told_off(world), "the carrier was told off", 40)
+        assert own.execute("select 1").fetchone() == (1,)
+    assert lost and account.lost() == lost
+    outcome = world.migrate(Stage.SHADOW, before(Step.UNTIE, _stop))
+    assert "asked to stop" in outcome.message, outcome.message
+    assert _stranded(world) == only_there >= set(lost)
+    hears.set()
+    bank.judged()
+
+
+def _told_off(world: Mortal) -> bool:
+    return any("broken off" in direction.error for direction in world.carrier.directions)
+
+
+def _stop() -> None:
+    raise Interrupted("asked to stop", "")
