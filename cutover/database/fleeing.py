@@ -22,7 +22,7 @@ from contracts.routes import Fence, Mirror, Route, Stranded
 from contracts.stages import Stage
 from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed, utc_now
-from cutover.database.positions import WAL, Reached
+from cutover.database.positions import WAL, Reached, told
 from cutover.database.work import APPLICATION, COMPONENT, DatabaseWork
 from cutover.plan import Step, Transition
 
@@ -173,19 +173,6 @@ def drop_slot(work: DatabaseWork, backend: str, seconds: float) -> str:
             if found is not None and found.reader is not None:
                 side.rows(_END, (found.reader,))
         work.context.rest(0.05)
-
-
-def told(tail: Stranded) -> str:
-    """What is stranded, for people: exactly, once it was listed; until then as far as can be known."""
-    if not tail.at_least:
-        return f"{tail.count} transactions that only {tail.backend} has, from {tail.first} to {tail.last}"
-    reached = Reached.of(tail.copied)
-    if reached.tied:
-        return f"nothing that {tail.backend} acknowledged is missing: its commits waited ({reached})"
-    return (
-        f"missing is what {tail.backend} committed beyond {reached} (by its clock); it is told one by one once "
-        f"{tail.backend} is back"
-    )
 
 
 def _mirror(route: Route) -> Mirror:

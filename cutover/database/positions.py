@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters.postgres.driver import lsn, lsn_text
-from contracts.routes import Cursor, Mirror
+from contracts.routes import Cursor, Mirror, Stranded
 
 WAL, LSN = "wal", "lsn"
 """mirror.starts[WAL][LSN]: from which position on what is committed at the source counts as content. In an emergency's
@@ -53,3 +53,16 @@ class Reached:
     def __str__(self) -> str:
         heartbeat = f", the last heartbeat is number {self.beat} of {self.at}" if self.beat else ", no heartbeat came"
         return f"WAL position {lsn_text(self.lsn)}{heartbeat}"
+
+
+def told(tail: Stranded) -> str:
+    """What is stranded, for people: exactly, once it was listed; until then as far as can be known."""
+    if not tail.at_least:
+        return f"{tail.count} transactions that only {tail.backend} has, from {tail.first} to {tail.last}"
+    reached = Reached.of(tail.copied)
+    if reached.tied:
+        return f"nothing that {tail.backend} acknowledged is missing: its commits waited ({reached})"
+    return (
+        f"missing is what {tail.backend} committed beyond {reached} (by its clock); it is told one by one once "
+        f"{tail.backend} is back"
+    )

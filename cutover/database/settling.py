@@ -11,8 +11,8 @@ from adapters.postgres.side import Side
 from contracts.routes import Stranded
 from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed
-from cutover.database.fleeing import drop_slot, told
-from cutover.database.positions import WAL, Reached
+from cutover.database.fleeing import drop_slot
+from cutover.database.positions import WAL, Reached, told
 from cutover.database.work import GIVEN_UP, DatabaseWork
 from cutover.plan import Transition
 
@@ -43,7 +43,7 @@ class Settling:
         serving = self._w.at(alive)
         with translated(serving.address):
             begun = slots.slot_state(serving.connection, slot_name(alive)) is not None
-        if tail.swept and begun:
+        if tail.swept and (begun or self._emptied(tail)):
             return f"told before: {self._kept(tail)}"
         fence.await_followed(self._c)
         try:
@@ -57,6 +57,12 @@ class Settling:
         for line in self._how_to_look(tail):
             self._c.say(f"    {line}")
         return self._kept(tail)
+
+    def _emptied(self, tail: Stranded) -> bool:
+        """Whether a run was cut off just after it had begun to take away what the side that is back had."""
+        back = self._back(tail)
+        with translated(back.address):
+            return slots.slot_state(back.connection, slot_name(tail.backend)) is None
 
     def _tail(self) -> Stranded:
         found = (self._c.route.stranded or {}).get(WAL)
