@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from adapters.event_bus.view import RouteView
-from adapters.postgres import slots
+from adapters.postgres import slots, synchronous
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.carrier import End
 from adapters.postgres.driver import Address, Connection, connect, sql
 from adapters.postgres.errors import Unavailable
+from adapters.postgres.side import opened
 from adapters.postgres.transfers import balances, transfers
 from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRegistry, MemoryRouteStore
 from contracts.routes import Route
@@ -97,6 +98,9 @@ class DatabaseWorld:
         self._view.stop()
         self._carrier.join(30)
         self.agent.kill()
+        if "selfhosted" not in self.gone:
+            with opened(self.servers["selfhosted"], "test", {"synchronous_commit": "local"}) as own:
+                synchronous.wait_for_nobody(own)
         left = [(name, at) for name, at in self.servers.items() if name not in self.gone]
         for name, at in left:  # a server has few, and the next test needs the same names
             with connect(at, "test") as connection:

@@ -149,6 +149,25 @@ def test_with_none_nothing_that_was_acknowledged_is_lost_with_our_side(
     _whole(bank)
 
 
+def test_with_none_not_even_the_first_commits_at_our_side_are_lost(world: Mortal, tmp_path: Path) -> None:
+    world.tied = True
+    bank = Bank(world, tmp_path, rate=300)
+    world.reach(Stage.SHADOW)
+    account = Account(world, bank)
+
+    def once_it_serves() -> None:
+        begun = len(account.acknowledged())
+        until(lambda: len(account.acknowledged()) > begun + 5, "it serves", 5)
+        world.kill_for_good()
+
+    outcome = world.migrate(Stage.SCALE, before(Step.WATCH, once_it_serves))
+    assert not outcome.reached and world.route.active == "selfhosted"
+    world.flee()
+    bank.go_on()
+    assert account.lost() == {}
+    _whole(bank)
+
+
 DEATHS: dict[str, Callable[[Mortal], None]] = {
     "killed": Mortal.kill,
     "killed for good": Mortal.kill_for_good,
