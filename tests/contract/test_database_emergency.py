@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres import asking
+from adapters.postgres import asking, slots
+from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import connect, psycopg, sql
 from adapters.postgres.transfers import transfers
 from contracts.stages import Component, Stage
@@ -82,6 +83,8 @@ class Mortal(DatabaseWorld):
         took = time.monotonic() - began
         assert outcome.reached, "\n".join([outcome.message, *self.lines[-30:]])
         assert (self.route.active, self.route.stage, self.serves()) == ("hosted", Stage.SHADOW, "hosted")
+        with connect(self.servers["hosted"], "test") as hosted:
+            assert slots.slot_state(hosted, slot_name("hosted")) is None, "nothing is kept for the dead side"
         return took
 
     @property
@@ -455,6 +458,8 @@ def test_a_carrier_that_never_heard_of_it_brings_nothing_more(
     bank = Bank(world, tmp_path)
     world.reach(Stage.SCALE)
     account = Account(world, bank)
+    own = connect(world.servers["selfhosted"], "left-behind", autocommit=False)
+    own.execute("update bank.account set balance = balance where number = 1")
     with held_up(world):
         bank.go_on()
         world.signal_all(signal.SIGSTOP)
@@ -465,13 +470,14 @@ def test_a_carrier_that_never_heard_of_it_brings_nothing_more(
     lost = account.lost()
     world.signal_all(signal.SIGCONT)
     only_there = account.there("selfhosted") - account.there("hosted")
-    with connect(world.servers["selfhosted"], "test") as own:
-        until(lambda: _told_off(world), "the carrier was told off", 40)
-        assert own.execute("select 1").fetchone() == (1,)
+    until(lambda: _told_off(world), "the carrier was told off", 40)
     assert lost and account.lost() == lost
     outcome = world.migrate(Stage.SHADOW, before(Step.UNTIE, _stop))
     assert "asked to stop" in outcome.message, outcome.message
     assert _stranded(world) == only_there >= set(lost)
+    with pytest.raises(psycopg.Error):  # who was left behind there can commit no more
+        own.commit()
+    own.close()
     hears.set()
     bank.judged()
 
