@@ -47,6 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 class Mortal(DatabaseWorld):
     """One whose own server may die."""
 
+    hosted: Postgres
     own: Postgres
 
     def kill(self) -> None:
@@ -102,7 +103,7 @@ def _children(pid: int) -> list[int]:
 def world() -> Iterator[Mortal]:
     with database_servers() as (hosted, own), database_world(hosted, own, Mortal) as made:
         assert isinstance(made, Mortal)
-        made.own = own
+        made.hosted, made.own = hosted, own
         yield made
 
 
@@ -311,6 +312,40 @@ def test_clients_go_on_where_our_side_cannot_be_reached(tmp_path: Path) -> None:
                 bank.judged()
         finally:
             link.close()
+
+
+def test_where_our_side_is_dead_and_does_not_serve_clients_go_on_and_it_can_be_left(
+    world: Mortal, tmp_path: Path
+) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SHADOW)
+    world.kill_for_good()
+    bank.go_on()
+    outcome = world.migrate(Stage.SCALE)
+    assert (
+        not outcome.reached and "selfhosted: reachable" in outcome.message and "nothing was changed" in outcome.message
+    )
+    assert world.migrate(Stage.SHADOW, emergency=True).reached and world.route.stranded is None
+    world.reach(Stage.MVP)
+    bank.go_on()
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+
+
+def test_where_the_hosted_side_is_dead_and_serves_nothing_can_be_done_and_nothing_is(world: Mortal) -> None:
+    with world.bouncer.client() as client:
+        client.execute("create schema bank")
+        client.execute("create table bank.plain (id int primary key)")
+    world.reach(Stage.SHADOW)
+    before_it = world.route
+    world.hosted.stop(signal.SIGKILL)
+    try:
+        for stage, emergency in ((Stage.SCALE, False), (Stage.MVP, False), (Stage.MVP, True)):
+            assert not world.migrate(stage, emergency=emergency).reached
+            now = world.route
+            assert (now.stage, now.active, now.mirror, now.fence) == (Stage.SHADOW, "hosted", before_it.mirror, None)
+    finally:
+        world.hosted.start()
 
 
 @contextmanager

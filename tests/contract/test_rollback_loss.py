@@ -143,6 +143,9 @@ def test_where_the_hosted_side_is_away_writers_wait_until_config_says_bounded(tm
             noted = len(list(read(bank.path)))
             outcome = world.migrate(Stage.SHADOW)
             assert not outcome.reached and _waiting(world) >= 4
+            outcome = world.migrate(Stage.SHADOW, emergency=True)  # there is nothing to flee to
+            assert outcome.verdict == "could not be checked" and world.route.fence is None
+            assert world.route.active == "selfhosted" and world.route.tied_since is not None
             world.tied = False
             assert world.migrate(Stage.SCALE).reached
             assert world.route.tied_since is None
