@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.postgres.driver import sql
+from adapters.postgres.driver import psycopg, sql
 from adapters.routes.base import RouteUnavailable, Versioned
 from contracts.routes import Route
 from contracts.stages import Component
@@ -236,7 +236,8 @@ def test_an_emergency_does_not_wait_for_a_transaction_that_does_not_end(made: Bo
         board.await_serving("selfhosted")
         assert made.serves() == "selfhosted"
         release.set()
-        held.result(20)
+        with pytest.raises(psycopg.Error):  # the server may hang for ever, so its client was let go
+            held.result(20)
 
 
 def test_it_goes_back_from_a_side_that_died(servers: Servers, made: Bouncer, board: Switchboard) -> None:
