@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from adapters.postgres import sequences
+from adapters.postgres import bookkeeping, sequences
 from adapters.postgres.bookkeeping import COUNTED, SCHEMA
 from adapters.postgres.catalog import SequenceState
+from adapters.postgres.driver import translated
 from adapters.postgres.sequences import Setting
 from adapters.postgres.side import Side
 
@@ -51,6 +52,8 @@ def note(source: Side, target: Side, schemas: Sequence[str]) -> int:
 def advance(side: Side, schemas: Sequence[str], unknown: float) -> Advanced:
     """Move the sequences of `side` beyond all that the other one gave out, as far as is noted; `unknown`: seconds for
     which one that is not noted was out of sight."""
+    with translated(side.address):
+        bookkeeping.ensure(side.connection)  # what an older version joined may lack the table
     noted = {name: (last, max(0.0, age)) for name, last, age in side.rows(_NOTED)}
     settings, oldest, short = [], 0.0, []
     for state in sequences.read(side, schemas):

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from adapters import metrics
 from adapters.event_bus.view import RouteView
-from adapters.postgres import counting, slots
+from adapters.postgres import bookkeeping, counting, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.carrier import Carrier, End, State, open_carrier
 from adapters.postgres.driver import connect, lsn, translated
@@ -212,6 +212,8 @@ class Counting:
             opened(self._serving.address, "crossover_sequences", _BEAT_SESSION) as source,
             opened(self._other.address, "crossover_sequences", _BEAT_SESSION) as target,
         ):
+            with translated(target.address):
+                bookkeeping.ensure(target.connection)
             while self._gate.open and not repeating.stopped:
                 with translated(source.address):
                     schemas = sorted({schema for schema, _ in slots.published(source.connection)})

@@ -45,7 +45,9 @@ class Settling:
             begun = slots.slot_state(serving.connection, slot_name(alive)) is not None
         if tail.swept and (begun or self._emptied(tail)):
             return f"told before: {self._kept(tail)}"
-        fence.await_followed(self._c)
+        fence.await_acknowledged(
+            self._c, self._c.route.epoch, lambda: "", "They may write at the side that is back. Restart those pods"
+        )
         try:
             tail = self._listed(tail)
         except _GoneError as error:

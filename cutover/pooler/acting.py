@@ -142,9 +142,10 @@ class Acting:
         return True
 
     def _emergency(self) -> bool:
-        """Whether the fence in force is an emergency's: what hangs at the side that is left may hang for ever."""
+        """Whether the side that is left is dead, by the operator's word: what hangs there may hang for ever. Traffic may
+        have fled before this agent heard of it."""
         route = self._route()
-        return route is not None and route.fence is not None and route.fence.emergency
+        return route is not None and (bool(route.stranded) or (route.fence is not None and route.fence.emergency))
 
     def _acknowledge(self, at: Standing) -> bool:
         self.acknowledged = at.fence or 0
