@@ -142,8 +142,8 @@ class Acting:
         return True
 
     def _emergency(self) -> bool:
-        """Whether the side that is left is dead, by the operator's word: what hangs there may hang for ever. Traffic may
-        have fled before this agent heard of it."""
+        """Whether the side that is left is dead, by the operator's word: what hangs there may hang for ever. Traffic
+        may have fled before this agent heard of it."""
         route = self._route()
         return route is not None and (bool(route.stranded) or (route.fence is not None and route.fence.emergency))
 
