@@ -21,6 +21,12 @@ def host(settings: Settings) -> str:
     return f"{names.SELFHOSTED_POSTGRES_SERVICE}.{settings.namespaces.backend}.svc.{settings.cluster_domain}"
 
 
+def certified_names(settings: Settings) -> tuple[str, ...]:
+    """What its certificate says that it is: all names of its Service."""
+    service, namespace = names.SELFHOSTED_POSTGRES_SERVICE, settings.namespaces.backend
+    return (service, f"{service}.{namespace}", f"{service}.{namespace}.svc", host(settings))
+
+
 def configuration(settings: Settings) -> str:
     """postgresql.conf. Memory by what the pod may have."""
     memory = resources(settings.size, NAME).limit
@@ -33,6 +39,8 @@ def configuration(settings: Settings) -> str:
         "password_encryption": "scram-sha-256",
         "timezone": "UTC",
         "max_connections": "200",
+        # Which certificate, the image's `run` says: the user's, or the one that it made.
+        "ssl_min_protocol_version": "'TLSv1.2'",
         "shared_buffers": f"'{memory // 4}MB'",
         "effective_cache_size": f"'{memory // 2}MB'",
         "maintenance_work_mem": f"'{max(16, memory // 16)}MB'",
@@ -42,6 +50,17 @@ def configuration(settings: Settings) -> str:
         "checkpoint_timeout": "'10min'",
     }
     return "".join(f"{name} = {value}\n" for name, value in values.items())
+
+
+HBA = """\
+# The pod itself. Nobody else shares its loopback or its files.
+local all all scram-sha-256
+host all all 127.0.0.1/32 scram-sha-256
+host all all ::1/128 scram-sha-256
+# Everybody else comes by TLS, or not at all.
+hostssl all all all scram-sha-256
+"""
+"""pg_hba.conf."""
 
 
 def roles_sql(settings: Settings, role_password: str) -> str:
@@ -65,24 +84,35 @@ def _role_sql(name: str) -> str:
 
 def files(settings: Settings, admin_password: object, roles: object) -> dict[str, object]:
     """The Secret's content."""
-    return {"password": admin_password, "postgresql.conf": configuration(settings), "roles.sql": roles}
+    return {
+        "password": admin_password,
+        "postgresql.conf": configuration(settings),
+        "pg_hba.conf": HBA,
+        "roles.sql": roles,
+    }
 
 
 def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
     """What runs while our own side is deployed; its Secret exists at every stage."""
     namespace = settings.namespaces.backend
     ready = ["pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(names.POSTGRES_PORT)]
+    given = settings.database.selfhosted.tls_secret
+    certificate = {} if given is None else {"certificate": secret_files(given, "tls.crt", "tls.key")}
     made = container(
         settings,
         NAME,
         "postgres",
-        env=env(POSTGRES_PASSWORD_FILE="/run/secrets/postgres/password"),  # noqa: S106 - a path
+        env=env(
+            POSTGRES_PASSWORD_FILE="/run/secrets/postgres/password",  # noqa: S106 - a path
+            POSTGRES_TLS_NAMES=None if given else ",".join(certified_names(settings)),
+        ),
         ports={"postgres": names.POSTGRES_PORT},
         mounts={
             "/data": ("data", False),
             "/run/secrets/postgres": ("password", True),
             "/etc/postgres": ("config", True),
             "/docker-entrypoint-initdb.d": ("roles", True),
+            **({"/run/secrets/tls": ("certificate", True)} if certificate else {}),
         },
         probes=Probes(
             startup=exec_probe(ready, period=2, failures=300),
@@ -96,8 +126,9 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
         service_account=NAME,
         volumes={
             "password": secret_files(SECRET, "password"),
-            "config": secret_files(SECRET, "postgresql.conf"),
+            "config": secret_files(SECRET, "postgresql.conf", "pg_hba.conf"),
             "roles": secret_files(SECRET, "roles.sql"),
+            **certificate,
         },
         hashes={"config": config_hash},
         grace_seconds=120,

@@ -146,7 +146,21 @@ class HostedDatabase(_Model):
     name: str = "postgres"
     user: str = "postgres"
     password: SecretStr
-    sslmode: Literal["disable", "prefer", "require", "verify-full"] = "require"
+    sslmode: Literal["disable", "prefer", "require", "verify-full"] | None = None
+    """None: verify-full where `ca` is given, else require (components/database_tls.py says why)."""
+    ca: str = Field(default="", pattern=r"^(\s*-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----\s*)?$")
+    """The authority of its certificate, as PEM text: many hosted servers have one that no system's bundle knows. Empty,
+    with verify-full: the bundle of the image."""
+
+    @model_validator(mode="after")
+    def _authority_is_asked(self) -> Self:
+        if self.ca and self.sslmode not in (None, "verify-full"):
+            raise unfit(
+                f"ca is given and sslmode is {self.sslmode}: nobody would be verified by it",
+                key="sslmode",
+                fix="verify-full",
+            )
+        return self
 
 
 class SelfhostedDatabase(_Model):
@@ -159,6 +173,9 @@ class SelfhostedDatabase(_Model):
     service_role). They are made here without a login."""
     max_wal_keep_mb: int = Field(default=4096, ge=64)
     """How much of it may pile up, in MiB: beyond it the way back is given up rather than the disk filled."""
+    tls_secret: Name | None = None
+    """A Secret of yours in the backend's namespace with tls.crt, tls.key and ca.crt: the server's certificate, which
+    clients then verify. It is read at the server's start. None: the server makes one itself, which encrypts only."""
 
 
 class DatabaseSettings(_Model):
