@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pulumi
 
-from components import database_access, hosted_postgres, pooler, selfhosted_postgres
+from components import database_access, database_tls, hosted_postgres, pooler, selfhosted_postgres
 from components.bus_access import route_config_map
 from components.foundation import Foundation
 from components.kube import content_hash, create, create_all, password
@@ -98,12 +98,15 @@ class Database(pulumi.ComponentResource):
         user_password = app if hosted is None else pulumi.Output.secret(hosted.password.get_secret_value())
         move = {
             names.ENV_HOSTED_DATABASE_URL: migrator.apply(lambda value: database_access.hosted_url(settings, value)),
-            names.ENV_SELFHOSTED_DATABASE_URL: admin.apply(self._our_url),
+            names.ENV_SELFHOSTED_DATABASE_URL: admin.apply(
+                lambda value: database_access.own_server_url(settings, "postgres", value)
+            ),
         }
-        self._move_hash = content_hash(move, self._salt)
+        authority = database_tls.content(settings)
+        self._move_hash = content_hash(move | authority, self._salt)
         written = pulumi.Output.all(user_password, app).apply(lambda given: self._pooler_files(user, *given))
         pooled = {key: written[key] for key in (HOSTED, OURS, pooler.LOGINS)}
-        self._pooler_hash = content_hash(pooled, self._salt)
+        self._pooler_hash = content_hash(pooled | authority, self._salt)
         url = user_password.apply(lambda value: database_url(user, value))
         self.client_hash = content_hash({"url": url}, self._salt)
         manifests = [
@@ -111,27 +114,16 @@ class Database(pulumi.ComponentResource):
             secret(names.DATABASE_MOVE_NAME, namespace, move),
             secret(database_access.POOLER, namespace, pooled),
             secret(CLIENT, namespace, {names.ENV_DATABASE_URL: url}),
+            *database_tls.authorities(settings),
         ]
         if hosted is None:
             manifests.append(secret(hosted_postgres.NAME, settings.namespaces.hosted, stand_in))
         self._kept = create_all(manifests, self._inside)
 
-    def _our_url(self, admin_password: str) -> str:
-        host = selfhosted_postgres.host(self._settings)
-        at = host, names.POSTGRES_PORT, names.DATABASE_NAME, "disable"
-        return database_access.server_url("postgres", admin_password, *at)
-
     def _pooler_files(self, user: str, user_password: str, app_password: str) -> dict[str, str]:
-        settings, hosted = self._settings, self._settings.database.hosted
-        there = (
-            (database_access.hosted_host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, "disable")
-            if hosted is None
-            else (hosted.host, hosted.port, hosted.name, hosted.sslmode)
-        )
-        here = selfhosted_postgres.host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, "disable"
         urls = {
-            HOSTED: database_access.server_url(user, user_password, *there),
-            OURS: database_access.server_url(selfhosted_postgres.ROLE, app_password, *here),
+            HOSTED: database_access.hosted_server_url(self._settings, user, user_password),
+            OURS: database_access.own_server_url(self._settings, selfhosted_postgres.ROLE, app_password),
         }
         return pooler.files(urls, user, user_password)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from components import hosted_postgres
+from components import database_tls, hosted_postgres, selfhosted_postgres
 from components.bus_access import adapter_rules, cutover_rules, route_rules
 from components.containers import WORKLOAD_IMAGE, container
 from components.hosted_postgres import MIGRATOR
@@ -31,16 +31,29 @@ def hosted_url(settings: Settings, migrator_password: str) -> str:
     """The hosted server, as the role that migrates."""
     hosted = settings.database.hosted
     if hosted is None:
-        at = hosted_host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, "disable"
-        return server_url(MIGRATOR, migrator_password, *at)
-    given = hosted.password.get_secret_value()
-    return server_url(hosted.user, given, hosted.host, hosted.port, hosted.name, hosted.sslmode)
+        return hosted_server_url(settings, MIGRATOR, migrator_password)
+    return hosted_server_url(settings, hosted.user, hosted.password.get_secret_value())
 
 
-def server_url(user: str, password: str, host: str, port: int, database: str, sslmode: str) -> str:
+def hosted_server_url(settings: Settings, user: str, password: str) -> str:
+    """The hosted server, as `user`."""
+    hosted = settings.database.hosted
+    tls = database_tls.of_hosted(hosted)
+    if hosted is None:
+        return server_url(user, password, hosted_host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, tls)
+    return server_url(user, password, hosted.host, hosted.port, hosted.name, tls)
+
+
+def own_server_url(settings: Settings, user: str, password: str) -> str:
+    """Our own server, as `user`."""
+    host, tls = selfhosted_postgres.host(settings), database_tls.of_ours(settings)
+    return server_url(user, password, host, names.POSTGRES_PORT, names.DATABASE_NAME, tls)
+
+
+def server_url(user: str, password: str, host: str, port: int, database: str, parameters: str) -> str:
     """A libpq URL."""
     who = f"{quote(user, safe='')}:{quote(password, safe='')}"
-    return f"postgresql://{who}@{host}:{port}/{quote(database, safe='')}?sslmode={sslmode}"
+    return f"postgresql://{who}@{host}:{port}/{quote(database, safe='')}?{parameters}"
 
 
 def servers(settings: Settings) -> list[Manifest]:
@@ -101,8 +114,16 @@ def carrier(settings: Settings, move_hash: object) -> list[Manifest]:
         env=[*identity_env(), *env(**{names.ENV_NAMESPACE: namespace})],
         env_from=[{"secretRef": {"name": MOVE}}],
         ports={"metrics": names.METRICS_PORT},
+        mounts=database_tls.mounts(settings),
         probes=Probes(startup=tcp_probe(names.METRICS_PORT, period=1, failures=90), readiness=probe, liveness=probe),
     )
-    pod = Pod(app=CARRIER, container=made, service_account=CARRIER, api=True, hashes={"servers": move_hash})
+    pod = Pod(
+        app=CARRIER,
+        container=made,
+        service_account=CARRIER,
+        api=True,
+        volumes=database_tls.volumes(settings),
+        hashes={"servers": move_hash},
+    )
     # A slot is read by one at a time: two would only take turns failing.
     return [disruption_budget(CARRIER, namespace), deployment(pod, namespace, recreate=True)]

@@ -19,7 +19,7 @@ from typing import Any
 
 import pulumi
 
-from components import selfhosted_postgres, verdict
+from components import database_tls, selfhosted_postgres, verdict
 from components.bus_access import CUTOVER, env_from
 from components.containers import WORKLOAD_IMAGE, container
 from components.kube import create
@@ -61,12 +61,14 @@ def job(
         ],
         env=[*identity_env(), *env(**_told(settings, component))],
         env_from=env_sources,
+        mounts=database_tls.mounts(settings) if component is Component.DATABASE else {},
     )
     pod = Pod(
         app=app,
         container=made,
         service_account=app,
         api=True,
+        volumes=database_tls.volumes(settings) if component is Component.DATABASE else {},
         labels={names.LABEL_TRANSITION: component.slug, "crossover.dev/stage": stage.value},
         grace_seconds=_GRACE_SECONDS,
         restart="Never",

@@ -24,6 +24,7 @@ from validation.result import Check
 COMPONENT = Component.DATABASE
 APPLICATION = "crossover-cutover"
 HOSTED, OURS = (backend_of(COMPONENT, side) for side in (stages.Side.OLD, stages.Side.NEW))
+_ENCRYPTED = ("require", "verify-ca", "verify-full")
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
 SEE_CARRIER = "See kubectl logs deployment/database-carrier"
@@ -119,6 +120,7 @@ class DatabaseWork:
             Situation(
                 journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
                 accepted=self.moving.accepted,
+                encrypt=frozenset(name for name, at in self.servers.items() if at.sslmode in _ENCRYPTED),
             )
         )  # fmt: skip
 

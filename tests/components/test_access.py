@@ -219,7 +219,7 @@ def test_a_users_own_secrets_stay_secret_too() -> None:
     pooler = decoded(program.one("Secret", "database-pooler"))
     assert pooler["hosted"] == "postgresql://postgres:p%40ss%3Aword@db.example:5432/postgres?sslmode=require"
     assert pooler["selfhosted"].startswith("postgresql://trading_app:")
-    assert "@postgres-service.trading.svc.cluster.local:5432/trading?sslmode=disable" in pooler["selfhosted"]
+    assert "@postgres-service.trading.svc.cluster.local:5432/trading?sslmode=require" in pooler["selfhosted"]
     assert pooler["userlist.txt"] == '"postgres" "p@ss:word"\n'
     moved = decoded(program.one("Secret", "database-move"))
     assert (

@@ -83,6 +83,7 @@ def test_the_users_own_server_is_reached_and_none_is_played() -> None:
     program = render({"database": {"stage": "shadow", "hosted": given}})
     assert "hosted-postgres" not in program.names("StatefulSet") | program.names("Secret")
     moved = decoded(program.one("Secret", "database-move"))["HOSTED_DATABASE_URL"]
-    assert moved == "postgresql://postgres:pw@db.example:6000/postgres?sslmode=verify-full"
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    assert moved == f"postgresql://postgres:pw@db.example:6000/postgres?sslmode=verify-full&sslrootcert={bundle}"
     rules = program.one("NetworkPolicy", "database-carrier").manifest["spec"]["egress"]
     assert {"ports": [{"port": 6000, "protocol": "TCP"}]} in rules
