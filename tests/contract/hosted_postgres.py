@@ -12,7 +12,6 @@ from pathlib import Path
 from adapters.postgres.driver import Address, Connection, connect, sql
 from local.hosted_postgres import MIGRATION_ROLE, SETTINGS, seed
 from tests.contract.postgres_server import PASSWORD, Postgres, find_postgres, postgres
-from tests.contract.postgres_server import _run as run_as_server  # the folder is its user's
 from tests.contract.two_postgres import OWN_ROLE, Pair, address
 
 _EXTRA = {"fsync": "off", "max_prepared_transactions": "2"}
@@ -66,14 +65,11 @@ def set_password(connection: Connection, role: str) -> None:
 
 @contextmanager
 def project() -> Iterator[Project]:
-    """Both servers, running. Ours has checksums and the roles that the application's grants name."""
+    """Both servers, running. Ours has the roles that the application's grants name."""
     binaries = find_postgres()
     if binaries is None:
         raise FileNotFoundError("no Postgres server binaries here: install postgresql, or set CROSSOVER_POSTGRES_BIN")
     with postgres(binaries, {**SETTINGS, **_EXTRA}) as hosted, postgres(binaries, OWN_SETTINGS) as own:
-        own.stop()
-        run_as_server(str(binaries / "pg_checksums"), "--enable", "-D", str(own.folder / "data"), cwd=own.folder)
-        own.start()
         with connect(address(own, "postgres", "postgres"), "crossover-test") as admin:
             for role in ("anon", "authenticated", "service_role", OWN_ROLE):
                 admin.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
