@@ -42,6 +42,8 @@ LABEL_DATABASE_CLIENT = "crossover.dev/database-client"
 """Pods of the backend's namespace with this label, "true", may connect to the pooler."""
 LABEL_TRANSITION = "crossover.dev/transition"
 """On the Job of a component's Transition and its pods: the component's slug."""
+ANNOTATION_POSTGRES_IMAGE = "crossover.dev/postgres-image"
+"""On the Job of the database's Transition: the image for a server that somebody needs beside it for a while."""
 
 # Environment names. The first three are the migration guide's own.
 ENV_EVENT_BUS_TYPE = "EVENT_BUS_TYPE"
@@ -56,6 +58,8 @@ ENV_DATABASE_ROLE = "CROSSOVER_DATABASE_ROLE"
 """The workload's role at our own Postgres, which owns what moves there."""
 ENV_DATABASE_ACCEPT = "CROSSOVER_DATABASE_ACCEPT"
 """Items of the database's preflight that config lets pass, by commas."""
+ENV_DATABASE_BACKUP_HOURS = "CROSSOVER_DATABASE_BACKUP_HOURS"
+"""How old a backup may be before the database moves on; DEFAULT_BACKUP_HOURS where unset."""
 ENV_LLM_SERVICE_TYPE = "LLM_SERVICE_TYPE"
 ENV_BACKTESTING_ENGINE = "BACKTESTING_ENGINE"
 ENV_TOPICS = "CROSSOVER_TOPICS"
@@ -109,6 +113,7 @@ KAFKA_MIRROR_USER = "mirror"
 KAFKA_ADMIN_USER = "cutover"
 
 DEFAULT_PARTITIONS = 8
+DEFAULT_BACKUP_HOURS = 24.0
 DEFAULT_MAX_EVENT_BYTES = 900_000
 
 

@@ -98,3 +98,24 @@ def own_image(folder: Path, roles: str = "", settings: str = "") -> Iterator[Own
         yield made
     finally:
         made.stop()
+
+
+@contextmanager
+def run_script(script: str, folder: Path) -> Iterator[None]:
+    """Run a script of the image with the server's binaries, as the server's user, until it is left."""
+    binaries = find_postgres()
+    assert binaries is not None
+    folder.chmod(0o755)
+    if _USER is not None:
+        shutil.chown(folder, _USER, _GROUP)
+    env = {"PATH": f"{binaries}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
+    with (folder / "log").open("ab") as output:
+        process = subprocess.Popen(
+            ["sh", "-c", script], env=env, cwd=folder, stdout=output, stderr=output,
+            user=_USER, group=_GROUP, extra_groups=_GROUPS,
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.send_signal(2)
+        process.wait(60)
