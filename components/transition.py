@@ -78,7 +78,7 @@ def job(
         "metadata": {
             "namespace": settings.namespaces.backend,
             "labels": labels(app, {names.LABEL_TRANSITION: component.slug}),
-            "annotations": {"pulumi.com/replaceUnready": "true"},
+            "annotations": {"pulumi.com/replaceUnready": "true", **_beside(settings, component)},
         },
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},
     }
@@ -91,6 +91,12 @@ def _runs_as(component: Component) -> tuple[str, list[Manifest]]:
     return CUTOVER, env_from(CUTOVER)
 
 
+def _beside(settings: Settings, component: Component) -> dict[str, str]:
+    """What a Job that is made after this one's pattern (`crossover backup`) needs beyond it."""
+    image = {names.ANNOTATION_POSTGRES_IMAGE: settings.images.of("postgres")}
+    return image if component is Component.DATABASE else {}
+
+
 def _told(settings: Settings, component: Component) -> dict[str, str | None]:
     """What a Transition has to be run for where it changes: so it stands in its pod, not in a ConfigMap."""
     if component is Component.DATABASE:
@@ -98,6 +104,7 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
             names.ENV_NAMESPACE: settings.namespaces.backend,
             names.ENV_DATABASE_SCHEMAS: ",".join(settings.database.schemas) or None,
             names.ENV_DATABASE_ACCEPT: ",".join(settings.database.accept) or None,
+            names.ENV_DATABASE_BACKUP_HOURS: f"{settings.database.backup_hours:g}",
             names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
             names.ENV_VOLUMES: told_volumes(_database_volumes(settings)),
         }
