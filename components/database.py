@@ -48,10 +48,9 @@ class Database(pulumi.ComponentResource):
         self._inside = pulumi.ResourceOptions(parent=self, depends_on=foundation.ready)
         self._secrets()
         base = create_all([*database_access.rights(settings), *database_access.edges(settings)], self._inside)
-        route = create(
-            route_config_map(settings, COMPONENT),
-            pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(ignore_changes=["data"])),
-        )
+        written = pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(ignore_changes=["data"]))
+        route = create(route_config_map(settings, COMPONENT), written)
+        note = create(database_access.backup_note(settings), written)
         after = pulumi.ResourceOptions(parent=self, depends_on=[*foundation.ready, *base, *self._kept, route])
         deployed = deployed_backends(COMPONENT, stage)
         made: list[pulumi.Resource] = []
@@ -72,7 +71,7 @@ class Database(pulumi.ComponentResource):
             owner=foundation.owner,
             watch_seconds=settings.database.watch_seconds,
             deadline=settings.database.deadline_seconds,
-            ready=[route, *base, *self._kept, *made],
+            ready=[route, note, *base, *self._kept, *made],
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.ready = [*made, self.transition.job]

@@ -8,11 +8,12 @@ from components import database_tls, hosted_postgres, selfhosted_postgres
 from components.bus_access import adapter_rules, cutover_rules, route_rules
 from components.containers import WORKLOAD_IMAGE, container
 from components.hosted_postgres import MIGRATOR
-from components.manifests import deployment, disruption_budget, role, role_binding, service_account
+from components.manifests import deployment, disruption_budget, metadata, role, role_binding, rule, service_account
 from components.networking import allow, edge, pods_in, pods_of, to_api
 from components.pods import Manifest, Pod, Probes, env, identity_env, tcp_probe
 from components.settings import Settings
 from contracts import names
+from contracts.backups import NOTE_NAME
 from contracts.stages import Component
 
 COMPONENT = Component.DATABASE
@@ -67,12 +68,17 @@ def servers(settings: Settings) -> list[Manifest]:
     return [there, edge("to", [pods_of(names.SELFHOSTED_POSTGRES_NAME)], [names.POSTGRES_PORT])]
 
 
+def backup_note(settings: Settings) -> Manifest:
+    """The ConfigMap of the last backup, without data: only `crossover backup` writes that."""
+    return {"kind": "ConfigMap", "metadata": metadata(NOTE_NAME, settings.namespaces.backend)}
+
+
 def rights(settings: Settings) -> list[Manifest]:
     """Roles and bindings: the pooler's agent is an adapter of the database, the carrier reads its route."""
     namespace = settings.namespaces.backend
     rules = {
         CARRIER: route_rules(COMPONENT, ["get", "list", "watch"]),
-        CUTOVER: cutover_rules(COMPONENT),
+        CUTOVER: [*cutover_rules(COMPONENT), rule("", "configmaps", ["get"], [NOTE_NAME])],
         POOLER: adapter_rules(COMPONENT),
     }
     made: list[Manifest] = []

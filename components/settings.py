@@ -191,6 +191,8 @@ class DatabaseSettings(_Model):
     """The schemas that move. Empty: those in which the migrating role owns tables."""
     accept: tuple[Annotated[str, Field(min_length=1, pattern=r"^[^,]+$")], ...] = ()
     """Items of preflight that may be let pass (docs/database-preflight.md), and are."""
+    backup_hours: float = Field(default=names.DEFAULT_BACKUP_HOURS, gt=0, allow_inf_nan=False)
+    """How old the last `crossover backup` may be where the database moves on."""
     watch_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
     """How long checks go on under traffic after a switch; a failure in that time switches back."""
     deadline_seconds: int = Field(default=3600, ge=60)

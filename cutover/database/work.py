@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from adapters.postgres import heartbeats
 from adapters.postgres.catalog import Table, tables
 from adapters.postgres.content_facts import owned_schemas
 from adapters.postgres.driver import Address, lsn, translated
+from adapters.postgres.facts import Fact, Unknown
 from adapters.postgres.side import Side, open_side
-from contracts import stages
+from adapters.routes.base import RouteError
+from contracts import names, stages
 from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
 from cutover.context import Context, StepFailed
-from cutover.database.preflight import ACCEPTABLE, End, Journey, Situation, checks, gather, journey
+from cutover.database.preflight import ACCEPTABLE, Backup, End, Journey, Limits, Situation, checks, gather, journey
 from cutover.plan import Transition
 from cutover.refusing import refuse
 from validation.database.looking import Looks
@@ -40,12 +43,14 @@ def other(backend: str) -> str:
 class Moving:
     """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
     owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
-    that are let pass; `volumes`: bytes of a side's disk, where config knows them."""
+    that are let pass; `volumes`: bytes of a side's disk, where config knows them; `backup_hours`: how old the last
+    backup may be where the database moves on."""
 
     schemas: tuple[str, ...] = ()
     role: str
     accepted: frozenset[str] = frozenset()
     volumes: Mapping[str, int] = field(default_factory=dict)
+    backup_hours: float = names.DEFAULT_BACKUP_HOURS
 
 
 class DatabaseWork:
@@ -120,9 +125,19 @@ class DatabaseWork:
             Situation(
                 journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
                 accepted=self.moving.accepted,
+                backup=self._backup(),
+                limits=Limits(backup_hours=self.moving.backup_hours),
                 encrypt=frozenset(name for name, at in self.servers.items() if at.sslmode in _ENCRYPTED),
             )
         )  # fmt: skip
+
+    def _backup(self) -> Fact[Backup | None]:
+        """What is noted of the last backup."""
+        try:
+            note = self.context.backups.read()
+        except RouteError as error:
+            return Unknown(str(error))
+        return None if note is None else Backup(side=note.side, hours=note.hours(datetime.now(UTC)), place=note.place)
 
     def await_beat(self, source: str, seconds: float) -> float:
         """Write a heartbeat at `source` and wait until it has come to the other side: then all that was committed
@@ -176,8 +191,8 @@ class DatabaseWork:
 
     def _rows(self, wanted: Sequence[Table], looks: Looks, seconds: float | None) -> Rows:
         source, target = self.active, self.passive
-        names = {str(table) for table in wanted}
-        there = [table for table in self.tables(target) if str(table) in names]
+        compared = {str(table) for table in wanted}
+        there = [table for table in self.tables(target) if str(table) in compared]
         return compare(
             self.servers[source], self.servers[target], wanted, there, looks=looks,
             pace=Pace(connections=2, seconds=seconds), stop=self.context.stopped.is_set,

@@ -43,6 +43,7 @@ from validation.bank.judging import Found, judge
 from validation.bank.load import Load, Schedule
 from validation.result import Report
 
+MOVING = Moving(role=OWN_ROLE, accepted=frozenset({"backup"}))
 TIMING = Timing(watch=0.5, watch_pace=0.1, fence=8.0, drain=10.0, backfill=60.0, lock_wait=1.0)
 
 
@@ -103,14 +104,16 @@ class DatabaseWorld:
         run = f"run-{next(self._runs)}"
         return Context(Component.DATABASE, store, registry, self.lock, MemoryAccess(()), TIMING, run, self.lines.append)
 
-    def steps(self, context: Context) -> DatabaseSteps:
+    def steps(self, context: Context, moving: Moving = MOVING) -> DatabaseSteps:
         """Of another run."""
-        return DatabaseSteps(context, self.servers, Moving(role=OWN_ROLE))
+        return DatabaseSteps(context, self.servers, moving)
 
-    def migrate(self, stage: Stage, change: Callable[[DatabaseSteps], None] = lambda _: None) -> Outcome:
+    def migrate(
+        self, stage: Stage, change: Callable[[DatabaseSteps], None] = lambda _: None, moving: Moving = MOVING
+    ) -> Outcome:
         """Run a Transition in this thread; `change` may put something into its steps."""
         context = self.context()
-        steps = self.steps(context)
+        steps = self.steps(context, moving)
         change(steps)
         try:
             return Runner(context, steps, stage).run()
