@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pulumi
 
-from components import database_access, database_tls, hosted_postgres, pooler, selfhosted_postgres
+from components import base_backups, database_access, database_tls, hosted_postgres, pooler, selfhosted_postgres
 from components.bus_access import route_config_map
 from components.foundation import Foundation
 from components.kube import content_hash, create, create_all, password
@@ -58,6 +58,7 @@ class Database(pulumi.ComponentResource):
             made += create_all(hosted_postgres.manifests(settings, self._hosted_hash), after)
         if OURS in deployed:
             made += create_all(selfhosted_postgres.manifests(settings, self._ours_hash), after)
+            made += self._base_backups(after)
         if STAGE_TABLE[stage].follows is not None:
             behind = pulumi.ResourceOptions.merge(after, pulumi.ResourceOptions(depends_on=made))
             made += create_all(database_access.carrier(settings, self._move_hash), behind)
@@ -77,6 +78,15 @@ class Database(pulumi.ComponentResource):
         self.ready = [*made, self.transition.job]
         self.register_outputs({"stage": stage.value})
 
+    def _base_backups(self, opts: pulumi.ResourceOptions) -> list[pulumi.CustomResource]:
+        """The schedule, and the volume, which stays when the server goes: then it is what is left of it."""
+        backups = self._settings.base_backups
+        if backups is None:
+            return []
+        kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True))
+        create(base_backups.volume(self._settings, backups), kept)
+        return create_all(base_backups.manifests(self._settings, backups), opts)
+
     def _secrets(self) -> None:
         """All credentials, at every stage, and the hashes of what is configured with them."""
         settings, namespace, database = self._settings, self._settings.namespaces.backend, self._settings.database
@@ -84,9 +94,9 @@ class Database(pulumi.ComponentResource):
         app = password("hosted-postgres-app-password", self)
         migrator = password("hosted-postgres-migrator-password", self)
         hosted_admin = password("hosted-postgres-admin-password", self)
-        ours = selfhosted_postgres.files(
-            settings, admin, app.apply(lambda value: selfhosted_postgres.roles_sql(settings, value))
-        )
+        backup = password("database-postgres-backup-password", self)
+        roles = pulumi.Output.all(app, backup).apply(lambda given: selfhosted_postgres.roles_sql(settings, *given))
+        ours = selfhosted_postgres.files(settings, admin, roles)
         self._ours_hash = content_hash(ours, self._salt)
         stand_in = hosted_postgres.files(
             hosted_admin, pulumi.Output.all(app, migrator).apply(lambda given: hosted_postgres.roles_sql(*given))
@@ -114,6 +124,7 @@ class Database(pulumi.ComponentResource):
             secret(database_access.POOLER, namespace, pooled),
             secret(CLIENT, namespace, {names.ENV_DATABASE_URL: url}),
             *database_tls.authorities(settings),
+            *([secret(base_backups.NAME, namespace, {base_backups.PASSWORD: backup})] if settings.base_backups else []),
         ]
         if hosted is None:
             manifests.append(secret(hosted_postgres.NAME, settings.namespaces.hosted, stand_in))

@@ -96,12 +96,16 @@ def edges(settings: Settings) -> list[Manifest]:
     backend, hosted = settings.namespaces.backend, settings.namespaces.hosted
     ours, theirs = names.SELFHOSTED_POSTGRES_NAME, hosted_postgres.NAME
     ports, clients = [names.POSTGRES_PORT], (POOLER, CARRIER, CUTOVER)
+    own_clients = (*clients, *([names.BASE_BACKUP_NAME] if settings.base_backups else []))
     out = [*servers(settings), to_api()]
     made = [
         allow(CARRIER, backend, pods_of(CARRIER), egress=out),
         allow(CUTOVER, backend, pods_of(CUTOVER), egress=out),
-        allow(ours, backend, pods_of(ours), ingress=[edge("from", [pods_of(app) for app in clients], ports)]),
+        allow(ours, backend, pods_of(ours), ingress=[edge("from", [pods_of(app) for app in own_clients], ports)]),
     ]
+    if settings.base_backups:
+        app, server = names.BASE_BACKUP_NAME, [edge("to", [pods_of(ours)], ports)]
+        made.append(allow(app, backend, pods_of(app), egress=server))
     if settings.database.hosted is None:
         peers = [pods_in(backend, app) for app in clients]
         made.append(allow(theirs, hosted, pods_of(theirs), ingress=[edge("from", peers, ports)]))

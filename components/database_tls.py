@@ -67,16 +67,25 @@ def content(settings: Settings) -> dict[str, str]:
 
 def volumes(settings: Settings) -> dict[str, Manifest]:
     """By name, those of a pod that connects to both servers; none where nobody is verified."""
-    hosted, given = settings.database.hosted, settings.database.selfhosted.tls_secret
-    found = {}
+    hosted = settings.database.hosted
+    found = own_volumes(settings)
     if hosted is not None and hosted.ca:
         found["hosted-authority"] = secret_files(AUTHORITIES, CA)
-    if given:
-        found["own-authority"] = secret_files(given, CA)
     return found
+
+
+def own_volumes(settings: Settings) -> dict[str, Manifest]:
+    """The same of a pod that connects to our own server only."""
+    given = settings.database.selfhosted.tls_secret
+    return {"own-authority": secret_files(given, CA)} if given else {}
 
 
 def mounts(settings: Settings) -> dict[str, tuple[str, bool]]:
     """Where a container finds them: the paths in the URLs."""
     places = {"hosted-authority": f"{FOLDER}/{HOSTED}", "own-authority": f"{FOLDER}/{OURS}"}
     return {places[name]: (name, True) for name in volumes(settings)}
+
+
+def own_mounts(settings: Settings) -> dict[str, tuple[str, bool]]:
+    """The same of a pod that connects to our own server only."""
+    return {f"{FOLDER}/{OURS}": (name, True) for name in own_volumes(settings)}

@@ -14,6 +14,8 @@ NAME = names.SELFHOSTED_POSTGRES_NAME
 SECRET = "database-postgres"  # noqa: S105 - the name of a Secret, not one
 ROLE = "trading_app"
 """The workload's role. It owns what moved here, and nothing else."""
+BACKUP_ROLE = "crossover_backup"
+"""It may copy the whole server, by replication, and look into no database."""
 
 
 def host(settings: Settings) -> str:
@@ -52,20 +54,22 @@ def configuration(settings: Settings) -> str:
     return "".join(f"{name} = {value}\n" for name, value in values.items())
 
 
-HBA = """\
+HBA = f"""\
 # The pod itself. Nobody else shares its loopback or its files.
 local all all scram-sha-256
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 # Everybody else comes by TLS, or not at all.
+hostssl replication {BACKUP_ROLE} all scram-sha-256
+hostssl all {BACKUP_ROLE} all reject
 hostssl all all all scram-sha-256
 """
 """pg_hba.conf."""
 
 
-def roles_sql(settings: Settings, role_password: str) -> str:
-    """Makes the roles and the database, and gives the workload's its password; run at every start. The password holds
-    letters and digits only, and so do the names of roles, beside `_`."""
+def roles_sql(settings: Settings, role_password: str, backup_password: str) -> str:
+    """Makes the roles and the database, and gives them their passwords; run at every start. Passwords hold letters and
+    digits only, and so do the names of roles, beside `_`."""
     others = "".join(_role_sql(name) for name in settings.database.selfhosted.roles)
     return f"""\\set ON_ERROR_STOP on
 {_role_sql(ROLE)}ALTER ROLE {ROLE} WITH LOGIN PASSWORD '{role_password}'
@@ -74,7 +78,15 @@ SELECT 'CREATE DATABASE {names.DATABASE_NAME}'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{names.DATABASE_NAME}') \\gexec
 REVOKE ALL ON DATABASE {names.DATABASE_NAME} FROM PUBLIC;
 GRANT CONNECT, CREATE, TEMPORARY ON DATABASE {names.DATABASE_NAME} TO {ROLE};
-{others}"""  # noqa: S608 - names are constants, and the password was made of letters and digits
+{others}{_backup_sql(backup_password if settings.base_backups else None)}"""  # noqa: S608 - names are constants, and the password was made of letters and digits
+
+
+def _backup_sql(password: str | None) -> str:
+    """The role for base backups; where none are made it may not log in, if it is there from before."""
+    if password is None:
+        there = f"EXISTS (SELECT FROM pg_roles WHERE rolname = '{BACKUP_ROLE}')"
+        return f"SELECT 'ALTER ROLE {BACKUP_ROLE} NOLOGIN' WHERE {there} \\gexec\n"
+    return f"{_role_sql(BACKUP_ROLE)}ALTER ROLE {BACKUP_ROLE} WITH LOGIN REPLICATION PASSWORD '{password}';\n"
 
 
 def _role_sql(name: str) -> str:

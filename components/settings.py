@@ -163,6 +163,18 @@ class HostedDatabase(_Model):
         return self
 
 
+class BaseBackups(_Model):
+    """Base backups of our own Postgres in the cluster, by a schedule."""
+
+    enabled: bool = True
+    schedule: str = Field(default="30 2 * * *", pattern=r"^\S+( \S+){4}$")
+    """When, as cron has it, by UTC: minute, hour, day of the month, month, day of the week."""
+    keep: int = Field(default=7, ge=1, le=3650)
+    """Days. The newest is kept whatever its age."""
+    storage: Quantity = "30Gi"
+    """Of the volume with all of them; each is compressed, and one lies there unpacked while it is checked."""
+
+
 class SelfhostedDatabase(_Model):
     """The Scale database: a Postgres of our own."""
 
@@ -173,6 +185,8 @@ class SelfhostedDatabase(_Model):
     service_role). They are made here without a login."""
     max_wal_keep_mb: int = Field(default=4096, ge=64)
     """How much of it may pile up, in MiB: beyond it the way back is given up rather than the disk filled."""
+    backup: BaseBackups | None = None
+    """None: as BaseBackups has it at size standard, none at size small."""
     tls_secret: Name | None = None
     """A Secret of yours in the backend's namespace with tls.crt, tls.key and ca.crt: the server's certificate, which
     clients then verify. It is read at the server's start. None: the server makes one itself, which encrypts only."""
@@ -299,6 +313,14 @@ class Settings(_Model):
     cluster_domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9][a-z0-9.-]*$")
     protect_data: bool = True
     """Whether `pulumi destroy` refuses to delete the namespaces, and with them all volumes."""
+
+    @property
+    def base_backups(self) -> BaseBackups | None:
+        """Those of our own Postgres; None: none are made."""
+        given = self.database.selfhosted.backup
+        if given is None:
+            return BaseBackups() if self.size == "standard" else None
+        return given if given.enabled else None
 
 
 class SettingsError(pulumi.RunError):

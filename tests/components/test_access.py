@@ -19,6 +19,7 @@ PASSWORDS = [
         "hosted-postgres-migrator-password",
         "hosted-postgres-admin-password",
         "database-postgres-admin-password",
+        "database-postgres-backup-password",
         "hosted-llm-key",
         "configuration-salt",
     )
@@ -152,6 +153,7 @@ def test_the_network_has_just_the_edges_that_the_workload_needs() -> None:
         ("trading-engine", names.POOLER_NAME),
         ("trading-engine", names.LLM_ORCHESTRATOR_NAME),
         *((client, server) for client in DATABASE_CLIENTS for server in SERVERS),
+        (names.BASE_BACKUP_NAME, names.SELFHOSTED_POSTGRES_NAME),
         (names.LLM_ORCHESTRATOR_NAME, names.HOSTED_LLM_NAME),
     }
     assert network.edges(PORTS) == wanted

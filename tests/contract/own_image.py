@@ -9,15 +9,26 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from adapters.postgres.driver import Address
+from adapters.postgres.driver import Address, connect
 from components.selfhosted_postgres import HBA
 from tests.contract.postgres_server import PASSWORD, find_postgres, free_port
 
 IMAGE = Path(__file__).resolve().parents[2] / "local" / "images" / "postgres"
 _USER, _GROUP, _GROUPS = ("nobody", "nogroup", ()) if os.geteuid() == 0 else (None, None, None)
 _SECONDS = 60.0
+
+
+def _binaries() -> Path:
+    found = find_postgres()
+    assert found is not None
+    return found
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": f"{_binaries()}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
 
 
 class OwnImage:
@@ -61,22 +72,43 @@ class OwnImage:
 
     def start(self, environment: Mapping[str, str]) -> None:
         """Run it, and wait until it listens."""
-        binaries = find_postgres()
-        assert binaries is not None
         log = self.folder / "log"
-        env = {"PATH": f"{binaries}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
-        env |= {"POSTGRES_PASSWORD_FILE": str(self.folder / "password"), **environment}
+        env = {**_environment(), "POSTGRES_PASSWORD_FILE": str(self.folder / "password"), **environment}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 ["sh", str(self.folder / "run")], env=env, cwd=self.folder, stdout=output, stderr=output,
                 user=_USER, group=_GROUP, extra_groups=_GROUPS,
             )  # fmt: skip
         deadline = time.monotonic() + _SECONDS
-        asking = [str(binaries / "pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
+        asking = [str(_binaries() / "pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
         while subprocess.run(asking, check=False).returncode:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"it did not start: {log.read_text()[-3000:]}")
             time.sleep(0.05)  # it announces nothing
+
+    def run(self, script: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run another script of the image to its end, as the server's user."""
+        env = {**_environment(), **environment}
+        if "PATH" in environment:
+            env["PATH"] = f"{environment['PATH']}:{_environment()['PATH']}"
+        return subprocess.run(
+            ["sh", "-c", script], env=env, cwd=self.folder, capture_output=True, text=True, check=False, timeout=120,
+            user=_USER, group=_GROUP, extra_groups=_GROUPS,
+        )  # fmt: skip
+
+    def from_elsewhere(self) -> None:
+        """What comes over loopback counts as come from another pod: the two rules for the pod itself go."""
+        self._rules("".join(line for line in HBA.splitlines(True) if not line.startswith("host ")))
+
+    def at_home(self) -> None:
+        """The other way round."""
+        self._rules(HBA)
+
+    def _rules(self, text: str) -> None:
+        (self.folder / "postgres" / "pg_hba.conf").write_text(text)
+        if self._process is not None:
+            with connect(replace(self.address("prefer"), host=str(self.folder / "tmp")), "test") as connection:
+                connection.execute("select pg_reload_conf()")
 
     def stop(self) -> None:
         """End it as the kubelet does."""
@@ -103,15 +135,12 @@ def own_image(folder: Path, roles: str = "", settings: str = "") -> Iterator[Own
 @contextmanager
 def run_script(script: str, folder: Path) -> Iterator[None]:
     """Run a script of the image with the server's binaries, as the server's user, until it is left."""
-    binaries = find_postgres()
-    assert binaries is not None
     folder.chmod(0o755)
     if _USER is not None:
         shutil.chown(folder, _USER, _GROUP)
-    env = {"PATH": f"{binaries}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
     with (folder / "log").open("ab") as output:
         process = subprocess.Popen(
-            ["sh", "-c", script], env=env, cwd=folder, stdout=output, stderr=output,
+            ["sh", "-c", script], env=_environment(), cwd=folder, stdout=output, stderr=output,
             user=_USER, group=_GROUP, extra_groups=_GROUPS,
         )  # fmt: skip
     try:

@@ -34,12 +34,6 @@ def _encrypted(address: Address) -> bool:
     return bool(row[0])
 
 
-def _from_elsewhere(server: OwnImage) -> None:
-    """What comes over loopback counts as come from another pod: the two rules for the pod itself go."""
-    hba = server.folder / "postgres" / "pg_hba.conf"
-    hba.write_text("".join(line for line in hba.read_text().splitlines(True) if not line.startswith("host ")))
-
-
 def test_a_certificate_is_made_at_the_first_start_and_kept(server: OwnImage) -> None:
     server.start(MAKES)
     made = (server.volume / "tls" / "tls.crt").read_text()
@@ -57,7 +51,7 @@ def test_a_certificate_is_made_at_the_first_start_and_kept(server: OwnImage) -> 
 
 
 def test_from_other_pods_nobody_gets_in_without_tls(server: OwnImage) -> None:
-    _from_elsewhere(server)
+    server.from_elsewhere()
     server.start(MAKES)
     assert _encrypted(server.address("require"))
     with pytest.raises(PostgresError, match=r"no encryption|SSL off"):
