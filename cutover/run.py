@@ -39,6 +39,10 @@ class Steps(Protocol):
     def readmit(self) -> str:
         """Let writers into the backend that serves."""
 
+    def tidy(self) -> str:
+        """Where the wanted stage holds: take away what a transition left that was given up; empty where it left
+        nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
@@ -116,6 +120,8 @@ class Runner:
             self._transition(Transition(route.stage, route.stage, ADDITION))
         if todo.empty:
             self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
+            if said := self._steps.tidy():
+                self._c.say(f"  {said}")
             if route is not None and route.stranded:
                 self._c.say("  events are still stranded: take emergency out of config once their backend is back")
             return

@@ -117,11 +117,13 @@ class KafkaAddress:
             "security.protocol": ("SASL_" if self.username else "") + ("SSL" if self.tls else "PLAINTEXT"),
             "allow.auto.create.topics": False,
             "socket.keepalive.enable": True,
-            "reconnect.backoff.ms": 20,
+            # A dead broker is asked as often as this says and no less, because of the strategy below.
+            "reconnect.backoff.ms": 250,
             "reconnect.backoff.max.ms": 1000,
             "retry.backoff.ms": 10,
-            # Its other strategy asks dead brokers a hundred times a second. Bootstrap names are resolved anew anyway.
-            "metadata.recovery.strategy": "none",
+            # A lone broker that was too busy to tell its controller that it lives is named by no metadata for a moment.
+            # With the other strategy the client then forgets it and never connects again (librdkafka#5301).
+            "metadata.recovery.strategy": "rebootstrap",
             "log_level": 0,
         }
         if on_error is not None:

@@ -21,6 +21,7 @@ class DatabaseSteps:
         joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
+        self.tidy = leaving.tidy
         self.steps: dict[Step, StepMethod] = {
             Step.PREFLIGHT: joining.preflight,
             Step.ESTABLISH: joining.establish,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from adapters.postgres import bookkeeping, catalog, content_facts, schema, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.copying import Copy, CopySettings
@@ -65,8 +67,20 @@ class Joining:
             if kept is None:
                 self._empty(target)
             slots.ensure_slot(here.connection, slot_name(source))
+        self._w.remember_structure()
         made = self._make(source, target)
+        self._refuse_other_columns(moved, target)
         return f"{len(moved)} tables, {made} definitions made at {target}; {source} keeps what changes"
+
+    def _refuse_other_columns(self, moved: Sequence[catalog.Table], target: str) -> None:
+        """A copy that was begun goes on only where the tables are as they were."""
+        there = {str(table): table.columns for table in self._w.tables(target)}
+        wrong = [str(table) for table in moved if _shape(there.get(str(table), ())) != _shape(table.columns)]
+        if wrong:
+            raise StepFailed(
+                f"definitions changed since this copy was begun: {', '.join(wrong[:5])} is not so at {target}",
+                "Set crossover:database.stage to mvp and run pulumi up; then ask for the stage again: all is copied anew",
+            )
 
     def _empty(self, target: str) -> None:
         """Take away what an earlier try copied. Preflight has seen that nothing else is there."""
@@ -113,6 +127,7 @@ class Joining:
             progress=self._tell,
             stop=self._c.stopped,
         ).run()
+        self._w.refuse_drift()
         if target == OURS:
             definitions = self._dumped(source, target)
             schema.build_keys(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
@@ -152,6 +167,7 @@ class Joining:
     def build(self, transition: Transition) -> str:
         """Build what comes after the rows: indexes, constraints, triggers, policies, rights."""
         source, target = self._w.active, self._w.passive
+        self._w.refuse_drift()
         if target == OURS:
             definitions = self._dumped(source, target)
             schema.build_rest(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
@@ -172,3 +188,7 @@ class Joining:
         """Write the stage that was reached."""
         self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None}))
         return transition.goal.value
+
+
+def _shape(columns: Sequence[catalog.Column]) -> set[tuple[str, str]]:
+    return {(column.name, column.type) for column in columns}

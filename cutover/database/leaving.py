@@ -6,9 +6,10 @@ from adapters.postgres import slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import translated
 from adapters.postgres.errors import PostgresError
+from contracts.stages import STAGE_TABLE
 from cutover.context import StepFailed
 from cutover.database.work import SEE_CARRIER, DatabaseWork
-from cutover.plan import Transition
+from cutover.plan import Step, Transition
 
 
 class Leaving:
@@ -34,6 +35,18 @@ class Leaving:
             told = f"; {leaving} could not be tidied: {error}"
         self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None}))
         return f"nothing is kept for {leaving} any more{told}"
+
+    def tidy(self) -> str:
+        """At a stage at which nothing follows: end what a join that was given up left, for its slot keeps WAL."""
+        route = self._c.route
+        if STAGE_TABLE[route.stage].follows is not None:
+            return ""
+        side = self._w.at(route.active)
+        with translated(side.address):
+            kept = slots.slot_state(side.connection, slot_name(route.active))
+        if kept is None and route.mirror is None:
+            return ""
+        return self.retire(Transition(route.stage, route.stage, (Step.RETIRE,)))
 
     def _drop(self, backend: str) -> None:
         side, name = self._w.at(backend), slot_name(backend)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from adapters.postgres import heartbeats
 from adapters.postgres.catalog import Table, tables
-from adapters.postgres.content_facts import owned_schemas
+from adapters.postgres.content_facts import extensions, owned_schemas
 from adapters.postgres.driver import Address, lsn, translated
 from adapters.postgres.facts import Fact, Unknown
 from adapters.postgres.side import Side, open_side
@@ -20,6 +20,8 @@ from cutover.context import Context, StepFailed
 from cutover.database.preflight import ACCEPTABLE, Backup, End, Journey, Limits, Situation, checks, gather, journey
 from cutover.plan import Transition
 from cutover.refusing import refuse
+from validation.database import fingerprint, structure
+from validation.database.fingerprint import Fingerprint
 from validation.database.looking import Looks
 from validation.database.rows import Pace, Rows, compare
 from validation.result import Check
@@ -61,6 +63,7 @@ class DatabaseWork:
         self.servers = servers
         self.moving = moving
         self._sides: dict[str, Side] = {}
+        self._declared: Fingerprint | None = None
 
     def close(self) -> None:
         """Give up connections."""
@@ -173,13 +176,43 @@ class DatabaseWork:
             with lock:
                 self.await_beat(self.active, self.context.timing.drain)
 
+        self.remember_structure()
+        declared = self._structure()
         found = self._rows(self.tables(self.active), Looks(settle=settle), None)
         self._refuse(found)
-        return f"{found.compared} rows of {len(found.tables)} tables equal"
+        return f"{declared} kinds of definitions and {found.compared} rows of {len(found.tables)} tables equal"
+
+    def remember_structure(self) -> None:
+        """From here on the side that serves shall declare what it does now."""
+        self._declared = self._fingerprint()
+
+    def refuse_drift(self) -> None:
+        """Raise StepFailed where somebody changed a definition at the side that serves since it was remembered."""
+        if self._declared is not None and (changed := fingerprint.changes(self._declared, self._fingerprint())):
+            raise StepFailed(
+                f"definitions at {self.active} changed meanwhile, which nothing carries: {', '.join(changed[:5])}"
+                + (f" and {len(changed) - 5} more" if len(changed) > 5 else ""),
+                f"Hold migrations meanwhile. Make the same change at {self.passive}, or go back to mvp and join anew",
+            )
+
+    def _fingerprint(self) -> Fingerprint:
+        side, schemas = self.at(self.active), self.schemas()
+        with translated(side.address):
+            return fingerprint.take(side.connection, schemas)
+
+    def _structure(self) -> int:
+        here, there, schemas = self.at(self.active), self.at(self.passive), self.schemas()
+        with translated(here.address):
+            unneeded = {each.name for each in extensions(here.connection, schemas) if not each.needed}
+        report = structure.compare(here.connection, there.connection, schemas, optional_extensions=unneeded)
+        self.context.checks.extend(report.checks)
+        refuse(report.checks, "comparison of definitions")
+        return len(report.checks)
 
     def compare_at_rest(self, seconds: float) -> str:
         """The last look, while nobody writes: rows of the tables that are soon read, exactly. Those that are larger
         were compared before the pause, and every change since has come: a drain waits for that."""
+        self.refuse_drift()
         small, size = [], 0
         for table in sorted(self.tables(self.active), key=lambda table: table.bytes):
             size += table.bytes

@@ -62,7 +62,7 @@ def holders(address: Address, servers: Sequence[Server]) -> str:
         return f"{_plainly(servers)}, which ended since"
     by_pid: Mapping[int, Server] = {server.pid: server for server in servers}
     told = [
-        f"pid {pid}, {state} in a transaction of {age:.1f} s, user {user}, application "
+        f"pid {pid} ({state}, its transaction began {age:.1f} s ago), user {user}, application "
         f"{by_pid[pid].client or application or 'unnamed'}: {_masked(query)}"
         for pid, user, application, age, state, query in sorted(found, key=lambda row: -row[3])
     ]

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from contracts.names import KAFKA_ADMIN_USER, KAFKA_APP_USER, KAFKA_MIRROR_USER
@@ -121,7 +122,7 @@ class RedisServer(Server):
 class KafkaServer(Server):
     """One KRaft node with SASL/PLAIN, the three users, and ACLs."""
 
-    def __init__(self, folder: Path, libraries: Path) -> None:
+    def __init__(self, folder: Path, libraries: Path, other: Mapping[str, str] | None = None) -> None:
         super().__init__(folder, free_port())
         self.bootstrap = f"127.0.0.1:{self.port}"
         self._libraries = libraries
@@ -157,7 +158,7 @@ class KafkaServer(Server):
             "log.cleaner.dedupe.buffer.size": "10485760",
             "broker.session.timeout.ms": "5000",
             "broker.heartbeat.interval.ms": "1000",
-        }
+        } | dict(other or {})
         (folder / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         (folder / "simplelogger.properties").write_text("org.slf4j.simpleLogger.defaultLogLevel=warn\n")
         subprocess.run(

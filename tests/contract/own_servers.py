@@ -3,7 +3,7 @@ none to start."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,10 +32,10 @@ def own_redis(folder: Path) -> Iterator[RedisServer]:
 
 
 @contextmanager
-def own_kafka(folder: Path) -> Iterator[KafkaServer]:
-    """A Kafka with logins and ACLs."""
+def own_kafka(folder: Path, other: Mapping[str, str] | None = None) -> Iterator[KafkaServer]:
+    """A Kafka with logins and ACLs, and `other` settings in place of ours."""
     libraries = find_kafka()
     if libraries is None:
         pytest.skip("Kafka's jars (CROSSOVER_KAFKA_LIBS, or mvn) or java are not there")
-    with _running(KafkaServer(folder, libraries)) as server:
+    with _running(KafkaServer(folder, libraries, other)) as server:
         yield server

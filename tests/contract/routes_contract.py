@@ -80,11 +80,12 @@ class RoutesContract:
 
     def test_an_adapter_is_known_until_it_withdraws(self, routes: Routes) -> None:
         routes.registry.announce(BUS, "pod-a.bus", "bus", 3)
-        routes.registry.announce(BUS, "pod-a.bus", "bus", 4)
+        routes.registry.announce(BUS, "pod-a.bus", "bus", 4, status={"state": "held"})
         routes.registry.announce(BUS, "pod-b.bus", "bus", 1)
         records = {r.name: r for r in routes.registry.records(BUS)}
         assert set(records) == {"pod-a.bus", "pod-b.bus"}
         assert records["pod-a.bus"].acknowledged_epoch == 4
+        assert [dict(records[name].status) for name in sorted(records)] == [{"state": "held"}, {}]
         assert records["pod-a.bus"].live and records["pod-a.bus"].protocol_version == PROTOCOL_VERSION
         routes.registry.withdraw(BUS, "pod-a.bus")
         routes.registry.withdraw(BUS, "pod-a.bus")

@@ -130,6 +130,38 @@ def test_a_stray_at_the_side_that_does_not_serve_stops_the_switch(world: Databas
     assert report.overall() is Verdict.HOLDS, report.failures()
 
 
+def test_definitions_that_change_under_way_stop_what_is_under_way(world: DatabaseWorld, tmp_path: Path) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.MVP)
+
+    def migrate() -> None:
+        with connect(world.pair.hosted, "test") as hosted:
+            hosted.execute("alter table bank.transfer add column if not exists note text")
+
+    outcome = world.migrate(Stage.SHADOW, before(Step.BUILD, migrate))
+    assert outcome.verdict == "does not hold" and "column bank.transfer.note: added" in outcome.message
+    assert world.route.stage is Stage.MVP
+    world.reach(Stage.MVP)
+    world.reach(Stage.SHADOW)  # copied anew, with the column
+    with connect(world.pair.hosted, "test") as hosted:
+        hosted.execute("create index transfer_at on bank.transfer (at)")
+    outcome = world.migrate(Stage.SCALE)
+    assert outcome.verdict == "does not hold" and "transfer_at" in outcome.message
+    assert world.route.stage is Stage.SHADOW and world.serves() == "hosted"
+    with connect(world.pair.own, "test") as own:
+        own.execute("create index transfer_at on bank.transfer (at)")
+    outcome = world.migrate(Stage.SCALE, before(Step.FENCE, lambda: _drop_index(world)))
+    assert outcome.verdict == "does not hold" and "index bank.transfer_at: gone" in outcome.message
+    assert (world.route.fence, world.serves()) == (None, "hosted")
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+
+
+def _drop_index(world: DatabaseWorld) -> None:
+    with connect(world.pair.hosted, "test") as hosted:
+        hosted.execute("drop index bank.transfer_at")
+
+
 def test_the_plan_of_each_transition_is_what_runs(world: DatabaseWorld, tmp_path: Path) -> None:
     bank = Bank(world, tmp_path)
     world.reach(Stage.MVP)

@@ -172,3 +172,16 @@ def copied_while_it_moved(between: Lane, table: str, move: str) -> None:
         between.own.execute(f"insert into shop.{table} (id, v, n) overriding system value values (%s, %s, %s)", row)
     seen = between.rows("hosted", "select pg_current_wal_insert_lsn()::text")[0]
     between.own.execute("insert into crossover.chunk (relation, part, seen) values (%s, 0, %s)", (table, *seen))
+
+
+def test_a_key_that_moves_between_parts_that_are_copied_before_and_after(between: Lane) -> None:
+    emptied(between)
+    between.hosted.execute("insert into shop.keyed values (1, 'lost'), (7, 'twice')")
+    copied(between, "keyed", 1)
+    between.hosted.execute("update shop.keyed set id = 6 - id where id = 1")  # into the part that was copied
+    between.hosted.execute("update shop.keyed set id = 2 where id = 7")  # and out of it
+    copied(between, "keyed", 0)
+    assert between.rows("selfhosted", "select * from shop.keyed order by id") == [(2, "twice"), (7, "twice")]
+    between.carry(between.carrier())
+    between.same("keyed")
+    assert between.rows("selfhosted", "select * from shop.keyed order by id") == [(2, "twice"), (5, "lost")]

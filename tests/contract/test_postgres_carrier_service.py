@@ -168,3 +168,22 @@ def test_a_conflict_is_told_and_gone_on_with_once_it_is_mended(servers: tuple[Po
             between.own.execute("delete from shop.t")
         made.proved("hosted")
         between.same("t")
+
+
+def test_a_stream_is_a_synchronous_standby_by_its_name(servers: tuple[Postgres, Postgres]) -> None:
+    with running(servers) as made:
+        between = made.between
+        made.route("selfhosted")
+        made.proved("selfhosted")
+        between.own.execute(f"alter system set synchronous_standby_names = '{bookkeeping.slot_name('selfhosted')}'")
+        between.own.execute("select pg_reload_conf()")
+        state = "select sync_state from pg_stat_replication where application_name = 'crossover_from_selfhosted'"
+        try:
+            wait_until(lambda: between.rows("selfhosted", state) == [("sync",)])
+            for number in range(20):
+                between.own.execute(f"insert into shop.t values ({number}, 'x')")
+                assert count(between, "hosted") == number + 1  # a COMMIT returns once it is there, too
+            made.proved("hosted")  # what comes from the other side waits for nobody
+        finally:
+            between.own.execute("alter system reset synchronous_standby_names")
+            between.own.execute("select pg_reload_conf()")

@@ -18,7 +18,7 @@ from contracts.stages import Stage
 from cutover.plan import Step
 from local.cluster.namespaces import cgroup_members
 from local.cluster.settings import ClusterPaths
-from tests.e2e.journey import COMPONENT, Stack
+from tests.e2e.journey import Stack
 
 POLL_SECONDS = 0.05
 _LABEL = "crossover.dev/test-run"
@@ -26,19 +26,20 @@ _MARK = "a test acts before"
 HOLD_SECONDS = 3.0
 _ACTING = f'''
 import os, runpy, sys, time
-from cutover.event_bus import EventBusSteps
+from cutover import component_steps
 
 act, before = sys.argv[1:3]
 del sys.argv[1:3]
-made = EventBusSteps.__init__
+made = component_steps.steps_of
 
 
-def hurt(self, *arguments, **named):
-    made(self, *arguments, **named)
-    for step, method in self.steps.items():
+def hurt(*arguments, **named):
+    found = made(*arguments, **named)
+    for step, method in found.steps.items():
         if step.value == before:
-            self.steps[step] = lambda transition: now(method, transition)
+            found.steps[step] = lambda transition: now(method, transition)
             break
+    return found
 
 
 def now(method, transition):
@@ -49,7 +50,7 @@ def now(method, transition):
     return method(transition)
 
 
-EventBusSteps.__init__ = hurt
+component_steps.steps_of = hurt
 runpy.run_module("cutover", run_name="__main__", alter_sys=True)
 '''
 """The cutover, but for what it does right before a step: it ends as by SIGKILL, with no time to undo anything, or
@@ -67,7 +68,7 @@ def await_true(holds: Callable[[], bool], seconds: float, what: str) -> None:
 def transition_job(stack: Stack, name: str, stage: Stage, act: str, before: Step) -> dict[str, Any]:
     """The Job of the stack's own Transition, made to bring the component to `stage`, to `act` right before a step, and
     under another name."""
-    jobs = stack.kubectl.get("jobs", "-l", f"{names.LABEL_TRANSITION}={COMPONENT.slug}") or {"items": []}
+    jobs = stack.kubectl.get("jobs", "-l", f"{names.LABEL_TRANSITION}={stack.component.slug}") or {"items": []}
     assert jobs["items"], "there is no Transition Job to copy: run pulumi up"
     template = jobs["items"][-1]["spec"]["template"]
     template["metadata"]["labels"] = {

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from contracts import names
 from contracts.registry import ANNOTATION_EPOCH, ANNOTATION_VERSION, LABEL_ADAPTER, PROTOCOL_VERSION
 from contracts.routes import ROUTE_KEY, Route, route_name
 from contracts.stages import Component, Stage
+from local.demo.bank import Bank
 from local.demo.commands import CommandFailed, Finished, Kubectl, Pulumi, load_environment
 from local.demo.load import Load, new_run
 from validation.load.verifying import WHOLE
@@ -33,21 +34,26 @@ class Stack:
 
     root: Path
     lines: list[str] = field(default_factory=list)
+    component: Component = COMPONENT
 
     def __post_init__(self) -> None:
         self.env = load_environment(self.root)
         self.pulumi = Pulumi(self.root, self.env, self.lines.append)
         self.kubectl = Kubectl(self.env, names.NAMESPACE)
 
+    def of(self, component: Component) -> Stack:
+        """The same stack, seen from another component."""
+        return Stack(self.root, self.lines, component)
+
     def route(self) -> tuple[Route, str]:
         """The live route and its resourceVersion."""
-        found = self.kubectl.get("configmap", route_name(COMPONENT))
+        found = self.kubectl.get("configmap", route_name(self.component))
         assert found is not None, "there is no route"
         return Route.model_validate_json(found["data"][ROUTE_KEY]), found["metadata"]["resourceVersion"]
 
     def ask_for(self, stage: Stage) -> None:
         """Set the wanted stage in stack config."""
-        self.pulumi.set_stage(COMPONENT.value, stage.value)
+        self.pulumi.set_stage(self.component.value, stage.value)
 
     def bring_to(self, stage: Stage) -> None:
         """Set the stage, update, and see the route say so."""
@@ -96,6 +102,16 @@ class Stack:
             load.remove()
 
     @contextmanager
+    def bank(self, rate: float) -> Iterator[Bank]:
+        """A bank that transfers, `rate` a second, for as long as the block lasts; its pod is removed in any case."""
+        bank = Bank(self.kubectl, new_run(), rate)
+        try:
+            bank.start()
+            yield bank
+        finally:
+            bank.remove()
+
+    @contextmanager
     def adapter_that_never_answers(self, name: str) -> Iterator[None]:
         """An adapter's record that stays live and never acknowledges an epoch: what the cutover sees of a
         process that is stuck, while something still renews its Lease."""
@@ -104,8 +120,8 @@ class Stack:
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {
-                "name": f"adapter-{COMPONENT.slug}-{name}",
-                "labels": {LABEL_ADAPTER: COMPONENT.slug},
+                "name": f"adapter-{self.component.slug}-{name}",
+                "labels": {LABEL_ADAPTER: self.component.slug},
                 "annotations": {ANNOTATION_EPOCH: "0", ANNOTATION_VERSION: str(PROTOCOL_VERSION)},
             },
             "spec": {"holderIdentity": name, "renewTime": renewed.strftime("%Y-%m-%dT%H:%M:%S.%fZ")},
@@ -130,6 +146,16 @@ def clean(load: Load) -> Report:
     assert not problems, "\n".join([*problems, load.said()])
     assert report.figures["acknowledged"] > 0
     return report
+
+
+def clean_bank(bank: Bank, windows: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Report]:
+    """End `bank`; its reports, which must hold: no transfer lost, changed or made up, and none that failed."""
+    bank.stop()
+    reports = bank.judge(windows or {}, bank.rate * 0.5)
+    problems = [f"{name}: {check.name}: {check.found} {check.detail}"
+                for name, report in reports.items() for check in report.failures()]  # fmt: skip
+    assert not problems, "\n".join([*problems, bank.said()])
+    return reports
 
 
 def figures_of(finished: Finished) -> str:

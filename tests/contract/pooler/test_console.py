@@ -176,6 +176,15 @@ def test_our_pause_lets_logins_end_first(made: Bouncer, console: Console) -> Non
     assert _after_login_was_cut(made, console, lambda: console.pause(5)) == []
 
 
+def test_no_login_begins_while_a_pause_is_about_to_come(made: Bouncer, console: Console) -> None:
+    with ThreadPoolExecutor(1) as threads, transaction(made):
+        with console._no_logins():
+            another = threads.submit(made.serves)
+            until(lambda: any(row["cl_waiting"] != "0" for row in console.run("SHOW POOLS")), "it waits for a server")
+            assert len(console.servers()) == 1
+        assert another.result(10) == "hosted"
+
+
 @pytest.mark.parametrize("scope", [" trading", ""], ids=["one database", "all"])
 def test_after_a_pause_of_one_database_a_login_makes_clients_fail_and_after_one_of_all_it_does_not(
     made: Bouncer, console: Console, scope: str

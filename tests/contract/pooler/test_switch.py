@@ -6,9 +6,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from prometheus_client import REGISTRY
 
 from adapters.postgres.driver import Connection
-from tests.contract.pooler.bench import Bouncer, Load, RunningAgent, Switchboard, agent, rows, until
+from tests.contract.pooler.bench import Bouncer, RunningAgent, Switchboard, agent, until
+from tests.contract.pooler.load import Load, rows
 
 pytestmark = pytest.mark.contract
 
@@ -24,8 +26,11 @@ def test_forward_and_back_under_load_fail_no_statement(made: Bouncer, board: Swi
             board.await_acknowledged(board.fence())
             held = rows(made.addresses[source])
             load.seconds.clear()
+            assert REGISTRY.get_sample_value("crossover_pooler_paused") == 1
             board.open(target)
             board.await_serving(target)
+            assert REGISTRY.get_sample_value("crossover_pooler_paused") == 0
+            assert 0 < (REGISTRY.get_sample_value("crossover_pooler_last_pause_seconds") or 0) < 5
             load.go_on(200)
             print(f"{source} -> {target}: the longest statement took {load.stall * 1000:.0f} ms")
             assert load.failed == []
@@ -70,7 +75,7 @@ def _hold(made: Bouncer, release: threading.Event) -> threading.Thread:
 
 def test_a_long_transaction_is_named_and_everything_goes_on_at_the_old_side(made: Bouncer, board: Switchboard) -> None:
     release = threading.Event()
-    with agent(board, made, pause_seconds=0.4), Load(made) as load:
+    with agent(board, made, pause_seconds=1.0), Load(made) as load:
         board.await_acknowledged(1)
         holder = _hold(made, release)
         epoch = board.fence()
@@ -80,9 +85,10 @@ def test_a_long_transaction_is_named_and_everything_goes_on_at_the_old_side(made
         for part in ("pid ", "idle in transaction", "user app_at_hosted", "select '...' as held, 1"):
             assert part in told
         assert "secret" not in told
+        load.go_on(2 * load.clients)  # those that stood still are answered
         load.seconds.clear()
         load.go_on()
-        assert load.stall < 0.3, "the same fence makes nobody stand still again"
+        assert load.stall < 0.9, "the same fence makes nobody stand still again"
         board.undo()
         release.set()
         holder.join(10)
