@@ -5,7 +5,7 @@ from __future__ import annotations
 from components.containers import container
 from components.hosted_postgres import secret_files
 from components.manifests import disruption_budget, service, service_account, stateful_set
-from components.pods import Manifest, Pod, Probes, env, exec_probe
+from components.pods import Container, Manifest, Pod, Probes, env, exec_probe
 from components.settings import Settings
 from components.sizes import resources
 from contracts import names
@@ -104,13 +104,11 @@ def files(settings: Settings, admin_password: object, roles: object) -> dict[str
     }
 
 
-def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
-    """What runs while our own side is deployed; its Secret exists at every stage."""
-    namespace = settings.namespaces.backend
+def _server(settings: Settings) -> Container:
+    """The one container."""
     ready = ["pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(names.POSTGRES_PORT)]
     given = settings.database.selfhosted.tls_secret
-    certificate = {} if given is None else {"certificate": secret_files(given, "tls.crt", "tls.key")}
-    made = container(
+    return container(
         settings,
         NAME,
         "postgres",
@@ -124,7 +122,7 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
             "/run/secrets/postgres": ("password", True),
             "/etc/postgres": ("config", True),
             "/docker-entrypoint-initdb.d": ("roles", True),
-            **({"/run/secrets/tls": ("certificate", True)} if certificate else {}),
+            **({"/run/secrets/tls": ("certificate", True)} if given else {}),
         },
         probes=Probes(
             startup=exec_probe(ready, period=2, failures=300),
@@ -132,9 +130,16 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
             liveness=exec_probe(ready, period=10, failures=6),
         ),
     )
+
+
+def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
+    """What runs while our own side is deployed; its Secret exists at every stage."""
+    namespace = settings.namespaces.backend
+    given = settings.database.selfhosted.tls_secret
+    certificate = {} if given is None else {"certificate": secret_files(given, "tls.crt", "tls.key")}
     pod = Pod(
         app=NAME,
-        container=made,
+        container=_server(settings),
         service_account=NAME,
         volumes={
             "password": secret_files(SECRET, "password"),
