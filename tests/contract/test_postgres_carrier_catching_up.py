@@ -53,7 +53,8 @@ def copied(between: Lane, table: str, part: int) -> None:
         for row in rows:
             between.own.execute(f"insert into shop.{table} values (%s, %s)", row)
         between.own.execute(
-            "insert into crossover.chunk (relation, part, cut, seen) values (%s, %s, 'whole', %s)", (table, part, seen[0])
+            "insert into crossover.chunk (relation, part, cut, seen) values (%s, %s, 'whole', %s)",
+            (table, part, seen[0]),
         )
 
 
@@ -155,7 +156,9 @@ def test_a_key_that_moves_under_the_copy_with_a_value_stored_apart(servers: tupl
         between.opened[-1].close()
         between.hosted.execute("update shop.long set id = 1 where id = 11")
         seen = between.rows("hosted", "select pg_current_wal_insert_lsn()::text")[0]
-        between.own.execute("insert into crossover.chunk (relation, part, cut, seen) values ('long', 9, 'whole', %s)", seen)
+        between.own.execute(
+            "insert into crossover.chunk (relation, part, cut, seen) values ('long', 9, 'whole', %s)", seen
+        )
         between.own.execute("delete from shop.long where id in (1, 11)")  # as if the copy had met it under neither
         with pytest.raises(Conflict, match=r"shop\.long: the row \(id\) = \(1\)"):
             between.carry(between.carrier())
@@ -171,7 +174,9 @@ def copied_while_it_moved(between: Lane, table: str, move: str) -> None:
     for row in [*old, *new]:
         between.own.execute(f"insert into shop.{table} (id, v, n) overriding system value values (%s, %s, %s)", row)
     seen = between.rows("hosted", "select pg_current_wal_insert_lsn()::text")[0]
-    between.own.execute("insert into crossover.chunk (relation, part, cut, seen) values (%s, 0, 'whole', %s)", (table, *seen))
+    between.own.execute(
+        "insert into crossover.chunk (relation, part, cut, seen) values (%s, 0, 'whole', %s)", (table, *seen)
+    )
 
 
 def test_a_key_that_moves_between_parts_that_are_copied_before_and_after(between: Lane) -> None:
