@@ -65,6 +65,12 @@ def backend_of(component: Component, side: Side) -> str:
     return BACKENDS[component][side]
 
 
+def other_backend(component: Component, backend: str) -> str:
+    """The backend of `component` that is not `backend`."""
+    first, second = sorted(BACKENDS[component].values())
+    return second if backend == first else first
+
+
 def serving_backend(component: Component, stage: Stage) -> str:
     """The backend that answers callers of `component` at `stage`."""
     return backend_of(component, STAGE_TABLE[stage].serves)

@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
-from adapters.postgres.driver import Address
 from contracts import names
 from contracts.routes import Route
-from contracts.stages import Component, Side, Stage, backend_of, deployed_backends
+from contracts.stages import Component, Stage, deployed_backends
 from contracts.volumes import volume_bytes
-from cutover.context import Context, CouldNotCheck
+from cutover.context import Context
 from cutover.database import DatabaseSteps, Moving
 from cutover.event_bus import EventBusSteps
-
-_ADDRESSES = {Side.OLD: names.ENV_HOSTED_DATABASE_URL, Side.NEW: names.ENV_SELFHOSTED_DATABASE_URL}
+from cutover.servers import servers
 
 
 def steps_of(
@@ -29,24 +27,17 @@ def steps_of(
     volumes = volume_bytes(env.get(names.ENV_VOLUMES, ""))
     if context.component is Component.EVENT_BUS:
         return EventBusSteps(context, *_logs(route, stage, env), volumes)
-    servers = {backend_of(Component.DATABASE, side): _address(env, variable) for side, variable in _ADDRESSES.items()}
     moving = Moving(
         schemas=_listed(env, names.ENV_DATABASE_SCHEMAS),
         role=env.get(names.ENV_DATABASE_ROLE, ""),
         accepted=frozenset(_listed(env, names.ENV_DATABASE_ACCEPT)),
         volumes=volumes,
     )
-    return DatabaseSteps(context, servers, moving)
+    return DatabaseSteps(context, servers(env), moving)
 
 
 def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:
     return tuple(name for name in env.get(variable, "").split(",") if name)
-
-
-def _address(env: Mapping[str, str], variable: str) -> Address:
-    if not env.get(variable):
-        raise CouldNotCheck(f"{variable} is not set, so a server has no address", "Run pulumi up: it sets it")
-    return Address.parse(env[variable])
 
 
 def _logs(

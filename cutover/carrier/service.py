@@ -18,12 +18,13 @@ from adapters.event_bus.view import RouteView
 from adapters.postgres import slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.carrier import Carrier, End, State, open_carrier
-from adapters.postgres.driver import connect, lsn, translated
+from adapters.postgres.driver import connect, translated
 from adapters.postgres.errors import PostgresError
 from adapters.postgres.gate import Gate
 from adapters.postgres.heartbeats import beat
 from adapters.postgres.target import TARGET_SESSION
 from contracts.routes import Mirror
+from cutover.positions import content_from
 
 _log = logging.getLogger(__name__)
 
@@ -35,17 +36,7 @@ WELL_SECONDS = 10.0
 """A stream that runs for so long, or gets on, is over its last error."""
 END_SECONDS = 20.0
 """Within which a thread ends; Kubernetes waits 30 s for the process."""
-WAL, LSN = "wal", "lsn"
 _BEAT_SESSION = {**TARGET_SESSION, "statement_timeout": "10s"}
-
-
-def content_from(mirror: Mirror | None, source: str) -> int | None:
-    """From which LSN of `source` on its content is carried; None where none is. A route that names no place lets
-    nothing through: what is held is told, what was carried wrongly is not."""
-    if mirror is None or mirror.source != source:
-        return None
-    place = mirror.starts.get(WAL, {}).get(LSN)
-    return lsn(place) if place else None
 
 
 class Repeating:

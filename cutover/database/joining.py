@@ -12,9 +12,9 @@ from adapters.postgres.progress import Progress
 from contracts.routes import Route
 from contracts.stages import Stage, serving_backend
 from cutover.context import StepFailed
-from cutover.database.positions import mirror
 from cutover.database.work import COMPONENT, HOSTED, OURS, DatabaseWork, other
 from cutover.plan import Transition
+from cutover.positions import carried
 from cutover.refusing import tell
 
 _BUILDING = schema.Building()
@@ -160,7 +160,7 @@ class Joining:
         """Tell the carrier to carry from the side that serves; kept where it already does. All in its slot counts."""
         route = self._c.route
         if route.mirror is None:
-            self._c.write(route.model_copy(update={"mirror": mirror(route.active, other(route.active), 0)}))
+            self._c.write(route.model_copy(update={"mirror": carried(route.active, other(route.active), 0)}))
         return f"{route.active} is carried to {other(route.active)}"
 
     def follow(self, transition: Transition) -> str:

@@ -8,9 +8,9 @@ from adapters.postgres.server_facts import shown
 from contracts.routes import Route
 from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed
-from cutover.database.positions import mirror
 from cutover.database.work import DatabaseWork, other
 from cutover.plan import Step, Transition
+from cutover.positions import carried
 
 _BUSY = """
 select pid, coalesce(usename, ''), coalesce(application_name, ''),
@@ -99,7 +99,7 @@ class Switching:
                     "active": new,
                     "epoch": route.fence.epoch,
                     "fence": None,
-                    "mirror": mirror(new, old, start, self._drained),
+                    "mirror": carried(new, old, start, self._drained),
                     "progress": fence.progress(transition, Step.WATCH),
                 }
             )

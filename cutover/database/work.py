@@ -13,7 +13,7 @@ from adapters.postgres.content_facts import extensions, owned_schemas
 from adapters.postgres.driver import Address, lsn, translated
 from adapters.postgres.side import Side, open_side, opened
 from contracts import stages
-from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
+from contracts.stages import Component, backend_of, other_backend
 from cutover.context import Context, StepFailed
 from cutover.database.preflight import ACCEPTABLE, End, Journey, Situation, checks, gather, journey
 from cutover.plan import Transition
@@ -39,8 +39,7 @@ SEE_CARRIER = "See kubectl logs deployment/database-carrier"
 
 def other(backend: str) -> str:
     """The backend that is not `backend`."""
-    first, second = sorted(backend_of(COMPONENT, side) for side in STAGE_TABLE[Stage.SHADOW].deployed)
-    return second if backend == first else first
+    return other_backend(COMPONENT, backend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

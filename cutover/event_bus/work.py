@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from adapters.event_bus.base import EventLog
 from contracts.routes import Cursor, Mirror, Route
-from contracts.stages import STAGE_TABLE, Component, Stage, backend_of
+from contracts.stages import Component, other_backend
 from cutover.context import Context, CouldNotCheck, StepFailed
 from cutover.plan import Transition
 from validation.log_comparison import Differences, LogComparison
@@ -18,8 +18,7 @@ _SHORT_SECONDS = 0.2
 
 def other(backend: str) -> str:
     """The backend that is not `backend`."""
-    first, second = sorted(backend_of(COMPONENT, side) for side in STAGE_TABLE[Stage.SHADOW].deployed)
-    return second if backend == first else first
+    return other_backend(COMPONENT, backend)
 
 
 def _standing(topic: str, target: EventLog, source: str) -> tuple[Cursor | None, Cursor]:

@@ -6,7 +6,7 @@ import threading
 
 from adapters.postgres.gate import Gate
 from contracts.routes import Mirror
-from cutover.carrier.service import content_from
+from cutover.positions import content_from
 
 
 def test_it_begins_closed_and_lets_through_what_was_committed_at_its_place_or_later() -> None:
