@@ -9,15 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from adapters.known import Clock, Fact, Unknown
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A fact that could not be had."""
-
-    why: str
-
-
-type Fact[T] = T | Unknown
+_UNTOLD = Unknown("this backend does not tell")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +51,7 @@ class TopicFacts:
 
     exists: bool
     partitions: int | None = None
-    retained: Fact[Retained] = Unknown("this backend does not tell")
+    retained: Fact[Retained] = _UNTOLD
     limits: Fact[Limits] | None = None
     copies: Fact[Copies] | None = None
 
@@ -81,14 +75,6 @@ class Memory:
     limit: int
     machine: int
     policy: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """How far a clock is ahead of this process's, in seconds, to within `within` s."""
-
-    ahead: float
-    within: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +107,7 @@ class LogFacts:
     brokers: int = 0
     persistence: Fact[Persistence] | None = None
     memory: Fact[Memory] | None = None
-    disk_used: Fact[int] = Unknown("this backend does not tell")
+    disk_used: Fact[int] = _UNTOLD
     clock: Fact[Clock] | None = None
     rights: Fact[Rights] | None = None
 

@@ -12,11 +12,12 @@ from dataclasses import replace
 
 from adapters.event_bus.base import LogSettings
 from adapters.event_bus.errors import BackendUnavailable, EventBusError
-from adapters.event_bus.facts import Copies, Fact, Limits, LogFacts, Rights, TopicFacts, Unknown
+from adapters.event_bus.facts import Copies, Limits, LogFacts, Rights, TopicFacts
 from adapters.event_bus.kafka_admin import CLUSTER, KafkaAdmin, Layout, Right
 from adapters.event_bus.kafka_client import PARTITIONER
 from adapters.event_bus.kafka_operations import own_operations
 from adapters.event_bus.kafka_writer import largest_batch
+from adapters.known import Fact, Unknown
 from contracts.names import all_topics
 
 _OWN_CLUSTER = frozenset({"ALTER", "CREATE", "DESCRIBE", "DESCRIBE_CONFIGS"})

@@ -23,10 +23,11 @@ from adapters.event_bus.base import (
     Stored,
 )
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, Fenced, PublishTimeout
-from adapters.event_bus.facts import Clock, LogFacts, Retained, Rights, TopicFacts
+from adapters.event_bus.facts import LogFacts, Retained, Rights, TopicFacts
 from adapters.event_bus.memory_reader import MemoryReader, MemoryTail
 from adapters.event_bus.memory_server import GroupPlace, MemoryServer
 from adapters.event_bus.wire import encode_copy, pack, reached
+from adapters.known import Clock
 from contracts.envelope import Event
 from contracts.names import all_topics
 from contracts.routes import Cursor, Segment

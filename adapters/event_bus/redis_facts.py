@@ -10,21 +10,11 @@ from typing import Any
 
 from adapters.event_bus.base import gaps_between
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
-from adapters.event_bus.facts import (
-    Clock,
-    Fact,
-    Gap,
-    LogFacts,
-    Memory,
-    Persistence,
-    Retained,
-    Rights,
-    TopicFacts,
-    Unknown,
-)
+from adapters.event_bus.facts import Gap, LogFacts, Memory, Persistence, Retained, Rights, TopicFacts
 from adapters.event_bus.redis_client import Argument, RedisConnection, fsync_policy
 from adapters.event_bus.redis_keys import NOTHING, PARTITION, before, copied_key, producers_key, seal_key
 from adapters.event_bus.redis_reader import group_rows
+from adapters.known import Clock, Fact, Unknown
 from contracts.routes import Segment
 
 _SAMPLES = 100

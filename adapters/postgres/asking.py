@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from adapters.known import Fact, Unknown
 from adapters.postgres import content_facts, server_facts
 from adapters.postgres.driver import Address, connect, translated
 from adapters.postgres.errors import PostgresError, StatementFailed, Unavailable
-from adapters.postgres.facts import Activity, Contents, Fact, SideFacts, Unknown
+from adapters.postgres.facts import Activity, Contents, SideFacts
 
 APPLICATION = "crossover-preflight"
 STATEMENT_SECONDS = 60

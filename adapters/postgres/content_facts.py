@@ -11,15 +11,7 @@ from collections.abc import Mapping, Sequence
 from adapters.postgres.bookkeeping import SCHEMA
 from adapters.postgres.catalog import Table, tables
 from adapters.postgres.driver import Connection, sql
-from adapters.postgres.facts import (
-    Contents,
-    Crossing,
-    EventTrigger,
-    Extension,
-    Kind,
-    SequenceRange,
-    Thing,
-)
+from adapters.postgres.facts import Contents, Crossing, EventTrigger, Extension, Kind, SequenceRange, Thing
 from adapters.postgres.server_facts import only
 
 PLATFORM_SCHEMAS = (

@@ -10,25 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from adapters.known import Clock, Fact
 from adapters.postgres.catalog import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A fact that could not be had."""
-
-    why: str
-
-
-type Fact[T] = T | Unknown
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
-    """How far the server's clock is ahead of this process's, in seconds, to within `within` s."""
-
-    ahead: float
-    within: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

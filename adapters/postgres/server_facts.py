@@ -9,12 +9,11 @@ import re
 import time
 from typing import Any
 
+from adapters.known import Clock, Fact, Unknown
 from adapters.postgres.driver import Connection, lsn
 from adapters.postgres.facts import (
     Activity,
-    Clock,
     Connections,
-    Fact,
     Locale,
     Prepared,
     Replication,
@@ -24,7 +23,6 @@ from adapters.postgres.facts import (
     Session,
     Slot,
     Storage,
-    Unknown,
 )
 
 OURS = "crossover"

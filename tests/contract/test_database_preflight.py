@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from adapters.known import Unknown
 from adapters.postgres import asking
 from adapters.postgres.driver import Address, connect
-from adapters.postgres.facts import Unknown
 from cutover.database.preflight import End, Journey, Situation, checks, gather
 from tests.contract.database_preflight_cases import CASES, JOIN, LEAVE, SWITCH, Case
 from tests.contract.hosted_postgres import Project, as_role, project

@@ -10,12 +10,13 @@ import pytest
 
 from adapters.event_bus.base import EventLog, LogSettings
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable
-from adapters.event_bus.facts import Clock, Limits, Memory, Persistence, Retained, Rights, Unknown
+from adapters.event_bus.facts import Limits, Memory, Persistence, Retained, Rights
 from adapters.event_bus.kafka_admin import KafkaAdmin, Right
 from adapters.event_bus.kafka_client import KafkaAddress
 from adapters.event_bus.kafka_log import KafkaLog
 from adapters.event_bus.redis_client import RedisAddress, RedisConnection
 from adapters.event_bus.redis_streams import RedisLog
+from adapters.known import Clock, Unknown
 from contracts import names
 from contracts.names import dead_letter_topic
 from contracts.routes import Cursor

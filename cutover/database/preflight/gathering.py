@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from adapters.known import Fact, Unknown
 from adapters.postgres import asking
 from adapters.postgres.driver import Address
 from adapters.postgres.errors import PostgresError
 from adapters.postgres.errors import Refused as NotLetIn
-from adapters.postgres.facts import Fact, SideFacts, Unknown
+from adapters.postgres.facts import SideFacts
 from cutover.database.preflight.situation import Refused, known
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from adapters.postgres.facts import SideFacts, Unknown
+from adapters.known import Unknown
+from adapters.postgres.facts import SideFacts
 from cutover.database.preflight.situation import HOSTED, SELFHOSTED, Journey, NotKnown, Situation
 from validation.result import Check, Verdict
 

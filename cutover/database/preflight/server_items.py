@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from adapters.known import Unknown
 from adapters.postgres.bookkeeping import slot_name
-from adapters.postgres.facts import Locale, SideFacts, Unknown
+from adapters.postgres.facts import Locale, SideFacts
 from cutover.database.preflight.item import Finding, Item, On, told
 from cutover.database.preflight.situation import Journey, NotKnown, Refused, Situation, known, size, slot_of
 from validation.result import Check

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from adapters.postgres.facts import Contents, Fact, Replication, SideFacts, Slot, Unknown
+from adapters.known import Fact, Unknown
+from adapters.postgres.facts import Contents, Replication, SideFacts, Slot
 from contracts.stages import BACKENDS, Component, Side
 from cutover.plan import Step, Transition
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adapters.event_bus.facts import Unknown
+from adapters.known import Unknown
 from cutover.event_bus.preflight.situation import Refused, Situation
 from validation.result import Check
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adapters.event_bus.facts import Clock, Unknown
+from adapters.known import Clock, Unknown
 from adapters.routes.base import Permission
 from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, RENEW_SECONDS
 from contracts.routes import route_name

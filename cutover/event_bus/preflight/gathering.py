@@ -7,7 +7,8 @@ from contextlib import suppress
 from functools import partial
 
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable, EventBusError
-from adapters.event_bus.facts import Clock, Fact, Gap, LogFacts, Unknown
+from adapters.event_bus.facts import Gap, LogFacts
+from adapters.known import Clock, Fact, Unknown
 from adapters.routes.base import Permission, RouteError
 from contracts.stages import deployed_backends
 from cutover.context import CouldNotCheck

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adapters.event_bus.base import LogSettings
-from adapters.event_bus.facts import Clock, Fact, Gap, LogFacts, Unknown
+from adapters.event_bus.facts import Gap, LogFacts
+from adapters.known import Clock, Fact, Unknown
 from adapters.routes.base import Permission
 from contracts.registry import AdapterRecord
 from contracts.routes import Route

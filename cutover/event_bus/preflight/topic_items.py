@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adapters.event_bus.facts import Limits, Retained, Unknown
+from adapters.event_bus.facts import Limits, Retained
+from adapters.known import Unknown
 from contracts.routes import Cursor, Route
 from cutover.event_bus.preflight.backend_items import RECORD_BYTES
 from cutover.event_bus.preflight.situation import Situation

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from adapters.event_bus.errors import AccessDenied, BackendUnavailable
-from adapters.event_bus.facts import Clock, Copies, Gap, Memory, Retained, Unknown
+from adapters.event_bus.facts import Copies, Gap, Memory, Retained
+from adapters.known import Clock, Unknown
 from adapters.routes.base import RouteUnavailable
 from contracts.stages import Component, Stage
 from cutover.errors import CouldNotCheck, CutoverError, StepFailed

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from adapters.known import Clock
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.catalog import Column, Table
 from adapters.postgres.facts import (
     Activity,
-    Clock,
     Connections,
     Contents,
     EventTrigger,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from adapters.known import Clock, Unknown
 from adapters.postgres.catalog import Column, Identity
 from adapters.postgres.facts import (
     Activity,
-    Clock,
     Connections,
     Crossing,
     EventTrigger,
@@ -18,7 +18,6 @@ from adapters.postgres.facts import (
     SequenceRange,
     Storage,
     Thing,
-    Unknown,
 )
 from cutover.database.preflight import Journey
 from cutover.database.preflight.situation import Refused

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.postgres.facts import Activity, Clock, Connections, Extension, Kind, SequenceRange, Storage, Unknown
+from adapters.known import Clock, Unknown
+from adapters.postgres.facts import Activity, Connections, Extension, Kind, SequenceRange, Storage
 from contracts.stages import Stage
 from cutover.database.preflight import ACCEPTABLE, ITEMS, Journey, checks, journey
 from cutover.database.preflight.situation import Situation
