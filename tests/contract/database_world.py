@@ -164,8 +164,7 @@ class Bank:
         self._book.close()
         at = replace(self.world.client, user=CLIENT)
         with connect(at, "judge", session={}) as connection:
-            there = {money.id: money for money in transfers(connection, self.run)}
-            found = Found(there, *balances(connection))
+            found = Found.read(transfers(connection, self.run), balances(connection))
         return judge(list(read(self._path)), found, min_rate=1.0)
 
 

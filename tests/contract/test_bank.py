@@ -26,7 +26,7 @@ def pair() -> Iterator[Pair]:
 
 def judged(pair: Pair, path: Path) -> Report:
     with connect(pair.hosted, "test") as connection:
-        found = Found({money.id: money for money in transfers(connection, "run")}, *balances(connection))
+        found = Found.read(transfers(connection, "run"), balances(connection))
     return judge(list(read(path)), found, min_rate=50)
 
 
@@ -49,6 +49,12 @@ def test_what_was_acknowledged_is_there_and_what_is_taken_away_is_missed(pair: P
         connection.execute("update bank.account set balance = balance - 1 where number = 7")
         connection.execute("delete from bank.transfer where id = (select min(id::text)::uuid from bank.transfer)")
     assert {check.name for check in judged(pair, path).failures()} == {"nothing lost", "balances"}
+    with connect(pair.hosted, "test") as connection:
+        connection.execute("alter table bank.transfer drop constraint transfer_pkey")
+        connection.execute("insert into bank.transfer select * from bank.transfer order by id limit 1")
+    report = judged(pair, path)
+    assert {check.name for check in report.failures()} == {"nothing lost", "nothing doubled", "balances"}
+    assert report.figures["doubled"] == 1
 
 
 def test_a_refused_transfer_is_told_and_the_next_goes_on(pair: Pair, tmp_path: Path) -> None:

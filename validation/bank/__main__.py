@@ -81,8 +81,7 @@ def verify(
     """Judge a run: exit status 0 where it holds, 1 where it does not, 3 where it could not be checked."""
     noted = list(read(folder / "bank.jsonl"))
     with connect(_address(), APPLICATION, session={}) as connection:
-        there = {money.id: money for money in transfers(connection, run)}
-        found = Found(there, *balances(connection))
+        found = Found.read(transfers(connection, run), balances(connection))
     reports: dict[str, Report] = {"bank": judge(noted, found, min_rate=min_rate, max_stall_ms=max_stall_ms)}
     for text in window or []:
         name, span = verifying.parse_window(text)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.postgres.transfers import INITIAL, Money
@@ -18,12 +19,21 @@ _EXAMPLES = 3
 @dataclass(frozen=True, slots=True)
 class Found:
     """What the database says: the run's transfers by id, its accounts, their total in cents, and how many have another
-    balance than all transfers give them."""
+    balance than all transfers give them. `doubled`: ids that are there more than once, as where a key was lost."""
 
     transfers: Mapping[str, Money]
     accounts: int
     total: int
     wrong_balances: int
+    doubled: frozenset[str] = frozenset()
+
+    @classmethod
+    def read(cls, there: Iterable[Money], balances: tuple[int, int, int]) -> Found:
+        """From the rows, and accounts, total and wrong balances."""
+        rows = list(there)
+        copies = Counter(money.id for money in rows)
+        twice = frozenset(name for name, count in copies.items() if count > 1)
+        return cls({money.id: money for money in rows}, *balances, twice)
 
 
 def judge(noted: Sequence[Transfer], found: Found, *, min_rate: float, max_stall_ms: float | None = None) -> Report:
@@ -62,16 +72,16 @@ def _checks(
 ) -> tuple[list[Check], dict[str, float]]:
     acknowledged = {one.id: one for one in noted if one.fate is Fate.ACKNOWLEDGED}
     lost = [name for name in acknowledged if name not in found.transfers]
+    doubled = [name for name in acknowledged if name in found.doubled]
     changed = [name for name, one in acknowledged.items() if name in found.transfers and _differs(one, found)]
     checks = [
         Check.none_wrong(
             f"nothing {how}", wrong=len(ids), of=len(acknowledged), what=f"transfers {how}", detail=_some(ids)
         )
-        for how, ids in (("lost", lost), ("changed", changed))
+        for how, ids in (("lost", lost), ("changed", changed), ("doubled", doubled))
     ]
     more, figures = _service(noted, min_rate, max_stall_ms)
-    # Two of one id cannot be: it is the primary key, at both sides.
-    return checks + more, {**figures, "lost": len(lost), "changed": len(changed), "doubled": 0}
+    return checks + more, {**figures, "lost": len(lost), "changed": len(changed), "doubled": len(doubled)}
 
 
 def _service(

@@ -46,6 +46,7 @@ def test_each_thing_that_a_move_could_do_is_seen() -> None:
     assert failing(noted, replace(found, transfers=without)) == {"nothing lost"}
     assert failing(noted, replace(found, transfers=other)) == {"nothing changed"}
     assert failing(noted, replace(found, transfers=more)) == {"nothing made up"}
+    assert failing(noted, replace(found, doubled=frozenset({first.id}))) == {"nothing doubled"}
     assert failing(noted, replace(found, wrong_balances=1)) == {"balances"}
     assert failing(noted, replace(found, total=found.total - 1)) == {"total"}
 
