@@ -94,11 +94,12 @@ def rollback(
 ) -> None:
     """Put COMPONENT back on the MVP backend. The new side stays, kept in step, for the next try.
 
-    After an --emergency, once the new side is back: the same without it delivers what only the new side held.
+    After an --emergency, once the new side is back: the same without it delivers what only the new side held (the
+    database's: tells and keeps it).
     """
     if retire and emergency:
         raise CliError(
-            "--retire takes the new side down, and in an --emergency it may hold events that nobody else has",
+            "--retire takes the new side down, and in an --emergency it may hold what nobody else has",
             f"crossover rollback {component.value} --emergency; once it is back, crossover rollback {component.value} "
             "--retire",
         )

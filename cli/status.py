@@ -12,6 +12,7 @@ from adapters.routes.base import AdapterRegistry, RouteError, RouteMissing, Rout
 from contracts.registry import AdapterRecord
 from contracts.routes import Route, Stranded
 from contracts.stages import Component, Stage, serving_backend
+from cutover.database.reached import told
 from cutover.tables import TABLES
 
 MOVABLE = tuple(TABLES)
@@ -102,10 +103,30 @@ def _note(wanted: Stage, route: Route | None, detail: str) -> str:
     if route is not None and route.fence is not None:
         return f"a fence stands since {route.fence.since}, held by {route.fence.holder}"
     if route is not None and route.stranded:
-        return _stranded(route.stranded)
+        return _left_behind(route.stranded) if route.component is Component.DATABASE else _stranded(route.stranded)
     if route is not None and route.stage is not wanted:
         return detail or f"config asks for {wanted.value}: run pulumi up"
+    if route is not None and route.component is Component.DATABASE and route.stage is Stage.SCALE:
+        return _rollback_loss(route)
     return ""
+
+
+def _rollback_loss(route: Route) -> str:
+    """What would be lost with the side that serves. How much it is now, only the servers know."""
+    if route.tied_since is not None:
+        return f"rollback loss: none; commits wait for the other side since {route.tied_since}"
+    return "rollback loss: bounded; how much it would be now: crossover validate database"
+
+
+def _left_behind(stranded: Mapping[str, Stranded]) -> str:
+    """What only the database has from which traffic fled, and what to do."""
+    tail = next(iter(stranded.values()))
+    if tail.swept:
+        return f"{told(tail)}: kept in crossover.stranded. {tail.backend} is not in step yet: run pulumi up"
+    return (
+        f"traffic fled from {tail.backend}: {told(tail)}. Once it is back: "
+        "pulumi config rm --path crossover:database.emergency && pulumi up"
+    )
 
 
 def _stranded(stranded: Mapping[str, Stranded]) -> str:

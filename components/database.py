@@ -25,6 +25,14 @@ from contracts.stages import STAGE_TABLE, Component, Side, backend_of, deployed_
 COMPONENT = Component.DATABASE
 CLIENT = "database-client"
 """The Secret with DATABASE_URL."""
+EMERGENCY = (
+    "database.emergency is true: where our own Postgres serves, clients go to the hosted one without ours being asked, "
+    "within seconds. What ours committed and the hosted one had not got stays in ours; the Transition tells up to "
+    "where the hosted one has all. Once ours is back and emergency is taken out of config, it is told and kept in the "
+    "table crossover.stranded of the hosted one, and ours is filled anew. Until then stage scale is refused. A "
+    "Postgres that still serves is not fled from"
+)
+"""What a preview says that it will mean."""
 HOSTED, OURS = (backend_of(COMPONENT, side) for side in (Side.OLD, Side.NEW))
 
 
@@ -45,6 +53,8 @@ class Database(pulumi.ComponentResource):
         stage = settings.database.stage
         super().__init__("crossover:database:Database", name, {"stage": stage.value}, opts)
         self._settings, self._salt = settings, foundation.salt
+        if settings.database.emergency:
+            pulumi.log.warn(EMERGENCY, self)
         self._inside = pulumi.ResourceOptions(parent=self, depends_on=foundation.ready)
         self._secrets()
         base = create_all([*database_access.rights(settings), *database_access.edges(settings)], self._inside)
@@ -72,6 +82,7 @@ class Database(pulumi.ComponentResource):
             owner=foundation.owner,
             watch_seconds=settings.database.watch_seconds,
             deadline=settings.database.deadline_seconds,
+            emergency=settings.database.emergency,
             ready=[route, *base, *self._kept, *made],
             opts=pulumi.ResourceOptions(parent=self),
         )

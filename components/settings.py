@@ -49,6 +49,17 @@ FixedStage = Annotated[Stage, AfterValidator(_only_mvp)]
 """The stage of a component that cannot be moved yet."""
 
 
+def _refuse_emergency(emergency: bool, stage: Stage, dead: str, alive: str) -> None:
+    """Raise where config says that `dead` is, and wants it to serve."""
+    if emergency and stage in (Stage.SCALE, Stage.COMPLETE):
+        raise unfit(
+            f"emergency is true at stage {stage.value}, where {dead} serves: traffic would flee from it to {alive} and "
+            f"be wanted there. For the emergency set the stage to shadow; once {dead} is back take emergency out",
+            key="emergency",
+            fix="false",
+        )
+
+
 class RedisSettings(_Model):
     """The MVP event bus."""
 
@@ -128,13 +139,7 @@ class EventBusSettings(_Model):
 
     @model_validator(mode="after")
     def _emergency_goes_back(self) -> Self:
-        if self.emergency and self.stage in (Stage.SCALE, Stage.COMPLETE):
-            raise unfit(
-                f"emergency is true at stage {self.stage.value}, where kafka serves: traffic would flee from kafka and "
-                "be wanted there. For the emergency set the stage to shadow; once kafka is back take emergency out",
-                key="emergency",
-                fix="false",
-            )
+        _refuse_emergency(self.emergency, self.stage, "kafka", "redis")
         return self
 
 
@@ -174,10 +179,22 @@ class DatabaseSettings(_Model):
     """The schemas that move. Empty: those in which the migrating role owns tables."""
     accept: tuple[Annotated[str, Field(min_length=1, pattern=r"^[^,]+$")], ...] = ()
     """Items of preflight that may be let pass (docs/database-preflight.md), and are."""
+    rollback_loss: Literal["bounded", "none"] = "bounded"
+    """What is lost where our own Postgres serves and is lost for good. `bounded`: what the hosted one had not got yet,
+    which is told. `none`: nothing that was acknowledged; a commit waits for the hosted one, and where that is away, all
+    writers wait."""
+    emergency: bool = False
+    """Whether our own Postgres is dead while it serves: traffic then goes back to the hosted one without asking it.
+    To be taken out again once it is back: what only it committed is told and kept then, and it is filled anew."""
     watch_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
     """How long checks go on under traffic after a switch; a failure in that time switches back."""
     deadline_seconds: int = Field(default=3600, ge=60)
     """How long a Transition may take in all, the copy included."""
+
+    @model_validator(mode="after")
+    def _emergency_goes_back(self) -> Self:
+        _refuse_emergency(self.emergency, self.stage, "our own Postgres", "the hosted one")
+        return self
 
 
 class LlmServiceSettings(_Model):

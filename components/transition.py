@@ -96,6 +96,7 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
             names.ENV_NAMESPACE: settings.namespaces.backend,
             names.ENV_DATABASE_SCHEMAS: ",".join(settings.database.schemas) or None,
             names.ENV_DATABASE_ACCEPT: ",".join(settings.database.accept) or None,
+            names.ENV_DATABASE_ROLLBACK_LOSS: settings.database.rollback_loss,
             names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
             names.ENV_VOLUMES: told_volumes(_database_volumes(settings)),
         }

@@ -128,7 +128,10 @@ class Route(_Record):
     chains: dict[str, Annotated[tuple[Segment, ...], Field(min_length=1)]] = Field(default_factory=dict)
     progress: Progress | None = None
     stranded: dict[str, Stranded] | None = None
-    """By topic; None (and not written) where nothing is."""
+    """By topic; None (and not written) where nothing is. A database has one: see cutover/database/reached.py."""
+    tied_since: str | None = None
+    """Of a database: since when a commit at the new side is acknowledged only once the old one has it, too. None (and
+    not written) where it is not."""
     history: tuple[HistoryEntry, ...] = ()
 
     def chain(self, topic: str) -> tuple[Segment, ...]:

@@ -32,6 +32,7 @@ def steps_of(
         role=env.get(names.ENV_DATABASE_ROLE, ""),
         accepted=frozenset(_listed(env, names.ENV_DATABASE_ACCEPT)),
         volumes=volumes,
+        tied=env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none",
     )
     return DatabaseSteps(context, servers(env), moving)
 

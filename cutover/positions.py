@@ -6,7 +6,8 @@ from adapters.postgres.driver import lsn, lsn_text
 from contracts.routes import Mirror
 
 WAL, LSN = "wal", "lsn"
-"""mirror.starts[WAL][LSN]: from which position on what is committed at the source counts as content."""
+"""mirror.starts[WAL][LSN]: from which position on what is committed at the source counts as content. In an emergency's
+fence and in what is stranded, too, under WAL in place of a topic."""
 
 
 def carried(source: str, target: str, since: int, reached: int = 0) -> Mirror:

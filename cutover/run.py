@@ -14,7 +14,7 @@ from contracts.stages import Stage
 from cutover.context import Context, utc_now
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
 from cutover.plan import ImpossiblePlan, Plan, Step, StepMethod, Transition, path, plan, transitions
-from cutover.tables import ADDITION
+from cutover.tables import ADDITION, TABLES
 from validation.log_comparison import ComparisonStopped
 from validation.result import Check
 
@@ -32,6 +32,9 @@ class Steps(Protocol):
 
     def added_topics(self) -> tuple[str, ...]:
         """The topics that are new in config. Raises StepFailed where config does not fit the route."""
+
+    def due(self, wanted: Stage) -> tuple[Step, ...]:
+        """Steps that config asks for as things stand, on whatever journey to `wanted`."""
 
     def undo(self) -> str:
         """Let go of a fence that was not opened."""
@@ -118,12 +121,17 @@ class Runner:
             self._c.say(f"  {self._steps.undo()}")
         if route is not None and not flees and self._steps.added_topics():
             self._transition(Transition(route.stage, route.stage, ADDITION))
+        settles = route is not None and route.stranded and not self._emergency  # then that comes before anything else
+        due = self._steps.due(self._outcome.wanted) if route is not None and not flees and not settles else ()
+        if route is not None and due:
+            self._transition(Transition(route.stage, route.stage, due))
         if todo.empty:
-            self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
-            if said := self._steps.tidy():
-                self._c.say(f"  {said}")
+            if not due:
+                self._c.say(f"{self._c.component.value} is at {self._outcome.wanted.value}: nothing to do")
+                if said := self._steps.tidy():
+                    self._c.say(f"  {said}")
             if route is not None and route.stranded:
-                self._c.say("  events are still stranded: take emergency out of config once their backend is back")
+                self._c.say("  something is still stranded: take emergency out of config once its backend is back")
             return
         if todo.resume_watch:
             self._c.say("an earlier switch was cut off while it was watched: watching it to the end")
@@ -143,9 +151,12 @@ class Runner:
             self._c.say(f"  whether the serving backend takes writers is not known: {error}")
 
     def _watched_again(self) -> Transition:
-        progress = self._c.route.progress
+        """What comes after the opening, done again."""
+        route, progress = self._c.route, self._c.route.progress
         origin = progress.from_stage if progress else None
-        return Transition(origin, self._c.route.stage, (Step.WATCH,))
+        row = TABLES[route.component].rows.get((origin, route.stage), ())
+        after = row[row.index(Step.OPEN) + 1 :] if Step.OPEN in row else (Step.WATCH,)
+        return Transition(origin, route.stage, after)
 
     def _transition(self, transition: Transition) -> None:
         name = f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}"

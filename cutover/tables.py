@@ -43,6 +43,9 @@ class Step(StrEnum):
     FOLLOW = "follow"
     BUILD = "build"
     SEQUENCES = "sequences"
+    TIE = "tie"
+    UNTIE = "untie"
+    LIST = "list"
 
 
 MEANINGS: dict[Step, str] = {
@@ -74,6 +77,9 @@ MEANINGS: dict[Step, str] = {
     Step.FOLLOW: "all changes since the copy have been applied",
     Step.BUILD: "indexes, constraints, triggers, policies and rights are as at the source",
     Step.SEQUENCES: "sequences go on beyond what was given out, with head-room",
+    Step.TIE: "commits at the new side wait for the old one where rollback_loss is none, and only there",
+    Step.UNTIE: "commits at the new side wait for nobody",
+    Step.LIST: "what only the other side committed is told, and kept where it can be read",
 }
 
 _DATABASE_MEANINGS: dict[Step, str] = {
@@ -141,7 +147,7 @@ _BUS_SETTLEMENTS: Rows = {
     ),
 }
 
-_DATABASE_JOIN = (
+_DATABASE_COPY = (
     Step.PREFLIGHT,
     Step.PUBLISH,
     Step.COPY,
@@ -150,29 +156,50 @@ _DATABASE_JOIN = (
     Step.FOLLOW,
     Step.BUILD,
     Step.COMPARE,
-    Step.RECORD,
 )
-_DATABASE_SWITCH = (
-    Step.PREFLIGHT,
-    Step.PROVE_WAY_BACK,
-    Step.COMPARE,
-    Step.FENCE,
-    Step.DRAIN,
-    Step.SEQUENCES,
-    Step.CHECK,
-    Step.OPEN,
-    Step.WATCH,
-)
-_DATABASE_LEAVE = (Step.PREFLIGHT, Step.RETIRE)
 _DATABASE_ROWS: Rows = {
     # Whatever is wanted, the rows are at the hosted side to begin with.
     (None, Stage.MVP): (Step.PREFLIGHT, Step.ESTABLISH),
-    (Stage.MVP, Stage.SHADOW): _DATABASE_JOIN,
-    (Stage.SHADOW, Stage.SCALE): _DATABASE_SWITCH,
-    (Stage.SCALE, Stage.SHADOW): _DATABASE_SWITCH,
-    (Stage.SCALE, Stage.COMPLETE): _DATABASE_LEAVE,
-    (Stage.SHADOW, Stage.MVP): _DATABASE_LEAVE,
-    (Stage.COMPLETE, Stage.SCALE): _DATABASE_JOIN,
+    (Stage.MVP, Stage.SHADOW): (*_DATABASE_COPY, Step.RECORD),
+    (Stage.SHADOW, Stage.SCALE): (
+        Step.PREFLIGHT,
+        Step.PROVE_WAY_BACK,
+        Step.COMPARE,
+        Step.TIE,  # before its first commit for a client; and no pause grows by it
+        Step.FENCE,
+        Step.DRAIN,
+        Step.SEQUENCES,
+        Step.CHECK,
+        Step.OPEN,
+        Step.WATCH,
+    ),
+    (Stage.SCALE, Stage.SHADOW): (
+        Step.PREFLIGHT,
+        Step.PROVE_WAY_BACK,
+        Step.COMPARE,
+        Step.FENCE,
+        Step.DRAIN,
+        Step.SEQUENCES,
+        Step.CHECK,
+        Step.OPEN,
+        Step.UNTIE,  # after its last one
+        Step.WATCH,
+    ),
+    # Before the stream ends: a commit that waits for it would wait for ever.
+    (Stage.SCALE, Stage.COMPLETE): (Step.PREFLIGHT, Step.UNTIE, Step.RETIRE),
+    (Stage.SHADOW, Stage.MVP): (Step.PREFLIGHT, Step.RETIRE),
+    (Stage.COMPLETE, Stage.SCALE): (*_DATABASE_COPY, Step.TIE, Step.RECORD),
+}
+_DATABASE_EMERGENCIES: Rows = {
+    (Stage.SCALE, Stage.SHADOW): (Step.SURVEY, Step.BREAK_OFF, Step.SEQUENCES, Step.FLEE, Step.COUNT),
+}
+_DATABASE_SETTLEMENTS: Rows = {
+    (Stage.SHADOW, Stage.SHADOW): (
+        Step.LIST,  # first: joining anew takes away what it reads
+        Step.UNTIE,
+        *_DATABASE_COPY,
+        Step.RECORD,
+    ),
 }
 
 
@@ -180,7 +207,7 @@ _DATABASE_ROWS: Rows = {
 class Table:
     """The rows of one component. `emergencies` stand in place of a row where the backend that serves is dead, by the
     operator's word: nothing waits for it. `settlements`: what must come before anything else once traffic fled: the
-    dead backend, back again, gives what only it held, and is brought into step."""
+    dead backend, back again, gives or tells what only it held, and is brought into step."""
 
     rows: Rows
     emergencies: Rows = field(default_factory=dict)
@@ -189,7 +216,7 @@ class Table:
 
 TABLES: Mapping[Component, Table] = {
     Component.EVENT_BUS: Table(_BUS_ROWS, _BUS_EMERGENCIES, _BUS_SETTLEMENTS),
-    Component.DATABASE: Table(_DATABASE_ROWS),
+    Component.DATABASE: Table(_DATABASE_ROWS, _DATABASE_EMERGENCIES, _DATABASE_SETTLEMENTS),
 }
 """The components that can move."""
 TRANSITIONS = TABLES[Component.EVENT_BUS].rows

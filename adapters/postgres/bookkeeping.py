@@ -7,6 +7,7 @@
   needed, and moves a slot of a quiet database on.
 - `chunk`: which parts of which tables were copied here, each written in the transaction of its rows: so a copy that
   was killed goes on where it was.
+- `counted`: how far the sequences of the other side were when they were looked at last (counting.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from adapters.postgres.driver import Connection
 
 SCHEMA = "crossover"
 PUBLICATION = "crossover"
-MARK, HEARTBEAT, CHUNK = "mark", "heartbeat", "chunk"
+MARK, HEARTBEAT, CHUNK, COUNTED = "mark", "heartbeat", "chunk", "counted"
+BROKEN_OFF = (1 << 64) - 1
+"""The mark of a stream that was ended for good (breaking_off.py): no commit ever lies beyond it."""
 _STATEMENTS = (
     f"create schema if not exists {SCHEMA}",
     f"""create table if not exists {SCHEMA}.{MARK} (
@@ -26,6 +29,8 @@ _STATEMENTS = (
           relation text not null, part integer not null, cut text not null, lower text, upper text,
           copied_rows bigint, copied_bytes bigint, seen pg_catalog.pg_lsn, done timestamptz,
           primary key (relation, part))""",
+    f"""create table if not exists {SCHEMA}.{COUNTED} (
+          name text primary key, last bigint not null, at timestamptz not null)""",
 )
 
 

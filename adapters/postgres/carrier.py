@@ -16,7 +16,7 @@ from enum import Enum
 
 from adapters.postgres import applying
 from adapters.postgres.applying import Gathering
-from adapters.postgres.bookkeeping import HEARTBEAT, MARK, PUBLICATION, SCHEMA, slot_name
+from adapters.postgres.bookkeeping import BROKEN_OFF, HEARTBEAT, MARK, PUBLICATION, SCHEMA, slot_name
 from adapters.postgres.describing import Descriptions, bookkeeping_table, tables_of
 from adapters.postgres.driver import Address, lsn_text
 from adapters.postgres.errors import Conflict, Malformed
@@ -309,6 +309,8 @@ def open_carrier(source: End, target: End, gate: Gate, limits: Limits = LIMITS) 
     name = slot_name(source.name)
     writer = Target(target.address, name, application=name)
     try:
+        if writer.mark == BROKEN_OFF:
+            raise Conflict(f"what comes from {source.name} was broken off at {target.address} in an emergency")
         start = writer.mark + 1 if writer.mark else 0
         stream = Stream(source.address, name, PUBLICATION, start=start, application=name)
     except BaseException:

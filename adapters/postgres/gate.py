@@ -18,6 +18,11 @@ class Gate:
             self._from = content_from
             self._changed.notify_all()
 
+    @property
+    def open(self) -> bool:
+        """Whether any content may pass."""
+        return self._from is not None
+
     def allows(self, commit: int) -> bool:
         """Whether content that was committed at `commit` may pass."""
         content_from = self._from

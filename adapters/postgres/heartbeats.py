@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from adapters.postgres import bookkeeping
 from adapters.postgres.driver import Connection, lsn
@@ -18,7 +19,7 @@ with written as (
   on conflict (side) do update set beat = h.beat + 1, at = excluded.at returning beat)
 select beat, pg_catalog.pg_current_wal_insert_lsn()::text from written
 """
-_HEARD = f"select beat from {_TABLE} where side = %s"
+_HEARD = f"select beat, at from {_TABLE} where side = %s"
 _LOOK_SECONDS = 0.01
 
 
@@ -39,10 +40,24 @@ def beat(connection: Connection, side: str) -> Beat:
     return Beat(row[0], lsn(row[1]))
 
 
-def heard(connection: Connection, side: str) -> int:
-    """The newest heartbeat of `side` that is known where `connection` leads; 0 where none is."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The newest heartbeat of a side that is known somewhere; number 0 where none is. `at`: by that side's clock."""
+
+    number: int
+    at: datetime | None
+
+
+def last(connection: Connection, side: str) -> Heard:
+    """The newest heartbeat of `side` that is known where `connection` leads. All that was committed at that side
+    before it was written has come, too."""
     row = connection.execute(_HEARD, (side,)).fetchone()
-    return int(row[0]) if row else 0
+    return Heard(int(row[0]), row[1]) if row else Heard(0, None)
+
+
+def heard(connection: Connection, side: str) -> int:
+    """Its number."""
+    return last(connection, side).number
 
 
 def wait_applied(connection: Connection, stream: str, to: int, timeout: float) -> bool:

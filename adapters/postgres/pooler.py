@@ -30,6 +30,7 @@ _LOOK_SECONDS = 0.02
 _LOGIN_SECONDS = 1.0
 """How long logins under way are awaited before a PAUSE, in seconds: one to a dead server takes longer, and fails."""
 _PAUSED, _NOT_PAUSED = "already suspended/paused", "pooler is not paused/suspended"
+_QUERY_TIMEOUT, _IDLE_TIMEOUT = "query_timeout", "idle_transaction_timeout"
 _POOL_SIZE = "default_pool_size"
 
 
@@ -204,6 +205,17 @@ class Console:
                 return False
             time.sleep(_LOOK_SECONDS)  # it announces nothing
         return True
+
+    def cut(self, seconds: float) -> bool:
+        """End what still runs in a transaction, at a server that may never answer; whether all had ended within
+        `seconds`. Their clients lose their connection, and what became of a transaction is not known to them."""
+        for name in (_QUERY_TIMEOUT, _IDLE_TIMEOUT):
+            self.set(name, "0.01")
+        try:
+            return self.drained(seconds)
+        finally:
+            for name in (_QUERY_TIMEOUT, _IDLE_TIMEOUT):
+                self.set(name, "0")
 
     def resume(self) -> None:
         """Go on; nothing where it is not paused. Databases that were paused by name stay so."""

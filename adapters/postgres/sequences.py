@@ -97,6 +97,10 @@ def move(source: Side, target: Side, schemas: Sequence[str], headroom: int = HEA
     there = {state.qualified: state for state in read(target, schemas)}
     settings = [moved(state, there.get(state.qualified), headroom) for state in read(source, schemas)]
     wanted = tuple(setting for setting in settings if setting is not None)
-    # In one statement: writers wait meanwhile.
-    target.rows(_SET, ([s.name for s in wanted], [s.value for s in wanted], [s.called for s in wanted]))
+    put(target, wanted)
     return wanted
+
+
+def put(side: Side, wanted: Sequence[Setting]) -> None:
+    """Set them. In one statement: writers wait meanwhile."""
+    side.rows(_SET, ([s.name for s in wanted], [s.value for s in wanted], [s.called for s in wanted]))

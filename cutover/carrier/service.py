@@ -15,13 +15,14 @@ from dataclasses import replace
 
 from adapters import metrics
 from adapters.event_bus.view import RouteView
-from adapters.postgres import slots
+from adapters.postgres import bookkeeping, counting, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.carrier import Carrier, End, State, open_carrier
 from adapters.postgres.driver import connect, translated
 from adapters.postgres.errors import PostgresError
 from adapters.postgres.gate import Gate
 from adapters.postgres.heartbeats import beat
+from adapters.postgres.side import opened
 from adapters.postgres.target import TARGET_SESSION
 from contracts.routes import Mirror
 from cutover.positions import content_from
@@ -178,6 +179,40 @@ class Pulse:
                 repeating.wait(BEAT_SECONDS)
 
 
+class Counting:
+    """Notes at the old side each second how far the sequences of the new one are, while that one serves: what traffic
+    needs to know that flees from it."""
+
+    def __init__(self, serving: End, other: End, gate: Gate) -> None:
+        self._serving, self._other, self._gate = serving, other, gate
+        self._repeating = Repeating(f"sequences of {serving.name}", serving.name, self._count)
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._repeating.stop()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._repeating.join()
+
+    def _count(self, repeating: Repeating) -> None:
+        while not self._gate.open:
+            if repeating.wait(BEAT_SECONDS):
+                return
+        with (
+            opened(self._serving.address, "crossover_sequences", _BEAT_SESSION) as source,
+            opened(self._other.address, "crossover_sequences", _BEAT_SESSION) as target,
+        ):
+            with translated(target.address):
+                bookkeeping.ensure(target.connection)
+            while self._gate.open and not repeating.stopped:
+                with translated(source.address):
+                    schemas = sorted({schema for schema, _ in slots.published(source.connection)})
+                counting.note(source, target, schemas)
+                repeating.well()
+                repeating.wait(BEAT_SECONDS)
+
+
 class CarrierService:
     """Keeps both directions running while the route names a mirror."""
 
@@ -186,7 +221,7 @@ class CarrierService:
         self._ends = (hosted, selfhosted)
         self._gates = {end.name: Gate() for end in self._ends}
         self._current: Mirror | None = None
-        self._running: list[Direction | Pulse] = []
+        self._running: list[Direction | Pulse | Counting] = []
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -218,6 +253,7 @@ class CarrierService:
                 Direction(first, second, self._gates[first.name]),
                 Direction(second, first, self._gates[second.name]),
                 *(Pulse(end) for end in self._ends),
+                Counting(second, first, self._gates[second.name]),
             ]
 
     def _stop(self) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.postgres.driver import Address
+from contracts.stages import Stage
 from cutover.context import Context
+from cutover.database.fleeing import Fleeing
 from cutover.database.joining import Joining
 from cutover.database.leaving import Leaving
+from cutover.database.settling import Settling
 from cutover.database.switching import Switching
+from cutover.database.tying import Tying
 from cutover.database.work import DatabaseWork, Moving
 from cutover.plan import Step, StepMethod
 
@@ -18,7 +22,9 @@ class DatabaseSteps:
 
     def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
         self._work = DatabaseWork(context, servers, moving)
-        joining, switching, leaving = Joining(self._work), Switching(self._work), Leaving(self._work)
+        self._tying = tying = Tying(self._work)
+        joining, switching, leaving = Joining(self._work, tying), Switching(self._work, tying), Leaving(self._work)
+        fleeing, settling = Fleeing(self._work), Settling(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
         self.tidy = leaving.tidy
@@ -35,17 +41,28 @@ class DatabaseSteps:
             Step.PROVE_WAY_BACK: joining.prove_way_back,
             Step.FENCE: switching.fence,
             Step.DRAIN: switching.drain,
-            Step.SEQUENCES: switching.sequences,
+            Step.SEQUENCES: lambda to: fleeing.sequences(to) if to.flees else switching.sequences(to),
             Step.CHECK: switching.check,
             Step.OPEN: switching.open,
             Step.WATCH: switching.watch,
             Step.RETIRE: leaving.retire,
             Step.RECORD: joining.record,
+            Step.TIE: tying.tie,
+            Step.UNTIE: tying.untie,
+            Step.SURVEY: fleeing.survey,
+            Step.BREAK_OFF: fleeing.break_off,
+            Step.FLEE: fleeing.flee,
+            Step.COUNT: fleeing.count,
+            Step.LIST: settling.list_stranded,
         }
 
     def added_topics(self) -> tuple[str, ...]:
         """None: a database has no topics."""
         return ()
+
+    def due(self, wanted: Stage) -> tuple[Step, ...]:
+        """What config asks for beside a journey: whether commits wait; and once traffic fled, to tell of it again."""
+        return (Step.COUNT,) if self._work.context.route.stranded else self._tying.due(wanted)
 
     def close(self) -> None:
         """Give up connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adapters.postgres import bookkeeping, catalog, content_facts, schema, slots
+from adapters.postgres import bookkeeping, breaking_off, catalog, content_facts, schema, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.copying import Copy, CopySettings
 from adapters.postgres.driver import translated
@@ -12,6 +12,7 @@ from adapters.postgres.progress import Progress
 from contracts.routes import Route
 from contracts.stages import Stage, serving_backend
 from cutover.context import StepFailed
+from cutover.database.tying import Tying
 from cutover.database.work import COMPONENT, HOSTED, OURS, DatabaseWork, other
 from cutover.plan import Transition
 from cutover.positions import carried
@@ -26,9 +27,10 @@ _WORKERS = 2
 class Joining:
     """The steps that bring a side into step with the one that serves."""
 
-    def __init__(self, work: DatabaseWork) -> None:
+    def __init__(self, work: DatabaseWork, tying: Tying) -> None:
         self._w = work
         self._c = work.context
+        self._tying = tying
         self._definitions: schema.Schema | None = None
         self._told = 0.0
 
@@ -89,7 +91,8 @@ class Joining:
             )
 
     def _empty(self, target: str) -> None:
-        """Take away what an earlier try copied. Preflight has seen that nothing else is there."""
+        """Take away what an earlier try copied. Preflight has seen that nothing else is there; and what it had of its
+        own after an emergency was kept (settling.py)."""
         side = self._w.at(target)
         self._w.drop_slot(target)
         if target == OURS:  # the hosted side is emptied by its owner alone: preflight asks for it
@@ -99,6 +102,8 @@ class Joining:
                     side.run("create schema public authorization pg_database_owner")
                     side.run("grant usage on schema public to public")
         side.run(f"truncate {bookkeeping.SCHEMA}.{bookkeeping.CHUNK}, {bookkeeping.SCHEMA}.{bookkeeping.MARK}")
+        # The stream from there begins anew, from a place that may lie before the last one: the server may be another.
+        breaking_off.forget(self._w.at(other(target)), slot_name(target))
 
     def _make(self, source: str, target: str) -> int:
         """Definitions that come before the rows. At the hosted side they are there since it served."""
@@ -190,12 +195,12 @@ class Joining:
         return f"{self._w.active} to {self._w.passive} in {there * 1000:.0f} ms, back in {back * 1000:.0f} ms"
 
     def compare(self, transition: Transition) -> str:
-        """Definitions and rows of both sides, under traffic."""
-        return self._w.compare()
+        """Definitions and rows of both sides, under traffic; and what would be lost with the side that serves."""
+        return self._w.compare() + self._tying.told(transition)
 
     def record(self, transition: Transition) -> str:
-        """Write the stage that was reached."""
-        self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None}))
+        """Write the stage that was reached; whatever was stranded has been told, and both sides are in step."""
+        self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None, "stranded": None}))
         return transition.goal.value
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from adapters.postgres import sequences
+from adapters.postgres import breaking_off, sequences
+from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.errors import PostgresError
 from adapters.postgres.server_facts import shown
 from contracts.routes import Route
 from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed
+from cutover.database.tying import Tying
 from cutover.database.work import DatabaseWork, other
 from cutover.plan import Step, Transition
 from cutover.positions import carried
@@ -25,9 +27,10 @@ select pid, coalesce(usename, ''), coalesce(application_name, ''),
 class Switching:
     """The steps between which who serves changes. `open` is the one write that does it."""
 
-    def __init__(self, work: DatabaseWork) -> None:
+    def __init__(self, work: DatabaseWork, tying: Tying) -> None:
         self._w = work
         self._c = work.context
+        self._tying = tying
         self._opened_by = 0.0
         self._drained = 0
 
@@ -111,6 +114,8 @@ class Switching:
         route = self._c.read()
         if route is None or route.fence is None:
             return "nothing to undo"
+        if route.fence.emergency:
+            breaking_off.mend(self._w.at(other(route.active)), slot_name(route.active))
         self._c.write(route.model_copy(update={"epoch": route.fence.epoch, "fence": None, "progress": None}))
         return f"{route.active} goes on, epoch {route.fence.epoch}"
 
@@ -130,7 +135,7 @@ class Switching:
             rounds += 1
             self._c.check_stop()
             self._c.rest(self._c.timing.watch_pace)  # the pace of the checks
-        told = self._w.compare()
+        told = self._w.compare() + self._tying.told(transition)
         route: Route = self._c.route
         self._c.write(route.model_copy(update={"progress": None}))
         return f"{told}; {other(route.active)} at most {behind * 1000:.0f} ms behind"

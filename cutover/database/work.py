@@ -12,6 +12,7 @@ from adapters.postgres.catalog import Table, tables
 from adapters.postgres.content_facts import extensions, owned_schemas
 from adapters.postgres.driver import Address, lsn, translated
 from adapters.postgres.side import Side, open_side, opened
+from adapters.postgres.target import TARGET_SESSION
 from contracts import stages
 from contracts.stages import Component, backend_of, other_backend
 from cutover.context import Context, StepFailed
@@ -34,6 +35,8 @@ select coalesce(extract(epoch from max(replay_lag)), 0)::float8 from pg_catalog.
 _BEHIND_SECONDS = 10.0
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
+GIVEN_UP = "what was stranded"
+"""In crossover:database.accept: what only a lost side had, and cannot be read any more, is given up."""
 SEE_CARRIER = "See kubectl logs deployment/database-carrier"
 
 
@@ -46,12 +49,14 @@ def other(backend: str) -> str:
 class Moving:
     """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
     owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
-    that are let pass; `volumes`: bytes of a side's disk, where config knows them."""
+    that are let pass; `volumes`: bytes of a side's disk, where config knows them; `tied`: a commit at our own side
+    waits until the hosted one has it (rollback_loss: none)."""
 
     schemas: tuple[str, ...] = ()
     role: str
     accepted: frozenset[str] = frozenset()
     volumes: Mapping[str, int] = field(default_factory=dict)
+    tied: bool = False
 
 
 class DatabaseWork:
@@ -81,10 +86,11 @@ class DatabaseWork:
         return other(self.context.route.active)
 
     def at(self, backend: str) -> Side:
-        """The connection to `backend`, made anew where it was lost. Raises Unavailable, Refused."""
+        """The connection to `backend`, made anew where it was lost. What it commits is durable there, and waits for no
+        other server. Raises Unavailable, Refused."""
         found = self._sides.get(backend)
         if found is None or found.connection.closed or found.connection.broken:
-            found = self._sides[backend] = open_side(self.servers[backend], APPLICATION)
+            found = self._sides[backend] = open_side(self.servers[backend], APPLICATION, TARGET_SESSION)
         return found
 
     def wal(self, backend: str) -> int:
@@ -133,11 +139,11 @@ class DatabaseWork:
             kind = Journey.SWITCH if route is not None and route.mirror is not None else Journey.ESTABLISH
         target = "" if kind is Journey.ESTABLISH else other(source)
         end = End(target, self.servers[target]) if target else None
-        unknown = sorted(self.moving.accepted - ACCEPTABLE)
+        unknown = sorted(self.moving.accepted - ACCEPTABLE - {GIVEN_UP})
         if unknown:
             raise StepFailed(
                 f"crossover:database.accept names {', '.join(unknown)}, which cannot be let pass",
-                f"Take it out, or name one of: {', '.join(sorted(ACCEPTABLE))}",
+                f"Take it out, or name one of: {', '.join(sorted(ACCEPTABLE | {GIVEN_UP}))}",
             )
         schemas = self.moving.schemas or (self.schemas() if kind in {Journey.JOIN, Journey.SWITCH} else None)
         facts = gather(End(source, self.servers[source]), end, schemas)

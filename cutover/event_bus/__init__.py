@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.event_bus.base import EventLog
+from contracts.stages import Stage
 from cutover.context import Context
 from cutover.event_bus.fleeing import Fleeing
 from cutover.event_bus.joining import Joining
@@ -65,6 +66,10 @@ class EventBusSteps:
     def tidy(self) -> str:
         """Nothing: what is copied to a backend that is not deployed any more goes with it."""
         return ""
+
+    def due(self, wanted: Stage) -> tuple[Step, ...]:
+        """Nothing that config asks for beside a journey but topics."""
+        return ()
 
     def close(self) -> None:
         """Give up connections."""

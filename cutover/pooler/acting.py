@@ -19,6 +19,8 @@ from cutover.pooler.gate import NOWHERE, UNKNOWN, Action, Gate, Standing
 from cutover.pooler.sides import holders, login_trouble, serving_trouble
 
 _log = logging.getLogger(__name__)
+_CUT_SECONDS = 1.5
+"""PgBouncer looks for what ran too long three times a second."""
 
 
 class Trouble(StrEnum):
@@ -134,8 +136,16 @@ class Acting:
         return acts[action](at)
 
     def _await(self, at: Standing) -> bool:
-        self._console.drained(max(at.limit - at.waited, 0.1), lambda: self._fence() != at.fence)
+        done = self._console.drained(max(at.limit - at.waited, 0.1), lambda: self._fence() != at.fence)
+        if not done and self._fence() == at.fence and self._emergency():
+            self._console.cut(_CUT_SECONDS)
         return True
+
+    def _emergency(self) -> bool:
+        """Whether the side that is left is dead, by the operator's word: what hangs there may hang for ever. Traffic
+        may have fled before this agent heard of it."""
+        route = self._route()
+        return route is not None and (bool(route.stranded) or (route.fence is not None and route.fence.emergency))
 
     def _acknowledge(self, at: Standing) -> bool:
         self.acknowledged = at.fence or 0
@@ -152,8 +162,7 @@ class Acting:
         if at.active not in self._sides:
             return self._unknown(at.active)
         again = self._memory.paused and self._memory.epoch == at.fence
-        route = self._route()
-        fenced, emergency = at.obeyed, bool(route and route.fence and route.fence.emergency)
+        fenced, emergency = at.obeyed, self._emergency()
         if fenced and not again and (trouble := self._other_side_trouble(at.active)):
             return self._refuse(at.fence, f"the other side cannot be served from: {trouble}")
         self.troubles.pop(Trouble.FENCE, None)
@@ -173,6 +182,8 @@ class Acting:
             # A moment ago it was not: so it is somebody else's.
             self._remember(paused=False)
             return True
+        if not done and emergency:
+            self._console.cut(_CUT_SECONDS)
         if done or not fenced or emergency:
             return True
         self._remember(paused=False)

@@ -33,6 +33,17 @@ def test_the_wanted_stage_shows_on_the_transition(stage: Stage) -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "database-move"}}]
 
 
+def test_an_emergency_and_what_may_be_lost_are_the_transitions_to_know() -> None:
+    program = render({"database": {"stage": "shadow", "emergency": True, "rollback_loss": "none"}})
+    assert program.one("Transition", "database").manifest["emergency"] is True
+    (container,) = template(_job(program))["spec"]["containers"]
+    assert container["args"][-1] == "--emergency"
+    assert {"name": names.ENV_DATABASE_ROLLBACK_LOSS, "value": "none"} in container["env"]
+    (usual,) = template(_job(at(Stage.SHADOW)))["spec"]["containers"]
+    assert "--emergency" not in usual["args"]
+    assert {"name": names.ENV_DATABASE_ROLLBACK_LOSS, "value": "bounded"} in usual["env"]
+
+
 def test_both_servers_the_pooler_and_the_carrier_come_before_the_transition_and_services_after() -> None:
     program = at(Stage.SHADOW)
     waited = {key.rsplit("::", 1)[-1] for key in _job(program).depends_on}

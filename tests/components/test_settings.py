@@ -42,6 +42,11 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
             {"event_bus": {"stage": "scale", "emergency": True}},
             ["emergency is true at stage scale", "crossover:event_bus.emergency false"],
         ),
+        (
+            {"database": {"stage": "complete", "emergency": True}},
+            ["emergency is true at stage complete", "the hosted one", "crossover:database.emergency false"],
+        ),
+        ({"database": {"rollback_loss": "some"}}, ["rollback_loss is 'some'", "bounded, none"]),
         ({"event_buss": {}}, ["crossover:event_buss", "'event_bus'"]),
         ({"event_bus": {"partitions": "many"}}, ["crossover:event_bus.partitions is 'many'", "integer"]),
         ({"event_bus": {"partitions": 0}}, ["crossover:event_bus.partitions is 0", "greater than or equal to 1"]),

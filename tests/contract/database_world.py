@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from adapters.event_bus.view import RouteView
-from adapters.postgres import slots
+from adapters.postgres import slots, synchronous
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.carrier import End
 from adapters.postgres.driver import Address, Connection, connect, sql
 from adapters.postgres.errors import Unavailable
+from adapters.postgres.side import opened
 from adapters.postgres.transfers import balances, transfers
 from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRegistry, MemoryRouteStore
 from contracts.routes import Route
@@ -71,10 +72,14 @@ class DatabaseWorld:
         self.board = Board()
         self.lock = MemoryLock()
         self.lines: list[str] = []
+        self.tied = False
+        self.accepted: frozenset[str] = frozenset()
+        self.gone: set[str] = set()
+        """Sides that were killed for good."""
         self._runs = itertools.count(1)
         self.agent = RunningAgent(self.board, self.bouncer, pause_seconds=2.0)
         self._view = RouteView(self.board.store, Component.DATABASE)
-        service = CarrierService(self._view, *(End(name, at) for name, at in self.servers.items()))
+        self.carrier = service = CarrierService(self._view, *(End(name, at) for name, at in self.servers.items()))
         self._carrier = threading.Thread(target=service.run, name="carrier", daemon=True)
         self._view.start()
         self._carrier.start()
@@ -95,7 +100,11 @@ class DatabaseWorld:
         self._view.stop()
         self._carrier.join(30)
         self.agent.kill()
-        for name, at in self.servers.items():  # a server has few, and the next test needs the same names
+        if "selfhosted" not in self.gone:
+            with opened(self.servers["selfhosted"], "test", {"synchronous_commit": "local"}) as own:
+                synchronous.wait_for_nobody(own)
+        left = [(name, at) for name, at in self.servers.items() if name not in self.gone]
+        for name, at in left:  # a server has few, and the next test needs the same names
             with connect(at, "test") as connection:
                 until(lambda: _dropped(connection, slot_name(name)), f"the slot at {name} is dropped")  # noqa: B023
 
@@ -107,15 +116,17 @@ class DatabaseWorld:
 
     def steps(self, context: Context) -> DatabaseSteps:
         """Of another run."""
-        return DatabaseSteps(context, self.servers, Moving(role=OWN_ROLE))
+        return DatabaseSteps(context, self.servers, Moving(role=OWN_ROLE, tied=self.tied, accepted=self.accepted))
 
-    def migrate(self, stage: Stage, change: Callable[[DatabaseSteps], None] = lambda _: None) -> Outcome:
+    def migrate(
+        self, stage: Stage, change: Callable[[DatabaseSteps], None] = lambda _: None, *, emergency: bool = False
+    ) -> Outcome:
         """Run a Transition in this thread; `change` may put something into its steps."""
         context = self.context()
         steps = self.steps(context)
         change(steps)
         try:
-            return Runner(context, steps, stage).run()
+            return Runner(context, steps, stage, emergency=emergency).run()
         finally:
             steps.close()
 
@@ -143,8 +154,8 @@ class Bank:
     def __init__(self, world: DatabaseWorld, folder: Path, rate: float = 100.0, run: str = "run") -> None:
         self.world = world
         self.run = run
-        self._path = folder / f"{run}.jsonl"
-        self._book = Book(self._path)
+        self.path = folder / f"{run}.jsonl"
+        self._book = Book(self.path)
         self._stop = threading.Event()
         load = Load(world.client, run, Schedule(rate, 300.0, clients=4), self._book, lambda _: None)
         load.prepare()
@@ -154,8 +165,8 @@ class Bank:
 
     def go_on(self, count: int = 50) -> None:
         """Wait for so many more transfers."""
-        goal = len(list(read(self._path))) + count
-        until(lambda: len(list(read(self._path))) >= goal, "the bank goes on", 30)
+        goal = len(list(read(self.path))) + count
+        until(lambda: len(list(read(self.path))) >= goal, "the bank goes on", 30)
 
     def judged(self) -> Report:
         """End it, and compare its book with the side that serves."""
@@ -165,7 +176,7 @@ class Bank:
         at = replace(self.world.client, user=CLIENT)
         with connect(at, "judge", session={}) as connection:
             found = Found.read(transfers(connection, self.run), balances(connection))
-        return judge(list(read(self._path)), found, min_rate=1.0)
+        return judge(list(read(self.path)), found, min_rate=1.0)
 
 
 def before(step: Step, act: Callable[[], None]) -> Callable[[DatabaseSteps], None]:
@@ -198,13 +209,15 @@ def database_servers() -> Iterator[tuple[Postgres, Postgres]]:
 
 
 @contextmanager
-def database_world(hosted: Postgres, own: Postgres) -> Iterator[DatabaseWorld]:
+def database_world(
+    hosted: Postgres, own: Postgres, kind: type[DatabaseWorld] = DatabaseWorld
+) -> Iterator[DatabaseWorld]:
     """A world of its own on running servers."""
     binary = find_pgbouncer()
     if binary is None:
         pytest.skip("there is no pgbouncer (CROSSOVER_PGBOUNCER, or on the PATH)")
     with ExitStack() as stack:
-        world = DatabaseWorld(hosted, own, lambda sides: stack.enter_context(bouncer(binary, sides)))
+        world = kind(hosted, own, lambda sides: stack.enter_context(bouncer(binary, sides)))
         try:
             until(lambda: world.board.record.status.get("state") not in (None, "away"), "the agent found PgBouncer")
             yield world

@@ -17,8 +17,10 @@ from cli.errors import CliError
 from cli.stack import changes, emergencies, wanted_stages
 from cli.status import gather, judge, table
 from contracts.registry import PROTOCOL_VERSION, AdapterRecord
-from contracts.routes import Fence, HistoryEntry, Route
-from contracts.stages import Component, Stage
+from contracts.routes import Fence, HistoryEntry, Route, Stranded
+from contracts.stages import Component, Stage, serving_backend
+from cutover.database.reached import Reached
+from cutover.positions import WAL
 
 WANTED = dict.fromkeys(Component, Stage.MVP)
 
@@ -98,6 +100,35 @@ def test_a_check_runs_the_transitions_pod_with_other_arguments_and_leaves_the_pa
     assert made["spec"]["template"]["metadata"]["labels"] == {"app": "x"}
     assert made["spec"]["template"]["spec"]["containers"][0]["args"] == ["--check"]
     assert "selector" not in made["spec"]
+
+
+def _database(stage: Stage, **more: object) -> Route:
+    active = serving_backend(Component.DATABASE, stage)
+    return Route(component=Component.DATABASE, stage=stage, active=active, epoch=5).model_copy(update=more)
+
+
+def test_a_database_tells_what_would_be_lost_with_the_side_that_serves() -> None:
+    def note(route: Route) -> str:
+        return judge(Component.DATABASE, route.stage, route, []).note
+
+    assert "bounded" in note(_database(Stage.SCALE))
+    assert "none" in note(_database(Stage.SCALE, tied_since="2026-01-01T00:00:00Z"))
+    assert note(_database(Stage.SHADOW)) == ""
+
+
+def test_a_database_from_which_traffic_fled_tells_up_to_where_nothing_is_missing_and_then_how_much_was() -> None:
+    reached = Reached(0x123, 17, "2026-01-01T00:00:00.000+00:00")
+    tail = Stranded(backend="selfhosted", epoch=4, copied=reached.cursor, at_least=True)
+    row = judge(Component.DATABASE, Stage.SHADOW, _database(Stage.SHADOW, stranded={WAL: tail}), [])
+    assert row.state == "out of step"
+    assert "beyond WAL position 0/123, the last heartbeat is number 17 of 2026-01-01T00:00:00.000+00:00" in row.note
+    assert "config rm --path crossover:database.emergency" in row.note
+    tied = tail.model_copy(update={"copied": Reached(0x123, 17, "", tied=True).cursor})
+    row = judge(Component.DATABASE, Stage.SHADOW, _database(Stage.SHADOW, stranded={WAL: tied}), [])
+    assert "nothing that selfhosted acknowledged is missing" in row.note
+    told = tail.model_copy(update={"swept": True, "at_least": False, "count": 3, "first": "0/1", "last": "0/9"})
+    row = judge(Component.DATABASE, Stage.SHADOW, _database(Stage.SHADOW, stranded={WAL: told}), [])
+    assert "3 transactions that only selfhosted has, from 0/1 to 0/9: kept in crossover.stranded" in row.note
 
 
 BUS = Component.EVENT_BUS

@@ -14,7 +14,6 @@ from contracts.stages import BACKENDS, STAGE_TABLE, Component, Stage, serving_ba
 from cutover.plan import ImpossiblePlan, Plan, Step, Transition, path, plan
 from cutover.tables import ADDITION, MEANINGS, TABLES, TRANSITIONS
 
-EMERGENCIES, SETTLEMENTS = TABLES[Component.EVENT_BUS].emergencies, TABLES[Component.EVENT_BUS].settlements
 stages = st.sampled_from(Stage)
 movable = st.sampled_from(sorted(TABLES))
 
@@ -82,9 +81,30 @@ def test_a_component_without_a_table_cannot_be_planned(component: Component) -> 
         plan(None, Stage.MVP, component=component)
 
 
-def test_the_database_has_no_emergency_yet() -> None:
-    with pytest.raises(ImpossiblePlan, match="no emergency"):
-        plan(_route(Stage.SCALE, component=Component.DATABASE), Stage.SHADOW, emergency=True)
+@given(component=movable)
+def test_every_component_that_moves_has_an_emergency_and_what_comes_after(component: Component) -> None:
+    table = TABLES[component]
+    assert set(table.emergencies) == {(Stage.SCALE, Stage.SHADOW)} and set(table.settlements) == {
+        (Stage.SHADOW, Stage.SHADOW)
+    }
+    found = plan(_route(Stage.SCALE, component=component), Stage.SHADOW, emergency=True)
+    assert found == Plan(False, False, (_flight(component),))
+    stranded = _stranding(_route(Stage.SHADOW, component=component))
+    assert plan(stranded, Stage.SHADOW).transitions == (_settlement(component),)
+    assert plan(stranded, Stage.SHADOW, emergency=True).empty
+
+
+def test_what_only_a_dead_database_has_is_told_before_it_is_filled_anew() -> None:
+    steps = _settlement(Component.DATABASE).steps
+    assert steps[0] is Step.LIST
+    assert steps.index(Step.LIST) < steps.index(Step.PUBLISH) < steps.index(Step.COPY)
+
+
+def test_no_commit_waits_for_a_stream_that_ends_and_none_for_a_client_is_not_waited_for() -> None:
+    rows = TABLES[Component.DATABASE].rows
+    assert rows[Stage.SHADOW, Stage.SCALE].index(Step.TIE) < rows[Stage.SHADOW, Stage.SCALE].index(Step.OPEN)
+    assert rows[Stage.SCALE, Stage.SHADOW].index(Step.OPEN) < rows[Stage.SCALE, Stage.SHADOW].index(Step.UNTIE)
+    assert rows[Stage.SCALE, Stage.COMPLETE].index(Step.UNTIE) < rows[Stage.SCALE, Stage.COMPLETE].index(Step.RETIRE)
 
 
 def test_a_transition_switches_where_the_table_of_stages_says_that_who_serves_changes() -> None:
@@ -123,17 +143,26 @@ def _stranding(route: Route) -> Route:
     return route.model_copy(update={"stranded": {"t": tail}})
 
 
-FLIGHT = Transition(Stage.SCALE, Stage.SHADOW, EMERGENCIES[Stage.SCALE, Stage.SHADOW])
-SETTLEMENT = Transition(Stage.SHADOW, Stage.SHADOW, SETTLEMENTS[Stage.SHADOW, Stage.SHADOW])
+def _flight(component: Component) -> Transition:
+    return Transition(Stage.SCALE, Stage.SHADOW, TABLES[component].emergencies[Stage.SCALE, Stage.SHADOW])
 
 
+def _settlement(component: Component) -> Transition:
+    return Transition(Stage.SHADOW, Stage.SHADOW, TABLES[component].settlements[Stage.SHADOW, Stage.SHADOW])
+
+
+FLIGHT, SETTLEMENT = _flight(Component.EVENT_BUS), _settlement(Component.EVENT_BUS)
+
+
+@pytest.mark.parametrize("component", sorted(TABLES))
 @pytest.mark.parametrize("cut_off", ["", "fence", "watching"])
-def test_an_emergency_asks_the_dead_backend_nothing_whatever_was_cut_off(cut_off: str) -> None:
-    route = _route(Stage.SCALE, fence=cut_off == "fence", watching=cut_off == "watching")
+def test_an_emergency_asks_the_dead_backend_nothing_whatever_was_cut_off(cut_off: str, component: Component) -> None:
+    route = _route(Stage.SCALE, fence=cut_off == "fence", watching=cut_off == "watching", component=component)
     found = plan(route, Stage.SHADOW, emergency=True)
-    assert found == Plan(False, False, (FLIGHT,))
+    flight = _flight(component)
+    assert found == Plan(False, False, (flight,))
     asked = {Step.PREFLIGHT, Step.PROVE_WAY_BACK, Step.COMPARE, Step.SEAL, Step.DRAIN, Step.CHECK, Step.WATCH}
-    assert not asked & set(FLIGHT.steps)
+    assert not {*asked, Step.TIE, Step.UNTIE} & set(flight.steps)
 
 
 def test_traffic_moves_first_and_nothing_is_retired_before_it_was_swept() -> None:
