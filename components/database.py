@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pulumi
 
-from components import database_access, hosted_postgres, pooler, selfhosted_postgres
+from components import base_backups, database_access, database_tls, hosted_postgres, pooler, selfhosted_postgres
 from components.bus_access import route_config_map
 from components.foundation import Foundation
 from components.kube import content_hash, create, create_all, password
@@ -58,10 +58,9 @@ class Database(pulumi.ComponentResource):
         self._inside = pulumi.ResourceOptions(parent=self, depends_on=foundation.ready)
         self._secrets()
         base = create_all([*database_access.rights(settings), *database_access.edges(settings)], self._inside)
-        route = create(
-            route_config_map(settings, COMPONENT),
-            pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(ignore_changes=["data"])),
-        )
+        written = pulumi.ResourceOptions.merge(self._inside, pulumi.ResourceOptions(ignore_changes=["data"]))
+        route = create(route_config_map(settings, COMPONENT), written)
+        note = create(database_access.backup_note(settings), written)
         after = pulumi.ResourceOptions(parent=self, depends_on=[*foundation.ready, *base, *self._kept, route])
         deployed = deployed_backends(COMPONENT, stage)
         made: list[pulumi.Resource] = []
@@ -69,6 +68,7 @@ class Database(pulumi.ComponentResource):
             made += create_all(hosted_postgres.manifests(settings, self._hosted_hash), after)
         if OURS in deployed:
             made += create_all(selfhosted_postgres.manifests(settings, self._ours_hash), after)
+            made += self._base_backups(after)
         if STAGE_TABLE[stage].follows is not None:
             behind = pulumi.ResourceOptions.merge(after, pulumi.ResourceOptions(depends_on=made))
             made += create_all(database_access.carrier(settings, self._move_hash), behind)
@@ -83,11 +83,20 @@ class Database(pulumi.ComponentResource):
             watch_seconds=settings.database.watch_seconds,
             deadline=settings.database.deadline_seconds,
             emergency=settings.database.emergency,
-            ready=[route, *base, *self._kept, *made],
+            ready=[route, note, *base, *self._kept, *made],
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.ready = [*made, self.transition.job]
         self.register_outputs({"stage": stage.value})
+
+    def _base_backups(self, opts: pulumi.ResourceOptions) -> list[pulumi.CustomResource]:
+        """The schedule, and the volume, which stays when the server goes: then it is what is left of it."""
+        backups = self._settings.base_backups
+        if backups is None:
+            return []
+        kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True))
+        create(base_backups.volume(self._settings, backups), kept)
+        return create_all(base_backups.manifests(self._settings, backups), opts)
 
     def _secrets(self) -> None:
         """All credentials, at every stage, and the hashes of what is configured with them."""
@@ -96,9 +105,9 @@ class Database(pulumi.ComponentResource):
         app = password("hosted-postgres-app-password", self)
         migrator = password("hosted-postgres-migrator-password", self)
         hosted_admin = password("hosted-postgres-admin-password", self)
-        ours = selfhosted_postgres.files(
-            settings, admin, app.apply(lambda value: selfhosted_postgres.roles_sql(settings, value))
-        )
+        backup = password("database-postgres-backup-password", self)
+        roles = pulumi.Output.all(app, backup).apply(lambda given: selfhosted_postgres.roles_sql(settings, *given))
+        ours = selfhosted_postgres.files(settings, admin, roles)
         self._ours_hash = content_hash(ours, self._salt)
         stand_in = hosted_postgres.files(
             hosted_admin, pulumi.Output.all(app, migrator).apply(lambda given: hosted_postgres.roles_sql(*given))
@@ -109,12 +118,15 @@ class Database(pulumi.ComponentResource):
         user_password = app if hosted is None else pulumi.Output.secret(hosted.password.get_secret_value())
         move = {
             names.ENV_HOSTED_DATABASE_URL: migrator.apply(lambda value: database_access.hosted_url(settings, value)),
-            names.ENV_SELFHOSTED_DATABASE_URL: admin.apply(self._our_url),
+            names.ENV_SELFHOSTED_DATABASE_URL: admin.apply(
+                lambda value: database_access.own_server_url(settings, "postgres", value)
+            ),
         }
-        self._move_hash = content_hash(move, self._salt)
+        authority = database_tls.content(settings)
+        self._move_hash = content_hash(move | authority, self._salt)
         written = pulumi.Output.all(user_password, app).apply(lambda given: self._pooler_files(user, *given))
         pooled = {key: written[key] for key in (HOSTED, OURS, pooler.LOGINS)}
-        self._pooler_hash = content_hash(pooled, self._salt)
+        self._pooler_hash = content_hash(pooled | authority, self._salt)
         url = user_password.apply(lambda value: database_url(user, value))
         self.client_hash = content_hash({"url": url}, self._salt)
         manifests = [
@@ -122,27 +134,17 @@ class Database(pulumi.ComponentResource):
             secret(names.DATABASE_MOVE_NAME, namespace, move),
             secret(database_access.POOLER, namespace, pooled),
             secret(CLIENT, namespace, {names.ENV_DATABASE_URL: url}),
+            *database_tls.authorities(settings),
+            *([secret(base_backups.NAME, namespace, {base_backups.PASSWORD: backup})] if settings.base_backups else []),
         ]
         if hosted is None:
             manifests.append(secret(hosted_postgres.NAME, settings.namespaces.hosted, stand_in))
         self._kept = create_all(manifests, self._inside)
 
-    def _our_url(self, admin_password: str) -> str:
-        host = selfhosted_postgres.host(self._settings)
-        at = host, names.POSTGRES_PORT, names.DATABASE_NAME, "disable"
-        return database_access.server_url("postgres", admin_password, *at)
-
     def _pooler_files(self, user: str, user_password: str, app_password: str) -> dict[str, str]:
-        settings, hosted = self._settings, self._settings.database.hosted
-        there = (
-            (database_access.hosted_host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, "disable")
-            if hosted is None
-            else (hosted.host, hosted.port, hosted.name, hosted.sslmode)
-        )
-        here = selfhosted_postgres.host(settings), names.POSTGRES_PORT, names.DATABASE_NAME, "disable"
         urls = {
-            HOSTED: database_access.server_url(user, user_password, *there),
-            OURS: database_access.server_url(selfhosted_postgres.ROLE, app_password, *here),
+            HOSTED: database_access.hosted_server_url(self._settings, user, user_password),
+            OURS: database_access.own_server_url(self._settings, selfhosted_postgres.ROLE, app_password),
         }
         return pooler.files(urls, user, user_password)
 

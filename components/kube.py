@@ -28,6 +28,7 @@ API_VERSIONS: Mapping[str, str] = {
     "Deployment": "apps/v1",
     "StatefulSet": "apps/v1",
     "Job": "batch/v1",
+    "CronJob": "batch/v1",
     "NetworkPolicy": "networking.k8s.io/v1",
     "PodDisruptionBudget": "policy/v1",
     "Role": "rbac.authorization.k8s.io/v1",
@@ -69,7 +70,7 @@ def create(manifest: Manifest, opts: pulumi.ResourceOptions, name: str | None = 
 
 _NEEDED_BY_PODS = {"ServiceAccount", "NetworkPolicy", "Secret", "ConfigMap"}
 """What must be there before pods start. Not claims: on many storage classes they wait for a first pod."""
-_MAKE_PODS = {"Deployment", "StatefulSet"}
+_MAKE_PODS = {"Deployment", "StatefulSet", "CronJob"}
 
 
 def _rank(manifest: Manifest) -> int:

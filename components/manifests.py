@@ -50,6 +50,25 @@ def stateful_set(pod: Pod, namespace: str, *, replicas: int, storage: str, stora
     }
 
 
+def cron_job(pod: Pod, namespace: str, *, schedule: str, deadline: int) -> Manifest:
+    """A CronJob named as its pod's app, by UTC. One run at a time, tried twice, of at most `deadline` s; one that was
+    missed is made up for within an hour."""
+    template = {"backoffLimit": 1, "activeDeadlineSeconds": deadline, "template": pod.manifest}
+    return {
+        "kind": "CronJob",
+        "metadata": metadata(pod.app, namespace),
+        "spec": {
+            "schedule": schedule,
+            "timeZone": "Etc/UTC",
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": 3600,
+            "successfulJobsHistoryLimit": 1,
+            "failedJobsHistoryLimit": 3,
+            "jobTemplate": {"spec": template},
+        },
+    }
+
+
 def claim(name: str, namespace: str, *, storage: str, storage_class: str) -> Manifest:
     """A PersistentVolumeClaim."""
     spec: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from components import database_tls
 from components.containers import WORKLOAD_IMAGE, container
 from components.database_access import COMPONENT, POOLER, servers
 from components.hosted_postgres import secret_files
@@ -45,7 +46,7 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
         "pgbouncer",
         command=["pgbouncer", INI],
         ports={"postgres": names.POOLER_PORT},
-        mounts={FILES: ("logins", True), FOLDER: ("run", False)},
+        mounts={FILES: ("logins", True), FOLDER: ("run", False), **database_tls.mounts(settings)},
         probes=Probes(startup=tcp_probe(names.POOLER_PORT, period=1, failures=60), readiness=probe, liveness=probe),
     )
     pod = Pod(
@@ -60,6 +61,7 @@ def manifests(settings: Settings, config_hash: object) -> list[Manifest]:
             "logins": secret_files(POOLER, LOGINS),
             "sides": secret_files(POOLER, *sorted(BACKENDS[COMPONENT].values())),
             "run": {"emptyDir": {}},
+            **database_tls.volumes(settings),
         },
         hashes={"config": config_hash},
     )
@@ -105,7 +107,7 @@ def _agent(settings: Settings, *, once: bool = False) -> Container:
             ),
         ],
         ports={} if once else {"metrics": names.METRICS_PORT},
-        mounts={SIDES: ("sides", True), FOLDER: ("run", False)},
+        mounts={SIDES: ("sides", True), FOLDER: ("run", False), **database_tls.mounts(settings)},
         probes=None if once else probes,
     )
     return replace(made, name="route") if once else made

@@ -151,7 +151,33 @@ class HostedDatabase(_Model):
     name: str = "postgres"
     user: str = "postgres"
     password: SecretStr
-    sslmode: Literal["disable", "prefer", "require", "verify-full"] = "require"
+    sslmode: Literal["disable", "prefer", "require", "verify-full"] | None = None
+    """None: verify-full where `ca` is given, else require (components/database_tls.py says why)."""
+    ca: str = Field(default="", pattern=r"^(\s*-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----\s*)?$")
+    """The authority of its certificate, as PEM text: many hosted servers have one that no system's bundle knows. Empty,
+    with verify-full: the bundle of the image."""
+
+    @model_validator(mode="after")
+    def _authority_is_asked(self) -> Self:
+        if self.ca and self.sslmode not in (None, "verify-full"):
+            raise unfit(
+                f"ca is given and sslmode is {self.sslmode}: nobody would be verified by it",
+                key="sslmode",
+                fix="verify-full",
+            )
+        return self
+
+
+class BaseBackups(_Model):
+    """Base backups of our own Postgres in the cluster, by a schedule."""
+
+    enabled: bool = True
+    schedule: str = Field(default="30 2 * * *", pattern=r"^\S+( \S+){4}$")
+    """When, as cron has it, by UTC: minute, hour, day of the month, month, day of the week."""
+    keep: int = Field(default=7, ge=1, le=3650)
+    """Days. The newest is kept whatever its age."""
+    storage: Quantity = "30Gi"
+    """Of the volume with all of them; each is compressed, and one lies there unpacked while it is checked."""
 
 
 class SelfhostedDatabase(_Model):
@@ -164,6 +190,11 @@ class SelfhostedDatabase(_Model):
     service_role). They are made here without a login."""
     max_wal_keep_mb: int = Field(default=4096, ge=64)
     """How much of it may pile up, in MiB: beyond it the way back is given up rather than the disk filled."""
+    backup: BaseBackups | None = None
+    """None: as BaseBackups has it at size standard, none at size small."""
+    tls_secret: Name | None = None
+    """A Secret of yours in the backend's namespace with tls.crt, tls.key and ca.crt: the server's certificate, which
+    clients then verify. It is read at the server's start. None: the server makes one itself, which encrypts only."""
 
 
 class DatabaseSettings(_Model):
@@ -186,6 +217,8 @@ class DatabaseSettings(_Model):
     emergency: bool = False
     """Whether our own Postgres is dead while it serves: traffic then goes back to the hosted one without asking it.
     To be taken out again once it is back: what only it committed is told and kept then, and it is filled anew."""
+    backup_hours: float = Field(default=names.DEFAULT_BACKUP_HOURS, gt=0, allow_inf_nan=False)
+    """How old the last `crossover backup` may be where the database moves on."""
     watch_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
     """How long checks go on under traffic after a switch; a failure in that time switches back."""
     deadline_seconds: int = Field(default=3600, ge=60)
@@ -297,6 +330,14 @@ class Settings(_Model):
     cluster_domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9][a-z0-9.-]*$")
     protect_data: bool = True
     """Whether `pulumi destroy` refuses to delete the namespaces, and with them all volumes."""
+
+    @property
+    def base_backups(self) -> BaseBackups | None:
+        """Those of our own Postgres; None: none are made."""
+        given = self.database.selfhosted.backup
+        if given is None:
+            return BaseBackups() if self.size == "standard" else None
+        return given if given.enabled else None
 
 
 class SettingsError(pulumi.RunError):

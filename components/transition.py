@@ -19,7 +19,7 @@ from typing import Any
 
 import pulumi
 
-from components import selfhosted_postgres, verdict
+from components import database_tls, selfhosted_postgres, verdict
 from components.bus_access import CUTOVER, env_from
 from components.containers import WORKLOAD_IMAGE, container
 from components.kube import create
@@ -61,12 +61,14 @@ def job(
         ],
         env=[*identity_env(), *env(**_told(settings, component))],
         env_from=env_sources,
+        mounts=database_tls.mounts(settings) if component is Component.DATABASE else {},
     )
     pod = Pod(
         app=app,
         container=made,
         service_account=app,
         api=True,
+        volumes=database_tls.volumes(settings) if component is Component.DATABASE else {},
         labels={names.LABEL_TRANSITION: component.slug, "crossover.dev/stage": stage.value},
         grace_seconds=_GRACE_SECONDS,
         restart="Never",
@@ -76,7 +78,7 @@ def job(
         "metadata": {
             "namespace": settings.namespaces.backend,
             "labels": labels(app, {names.LABEL_TRANSITION: component.slug}),
-            "annotations": {"pulumi.com/replaceUnready": "true"},
+            "annotations": {"pulumi.com/replaceUnready": "true", **_beside(settings, component)},
         },
         "spec": {"backoffLimit": 0, "activeDeadlineSeconds": deadline, "template": pod.manifest},
     }
@@ -89,6 +91,12 @@ def _runs_as(component: Component) -> tuple[str, list[Manifest]]:
     return CUTOVER, env_from(CUTOVER)
 
 
+def _beside(settings: Settings, component: Component) -> dict[str, str]:
+    """What a Job that is made after this one's pattern (`crossover backup`) needs beyond it."""
+    image = {names.ANNOTATION_POSTGRES_IMAGE: settings.images.of("postgres")}
+    return image if component is Component.DATABASE else {}
+
+
 def _told(settings: Settings, component: Component) -> dict[str, str | None]:
     """What a Transition has to be run for where it changes: so it stands in its pod, not in a ConfigMap."""
     if component is Component.DATABASE:
@@ -97,6 +105,7 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
             names.ENV_DATABASE_SCHEMAS: ",".join(settings.database.schemas) or None,
             names.ENV_DATABASE_ACCEPT: ",".join(settings.database.accept) or None,
             names.ENV_DATABASE_ROLLBACK_LOSS: settings.database.rollback_loss,
+            names.ENV_DATABASE_BACKUP_HOURS: f"{settings.database.backup_hours:g}",
             names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
             names.ENV_VOLUMES: told_volumes(_database_volumes(settings)),
         }

@@ -18,6 +18,8 @@ SELFHOSTED_POSTGRES_NAME = "postgres"
 """The StatefulSet: its pod is postgres-0."""
 SELFHOSTED_POSTGRES_SERVICE = "postgres-service"
 CARRIER_NAME = "database-carrier"
+BASE_BACKUP_NAME = "database-base-backup"
+"""The CronJob, its volume, and the Secret with its password."""
 DATABASE_CUTOVER_NAME = "database-cutover"
 POOLER_AGENT_NAME = "database-pooler-agent"
 DATABASE_MOVE_NAME = "database-move"
@@ -42,6 +44,8 @@ LABEL_DATABASE_CLIENT = "crossover.dev/database-client"
 """Pods of the backend's namespace with this label, "true", may connect to the pooler."""
 LABEL_TRANSITION = "crossover.dev/transition"
 """On the Job of a component's Transition and its pods: the component's slug."""
+ANNOTATION_POSTGRES_IMAGE = "crossover.dev/postgres-image"
+"""On the Job of the database's Transition: the image for a server that somebody needs beside it for a while."""
 
 # Environment names. The first three are the migration guide's own.
 ENV_EVENT_BUS_TYPE = "EVENT_BUS_TYPE"
@@ -58,6 +62,8 @@ ENV_DATABASE_ACCEPT = "CROSSOVER_DATABASE_ACCEPT"
 """Items of the database's preflight that config lets pass, by commas."""
 ENV_DATABASE_ROLLBACK_LOSS = "CROSSOVER_DATABASE_ROLLBACK_LOSS"
 """What a database that serves in its new place and is lost for good may take along: `bounded` (the default), `none`."""
+ENV_DATABASE_BACKUP_HOURS = "CROSSOVER_DATABASE_BACKUP_HOURS"
+"""How old a backup may be before the database moves on; DEFAULT_BACKUP_HOURS where unset."""
 ENV_LLM_SERVICE_TYPE = "LLM_SERVICE_TYPE"
 ENV_BACKTESTING_ENGINE = "BACKTESTING_ENGINE"
 ENV_TOPICS = "CROSSOVER_TOPICS"
@@ -111,6 +117,7 @@ KAFKA_MIRROR_USER = "mirror"
 KAFKA_ADMIN_USER = "cutover"
 
 DEFAULT_PARTITIONS = 8
+DEFAULT_BACKUP_HOURS = 24.0
 DEFAULT_MAX_EVENT_BYTES = 900_000
 
 

@@ -13,6 +13,7 @@ import typer
 
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from adapters.routes.kubernetes_access import KubernetesAccess
+from adapters.routes.kubernetes_backups import KubernetesBackupNotes
 from adapters.routes.kubernetes_lock import KubernetesLock
 from contracts import names
 from contracts.stages import Component, Stage
@@ -69,6 +70,7 @@ def main(
         holder=os.environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
         say=say,
         owner=owner,
+        backups=KubernetesBackupNotes(namespace, api),
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())

@@ -31,6 +31,7 @@ def steps_of(
         schemas=_listed(env, names.ENV_DATABASE_SCHEMAS),
         role=env.get(names.ENV_DATABASE_ROLE, ""),
         accepted=frozenset(_listed(env, names.ENV_DATABASE_ACCEPT)),
+        backup_hours=float(env.get(names.ENV_DATABASE_BACKUP_HOURS) or names.DEFAULT_BACKUP_HOURS),
         volumes=volumes,
         tied=env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none",
     )

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from adapters.routes.base import (
     AdapterRegistry,
+    BackupNotes,
     ClusterAccess,
     LockHeld,
     RouteError,
@@ -18,6 +19,7 @@ from adapters.routes.base import (
     SwitchLock,
     Versioned,
 )
+from adapters.routes.memory import MemoryBackupNotes
 from contracts.registry import RENEW_SECONDS
 from contracts.routes import Route
 from contracts.stages import Component
@@ -46,6 +48,7 @@ class Context:
     holder: str
     say: Callable[[str], None]
     owner: str = ""
+    backups: BackupNotes = field(default_factory=MemoryBackupNotes)
     stopped: threading.Event = field(default_factory=threading.Event)
     lost_lock: threading.Event = field(default_factory=threading.Event)
     seen: Versioned = field(default_factory=lambda: Versioned(None, ""))

@@ -8,9 +8,6 @@ Not made here: what belongs to no schema (casts, languages, servers, roles), and
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -19,10 +16,11 @@ from typing import Self
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from adapters.postgres import programs
 from adapters.postgres.catalog import Table, quoted
 from adapters.postgres.driver import SESSION, Address, Connection, connect, psycopg, translate, translated
 from adapters.postgres.dumped import Item, Roles, Sifted, Waves, items, sift, takes, waves
-from adapters.postgres.errors import Refused, StatementFailed, Stopped, Unavailable
+from adapters.postgres.errors import Stopped, Unavailable
 
 APPLICATION = "crossover-schema"
 _DUMP_SECONDS = 600.0
@@ -70,7 +68,7 @@ def dump(source: Address, schemas: Sequence[str], roles: Roles, *, program: str 
     """Dump `schemas`. Raises StatementFailed where `program` is older than the server or a schema is not there,
     Refused, Unavailable."""
     with connect(source, APPLICATION) as connection:
-        _fits(program, connection.info.server_version // 10_000)
+        programs.fits(program, connection.info.server_version // 10_000)
     before, after = (
         sift(items(_run(source, schemas, section, program)), roles) for section in ("pre-data", "post-data")
     )
@@ -83,43 +81,14 @@ def _standard(item: Item) -> bool:
     return item.kind == "COMMENT" and "'standard public schema'" in item.sql
 
 
-def _fits(program: str, server: int) -> None:
-    try:
-        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise StatementFailed(
-            f"{program} cannot be run ({error}): nothing was dumped. Install the client programs of PostgreSQL {server}"
-        ) from None
-    found = re.search(r"\) (\d+)", told)
-    if found is None or int(found[1]) < server:
-        raise StatementFailed(
-            f"{told.strip()!r} cannot dump a server of version {server}: nothing was dumped. "
-            f"Install the client programs of PostgreSQL {server} or newer"
-        )
-
-
 def _run(source: Address, schemas: Sequence[str], section: str, program: str) -> str:
-    """What pg_dump writes. Where to connect stands in its environment, and nothing of ours in it changes that."""
+    """What pg_dump writes."""
     command = [
         program, "--schema-only", f"--section={section}", "--no-owner", "--no-tablespaces", "--no-publications",
         "--no-subscriptions", "--no-security-labels", "--quote-all-identifiers", "--no-password", "--strict-names",
         "--encoding=UTF8", f"--lock-wait-timeout={_LOCK_MS}", *(f"--schema={quoted(name)}" for name in schemas),
     ]  # fmt: skip
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    try:
-        done = subprocess.run(
-            command, env={**ours, **source.environment, "LC_ALL": "C"}, capture_output=True, text=True,
-            encoding="utf-8", check=False, timeout=_DUMP_SECONDS,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"{source}: pg_dump had no answer within {_DUMP_SECONDS:.0f} s") from None
-    if done.returncode == 0:
-        return done.stdout
-    text = next((line for line in done.stderr.splitlines() if "error:" in line), done.stderr.strip())
-    if "permission denied" in text or "authentication failed" in text:
-        raise Refused(f"{source}: {text}")
-    lost = "connection" in text or "lock timeout" in text or "timeout" in text
-    raise Unavailable(f"{source}: {text}") if lost else StatementFailed(f"{source}: {text}")
+    return programs.run(command, source, _DUMP_SECONDS)
 
 
 def roles_of(target: Connection, owner: str, source_roles: Sequence[str]) -> Roles:

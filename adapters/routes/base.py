@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from contracts.backups import BackupNote
 from contracts.registry import AdapterRecord, Tail
 from contracts.routes import Route
 from contracts.stages import Component
@@ -128,6 +129,18 @@ class SwitchLock(ABC):
     @abstractmethod
     def release(self, component: Component, holder: str) -> None:
         """Give the lock back if `holder` still has it."""
+
+
+class BackupNotes(ABC):
+    """What is known of the last backup of the database."""
+
+    @abstractmethod
+    def read(self) -> BackupNote | None:
+        """The last one; None where there is none. Raises RouteMissing, RouteUnavailable, RouteError."""
+
+    @abstractmethod
+    def write(self, note: BackupNote) -> None:
+        """Put `note` in its place. Raises RouteMissing, RouteUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class KubernetesJobs:
         `say` gets its output once it ended. Raises RouteMissing where there is no Transition, JobFailed
         where it did not end within `timeout` s, RouteUnavailable.
         """
-        job = after_pattern(self._transition(component), f"{component.slug}-check-", arguments)
+        job = after_pattern(self.transition(component), f"{component.slug}-check-", arguments)
         code, output = self._run(job, timeout)
         say(output)
         return code == 0
@@ -78,23 +78,54 @@ class KubernetesJobs:
     def run_as_client(self, name: str, command: Sequence[str], timeout: float = 300.0) -> tuple[int, str]:
         """Run `command` as a client of the event bus, in a pod of a Job whose name begins with `name`; its exit
         status and its output. Raises as `run_like_transition` does."""
-        return self._run(as_client(self._transition(Component.EVENT_BUS), f"{name}-", command), timeout)
+        return self._run(as_client(self.transition(Component.EVENT_BUS), f"{name}-", command), timeout)
 
-    def _transition(self, component: Component) -> dict[str, Any]:
+    def transition(self, component: Component) -> dict[str, Any]:
+        """The Job of the newest Transition of `component`. Raises RouteMissing, RouteUnavailable."""
         found = self._call("GET", self._jobs, query=[("labelSelector", f"{LABEL_TRANSITION}={component.slug}")])
         if not found["items"]:
             raise RouteMissing(f"{component.value} has no Transition here: pulumi up makes it")
         newest: dict[str, Any] = max(found["items"], key=lambda job: str(job["metadata"]["creationTimestamp"]))
         return newest
 
+    def begin(self, job: dict[str, Any]) -> str:
+        """Make `job`; its name. Raises RouteUnavailable."""
+        return str(self._call("POST", self._jobs, body=job)["metadata"]["name"])
+
+    def remove(self, name: str) -> None:
+        """Delete the Job, and its pod. Raises RouteUnavailable."""
+        self._call("DELETE", f"{self._jobs}/{name}", query=[("propagationPolicy", "Background")])
+
+    def pod_of(self, name: str) -> str:
+        """The name of the Job's pod. Raises RouteMissing, RouteUnavailable."""
+        return str(self._pod(name)["metadata"]["name"])
+
+    def said(self, name: str, container: str) -> tuple[str, str]:
+        """The phase of the Job's pod, and what its container wrote so far: nothing before it runs."""
+        pod = self._pod(name)
+        phase = str(pod.get("status", {}).get("phase", ""))
+        states = pod.get("status", {}).get("containerStatuses") or []
+        started = any(one["name"] == container and "waiting" not in one.get("state", {}) for one in states)
+        if not started:
+            return phase, ""
+        path = f"{self._pods}/{pod['metadata']['name']}/log"
+        content = call(self._api, "GET", path, query=[("container", container)]).content
+        return phase, content.decode(errors="replace")
+
+    def _pod(self, name: str) -> dict[str, Any]:
+        pods = self._call("GET", self._pods, query=[("labelSelector", f"batch.kubernetes.io/job-name={name}")])["items"]
+        if not pods:
+            raise RouteMissing(f"Job {name} has no pod: kubectl describe job {name} says why")
+        found: dict[str, Any] = pods[0]
+        return found
+
     def _run(self, job: dict[str, Any], timeout: float) -> tuple[int, str]:
-        made = self._call("POST", self._jobs, body=job)
-        name = made["metadata"]["name"]
+        name = self.begin(job)
         try:
             done = self._wait(name, timeout)
             return self._ended(name, done)
         finally:
-            self._call("DELETE", f"{self._jobs}/{name}", query=[("propagationPolicy", "Background")])
+            self.remove(name)
 
     def _wait(self, name: str, timeout: float) -> bool:
         deadline = time.monotonic() + timeout

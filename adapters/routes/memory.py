@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from adapters.routes.base import (
     AdapterRegistry,
+    BackupNotes,
     ClusterAccess,
     LockHeld,
     Permission,
@@ -20,6 +21,7 @@ from adapters.routes.base import (
     SwitchLock,
     Versioned,
 )
+from contracts.backups import BackupNote
 from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, AdapterRecord, Tail
 from contracts.routes import Route
 from contracts.stages import Component
@@ -172,3 +174,16 @@ class MemoryAccess(ClusterAccess):
     def _check(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+
+class MemoryBackupNotes(BackupNotes):
+    """Keeps one note."""
+
+    def __init__(self, note: BackupNote | None = None) -> None:
+        self._note = note
+
+    def read(self) -> BackupNote | None:
+        return self._note
+
+    def write(self, note: BackupNote) -> None:
+        self._note = note

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
+from adapters.known import Fact, Unknown
 from adapters.postgres import heartbeats, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.catalog import Table, tables
@@ -13,10 +15,11 @@ from adapters.postgres.content_facts import extensions, owned_schemas
 from adapters.postgres.driver import Address, lsn, translated
 from adapters.postgres.side import Side, open_side, opened
 from adapters.postgres.target import TARGET_SESSION
-from contracts import stages
+from adapters.routes.base import RouteError
+from contracts import names, stages
 from contracts.stages import Component, backend_of, other_backend
 from cutover.context import Context, StepFailed
-from cutover.database.preflight import ACCEPTABLE, End, Journey, Situation, checks, gather, journey
+from cutover.database.preflight import ACCEPTABLE, Backup, End, Journey, Limits, Situation, checks, gather, journey
 from cutover.plan import Transition
 from cutover.refusing import refuse
 from validation.database import fingerprint, structure
@@ -33,6 +36,7 @@ select coalesce(extract(epoch from max(replay_lag)), 0)::float8 from pg_catalog.
  where application_name not like 'crossover%'
 """
 _BEHIND_SECONDS = 10.0
+_ENCRYPTED = ("require", "verify-ca", "verify-full")
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
 GIVEN_UP = "what was stranded"
@@ -50,13 +54,15 @@ class Moving:
     """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
     owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
     that are let pass; `volumes`: bytes of a side's disk, where config knows them; `tied`: a commit at our own side
-    waits until the hosted one has it (rollback_loss: none)."""
+    waits until the hosted one has it (rollback_loss: none); `backup_hours`: how old the last backup may be where the
+    database moves on."""
 
     schemas: tuple[str, ...] = ()
     role: str
     accepted: frozenset[str] = frozenset()
     volumes: Mapping[str, int] = field(default_factory=dict)
     tied: bool = False
+    backup_hours: float = names.DEFAULT_BACKUP_HOURS
 
 
 class DatabaseWork:
@@ -150,9 +156,21 @@ class DatabaseWork:
         return checks(
             Situation(
                 journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
-                accepted=self.moving.accepted, pooled=frozenset({self.moving.role}),
+                accepted=self.moving.accepted,
+                pooled=frozenset({self.moving.role}),
+                backup=self._backup(),
+                limits=Limits(backup_hours=self.moving.backup_hours),
+                encrypt=frozenset(name for name, at in self.servers.items() if at.sslmode in _ENCRYPTED),
             )
         )  # fmt: skip
+
+    def _backup(self) -> Fact[Backup | None]:
+        """What is noted of the last backup."""
+        try:
+            note = self.context.backups.read()
+        except RouteError as error:
+            return Unknown(str(error))
+        return None if note is None else Backup(side=note.side, hours=note.hours(datetime.now(UTC)), place=note.place)
 
     def await_beat(self, source: str, seconds: float) -> float:
         """Write a heartbeat at `source` and wait until it has come to the other side: then all that was committed
@@ -238,8 +256,8 @@ class DatabaseWork:
 
     def _rows(self, wanted: Sequence[Table], looks: Looks, seconds: float | None) -> Rows:
         source, target = self.active, self.passive
-        names = {str(table) for table in wanted}
-        there = [table for table in self.tables(target) if str(table) in names]
+        compared = {str(table) for table in wanted}
+        there = [table for table in self.tables(target) if str(table) in compared]
         return compare(
             self.servers[source], self.servers[target], wanted, there, looks=looks,
             pace=Pace(connections=2, seconds=seconds), stop=self.context.stopped.is_set,

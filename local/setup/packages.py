@@ -55,6 +55,7 @@ CLUSTER: tuple[Need, ...] = (
 TESTS: tuple[Need, ...] = (
     Need("redis-server", "redis-server", "the contract tests' Redis", "redis-server"),
     Need("pgbouncer", "pgbouncer", "the contract tests' pooler", "pgbouncer"),
+    Need("age", "age", "opens the contract tests' sealed Secrets"),
     Need("java", "default-jre-headless", "the contract tests' Kafka"),
 )
 

@@ -85,6 +85,7 @@ class _Monitor(_Base):  # type: ignore[misc]  # the base is Any, see above
                     ignored=tuple(request.ignoreChanges),
                     secret_outputs=frozenset(request.additionalSecretOutputs),
                     version=request.version,
+                    retained=request.retainOnDelete,
                 )
             )
         return super().RegisterResource(request)

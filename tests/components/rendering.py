@@ -42,6 +42,8 @@ class Registered:
     """Outputs that are secret whatever the provider says of them."""
     version: str
     """Of the provider's plugin."""
+    retained: bool
+    """Whether it stays in the cluster when the program makes it no more."""
 
     @property
     def kind(self) -> str:
@@ -122,10 +124,11 @@ def decoded(secret: Registered) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in secret.manifest["data"].items()}
 
 
-WORKLOADS = ("Deployment", "StatefulSet", "Job")
+WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
 
 
 def template(workload: Registered) -> dict[str, Any]:
     """The pod template of a workload."""
-    found: dict[str, Any] = workload.manifest["spec"]["template"]
+    spec = workload.manifest["spec"]
+    found: dict[str, Any] = (spec["jobTemplate"]["spec"] if workload.kind == "CronJob" else spec)["template"]
     return found

@@ -19,6 +19,7 @@ PASSWORDS = [
         "hosted-postgres-migrator-password",
         "hosted-postgres-admin-password",
         "database-postgres-admin-password",
+        "database-postgres-backup-password",
         "hosted-llm-key",
         "configuration-salt",
     )
@@ -39,7 +40,10 @@ def test_no_role_has_more_than_it_needs(stage: Stage) -> None:
             assert "secrets" not in rule["resources"]
             if "configmaps" in rule["resources"]:
                 component = "database" if name in ours else "event-bus"
-                assert rule["resourceNames"] == [f"crossover-route-{component}"]
+                noted = name == "database-cutover" and rule["verbs"] == ["get"]
+                assert rule["resourceNames"] == [
+                    "crossover-backup-database" if noted else f"crossover-route-{component}"
+                ]
     writers = {
         name for name, granted in rules.items() for rule in granted
         if "configmaps" in rule["resources"] and {"patch", "update"} & set(rule["verbs"])
@@ -149,6 +153,7 @@ def test_the_network_has_just_the_edges_that_the_workload_needs() -> None:
         ("trading-engine", names.POOLER_NAME),
         ("trading-engine", names.LLM_ORCHESTRATOR_NAME),
         *((client, server) for client in DATABASE_CLIENTS for server in SERVERS),
+        (names.BASE_BACKUP_NAME, names.SELFHOSTED_POSTGRES_NAME),
         (names.LLM_ORCHESTRATOR_NAME, names.HOSTED_LLM_NAME),
     }
     assert network.edges(PORTS) == wanted
@@ -219,7 +224,7 @@ def test_a_users_own_secrets_stay_secret_too() -> None:
     pooler = decoded(program.one("Secret", "database-pooler"))
     assert pooler["hosted"] == "postgresql://postgres:p%40ss%3Aword@db.example:5432/postgres?sslmode=require"
     assert pooler["selfhosted"].startswith("postgresql://trading_app:")
-    assert "@postgres-service.trading.svc.cluster.local:5432/trading?sslmode=disable" in pooler["selfhosted"]
+    assert "@postgres-service.trading.svc.cluster.local:5432/trading?sslmode=require" in pooler["selfhosted"]
     assert pooler["userlist.txt"] == '"postgres" "p@ss:word"\n'
     moved = decoded(program.one("Secret", "database-move"))
     assert (

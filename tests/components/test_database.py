@@ -52,8 +52,15 @@ def test_both_servers_the_pooler_and_the_carrier_come_before_the_transition_and_
     assert _job(program).key in engine.depends_on
 
 
-def test_the_routes_content_is_left_alone() -> None:
-    assert at(Stage.MVP).one("ConfigMap", "crossover-route-database").ignored == ("data",)
+@pytest.mark.parametrize("name", ["crossover-route-database", "crossover-backup-database"])
+def test_what_a_cutover_or_a_backup_writes_is_left_alone(name: str) -> None:
+    assert at(Stage.MVP).one("ConfigMap", name).ignored == ("data",)
+
+
+def test_a_backup_finds_the_image_of_the_server_that_it_restores_into() -> None:
+    annotations = _job(at(Stage.MVP)).manifest["metadata"]["annotations"]
+    (own,) = template(at(Stage.SCALE).one("StatefulSet", "postgres"))["spec"]["containers"]
+    assert annotations["crossover.dev/postgres-image"] == own["image"]
 
 
 @pytest.mark.parametrize("stage", Stage)
@@ -94,6 +101,7 @@ def test_the_users_own_server_is_reached_and_none_is_played() -> None:
     program = render({"database": {"stage": "shadow", "hosted": given}})
     assert "hosted-postgres" not in program.names("StatefulSet") | program.names("Secret")
     moved = decoded(program.one("Secret", "database-move"))["HOSTED_DATABASE_URL"]
-    assert moved == "postgresql://postgres:pw@db.example:6000/postgres?sslmode=verify-full"
+    bundle = "/etc/ssl/certs/ca-certificates.crt"
+    assert moved == f"postgresql://postgres:pw@db.example:6000/postgres?sslmode=verify-full&sslrootcert={bundle}"
     rules = program.one("NetworkPolicy", "database-carrier").manifest["spec"]["egress"]
     assert {"ports": [{"port": 6000, "protocol": "TCP"}]} in rules

@@ -49,8 +49,9 @@ def test_it_is_bounded_and_watched(program: Program, workload: Registered) -> No
     for resources in (container["resources"] for container in _containers(workload)):
         assert set(resources["requests"]) == {"cpu", "memory"}
         assert set(resources["limits"]) == {"memory"}
-    if workload.kind == "Job":
-        assert workload.manifest["spec"]["activeDeadlineSeconds"] > 0
+    if workload.kind in ("Job", "CronJob"):
+        spec = workload.manifest["spec"]
+        assert spec.get("jobTemplate", {"spec": spec})["spec"]["activeDeadlineSeconds"] > 0
         assert template(workload)["spec"]["restartPolicy"] == "Never"
     else:
         for container in template(workload)["spec"]["containers"]:

@@ -73,7 +73,7 @@ class DatabaseWorld:
         self.lock = MemoryLock()
         self.lines: list[str] = []
         self.tied = False
-        self.accepted: frozenset[str] = frozenset()
+        self.accepted = frozenset({"backup"})
         self.gone: set[str] = set()
         """Sides that were killed for good."""
         self._runs = itertools.count(1)
@@ -114,16 +114,22 @@ class DatabaseWorld:
         run = f"run-{next(self._runs)}"
         return Context(Component.DATABASE, store, registry, self.lock, MemoryAccess(()), TIMING, run, self.lines.append)
 
-    def steps(self, context: Context) -> DatabaseSteps:
+    def steps(self, context: Context, moving: Moving | None = None) -> DatabaseSteps:
         """Of another run."""
-        return DatabaseSteps(context, self.servers, Moving(role=OWN_ROLE, tied=self.tied, accepted=self.accepted))
+        moving = moving or Moving(role=OWN_ROLE, tied=self.tied, accepted=self.accepted)
+        return DatabaseSteps(context, self.servers, moving)
 
     def migrate(
-        self, stage: Stage, change: Callable[[DatabaseSteps], None] = lambda _: None, *, emergency: bool = False
+        self,
+        stage: Stage,
+        change: Callable[[DatabaseSteps], None] = lambda _: None,
+        moving: Moving | None = None,
+        *,
+        emergency: bool = False,
     ) -> Outcome:
         """Run a Transition in this thread; `change` may put something into its steps."""
         context = self.context()
-        steps = self.steps(context)
+        steps = self.steps(context, moving)
         change(steps)
         try:
             return Runner(context, steps, stage, emergency=emergency).run()

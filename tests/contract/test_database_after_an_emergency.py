@@ -103,7 +103,7 @@ def test_a_side_that_lost_its_data_is_filled_anew_only_by_the_operators_word(wor
     outcome = world.migrate(Stage.SCALE)
     assert outcome.verdict == "does not hold" and "no slot" in outcome.message, outcome.message
     assert "what was stranded" in outcome.message and world.route.stranded is not None
-    world.accepted = frozenset({"what was stranded"})
+    world.accepted |= {"what was stranded"}
     world.reach(Stage.SCALE)
     bank.go_on()
     assert world.serves() == "selfhosted"

@@ -13,7 +13,7 @@ import pytest
 from adapters.known import Unknown
 from adapters.postgres import asking
 from adapters.postgres.driver import Address, connect
-from cutover.database.preflight import End, Journey, Situation, checks, gather
+from cutover.database.preflight import Backup, End, Journey, Situation, checks, gather
 from tests.contract.database_preflight_cases import CASES, JOIN, LEAVE, SWITCH, Case
 from tests.contract.hosted_postgres import Project, as_role, project
 from tests.contract.two_postgres import OWN_ROLE, Pair
@@ -67,7 +67,7 @@ def answers(pair: Pair, case: Case, source: Address | None = None) -> dict[str, 
     ends = End("hosted", source or pair.hosted), End("selfhosted", pair.own)
     at = Situation(
         journey=case.journey, source="hosted", target="selfhosted", facts=gather(*ends, case.schemas),
-        pooled=frozenset({OWN_ROLE, "hosted"}), **case.configured,  # type: ignore[arg-type]
+        pooled=frozenset({OWN_ROLE, "hosted"}), backup=Backup(side="hosted", hours=1.0, place="x"), **case.configured,  # type: ignore[arg-type]
     )  # fmt: skip
     return {check.name: check for check in checks(at)}
 

@@ -6,13 +6,14 @@ all that is wrong. docs/database-preflight.md tells what each reads, when it ref
 
 from __future__ import annotations
 
-from cutover.database.preflight import activity_items, content_items, rights_items, server_items
+from cutover.database.preflight import activity_items, backup_item, content_items, rights_items, server_items
 from cutover.database.preflight.gathering import End, gather
 from cutover.database.preflight.item import Item
-from cutover.database.preflight.situation import Journey, Limits, Situation, journey
+from cutover.database.preflight.situation import Backup, Journey, Limits, Situation, journey
 from validation.result import Check
 
 ITEMS: tuple[Item, ...] = (
+    backup_item.ITEM,
     *server_items.ITEMS,
     *rights_items.ITEMS,
     *content_items.ITEMS,
@@ -28,4 +29,6 @@ def checks(situation: Situation) -> tuple[Check, ...]:
     return (*server_items.reachable(situation), *asked)
 
 
-__all__ = ["ACCEPTABLE", "ITEMS", "End", "Item", "Journey", "Limits", "Situation", "checks", "gather", "journey"]
+__all__ = [
+    "ACCEPTABLE", "ITEMS", "Backup", "End", "Item", "Journey", "Limits", "Situation", "checks", "gather", "journey",
+]  # fmt: skip

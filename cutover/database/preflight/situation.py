@@ -44,13 +44,25 @@ class Refused(Unknown):
 class Limits:
     """What is asked of both sides. `transaction_seconds`: how long a transaction may be open; a switch waits for it,
     and so does the making of a slot. `head_room`: how far a switch moves a sequence on. `connections`: how many of
-    ours there are at a side at most. `copy_rate`: bytes a second that a copy is sure to manage."""
+    ours there are at a side at most. `copy_rate`: bytes a second that a copy is sure to manage.
+    `backup_hours`: how old a backup may be."""
 
     transaction_seconds: float = 30.0
     head_room: int = 1000
     connections: int = 10
     clock_seconds: float = 2.0
+    backup_hours: float = 24.0
     copy_rate: float = 10e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """The last backup that was restored to see whether it can be. `hours`: its age, NaN where it is said to be of the
+    future."""
+
+    side: str
+    hours: float
+    place: str
 
 
 class NotKnown(Exception):
@@ -69,7 +81,8 @@ class Situation:
     """What was found before a transition. `source` serves; `target` is the other side (at LEAVE: that which is left),
     "" where there is none. `volumes`: bytes of a side's disk, where config knows them. `pooled`: users as whom the
     pooler connects; empty: the owners of what moves. `encrypt`: sides to which a connection must be encrypted.
-    `accepted`: items that the operator lets pass, of those that may be."""
+    `backup`: the last one, None where none is noted. `accepted`: items that the operator lets pass, of those that may
+    be."""
 
     journey: Journey
     source: str
@@ -79,6 +92,7 @@ class Situation:
     volumes: Mapping[str, int] = field(default_factory=dict)
     pooled: frozenset[str] = frozenset()
     encrypt: frozenset[str] = frozenset()
+    backup: Fact[Backup | None] = None
     accepted: frozenset[str] = frozenset()
 
     @property

@@ -25,7 +25,7 @@ from adapters.postgres.facts import (
     Slot,
     Storage,
 )
-from cutover.database.preflight.situation import Journey, Situation
+from cutover.database.preflight.situation import Backup, Journey, Situation
 
 ORDERS = Table("app", "orders", (Column("id", "bigint", True), Column("note", "text")), ("id",), ("id",), owner="app")
 SLOT = Slot(name="", plugin="pgoutput", database="trading", active=True, status="reserved", safe_bytes=400_000_000)
@@ -110,6 +110,7 @@ def whole(journey: Journey = Journey.JOIN) -> Situation:
         facts={"hosted": hosted, "selfhosted": selfhosted},
         volumes={"hosted": 1_000_000_000, "selfhosted": 1_000_000_000},
         encrypt=frozenset({"hosted", "selfhosted"}),
+        backup=Backup(side="hosted", hours=1.0, place="backups/one of here"),
     )
 
 

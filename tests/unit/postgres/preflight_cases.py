@@ -20,7 +20,7 @@ from adapters.postgres.facts import (
     Thing,
 )
 from cutover.database.preflight import Journey
-from cutover.database.preflight.situation import Refused
+from cutover.database.preflight.situation import Backup, Refused
 from tests.unit.postgres.built_facts import ORDERS, SESSION, SLOT, Spoil, both, configured, locale, tells, whole
 
 JOIN, SWITCH, LEAVE = Journey.JOIN, Journey.SWITCH, Journey.LEAVE
@@ -50,6 +50,7 @@ def table(**changes: object) -> Spoil:
 
 
 DDL = RunningDdl(pid=7, relation="app.orders", mode="AccessExclusiveLock", granted=True, seconds=3.0, query="alter ...")
+BACKUP = Backup(side=HOSTED, hours=1.0, place="x")
 MOVING = EventTrigger(name="audit", owner="app", enabled=True, moves=True)
 
 WRONG: list[tuple[str, Journey, Spoil, str, str]] = [
@@ -226,6 +227,10 @@ WRONG: list[tuple[str, Journey, Spoil, str, str]] = [
     ("hosted: session features", JOIN, busy(listens=True), "listens", "connection of its own"),
     ("selfhosted: sessions past the pooler", SWITCH, busy(OWN), "pid 42 (app)", "pg_terminate_backend(42)"),
     ("selfhosted: sessions past the pooler", LEAVE, busy(OWN), "pid 42 (app)", "pg_terminate_backend(42)"),
+    ("hosted: backup", JOIN, configured(backup=None), "none is noted", "crossover backup"),
+    ("hosted: backup", SWITCH, configured(backup=replace(BACKUP, hours=24.5)), "24.5 h old, in x", "crossover backup"),
+    ("hosted: backup", JOIN, configured(backup=replace(BACKUP, hours=float("nan"))), "nan h old", "crossover backup"),
+    ("hosted: backup", JOIN, configured(backup=replace(BACKUP, side=OWN)), "of selfhosted, which", "crossover backup"),
 ]  # fmt: skip
 
 MISSING: list[tuple[str, Journey, Spoil]] = [
@@ -236,6 +241,7 @@ MISSING: list[tuple[str, Journey, Spoil]] = [
         "synchronous commit")),
     ("hosted: piled-up WAL", JOIN, tells(HOSTED, wal_rate=Unknown("lost"))),
     ("hosted: disk", JOIN, tells(HOSTED, storage=Unknown("lost"))),
+    ("hosted: backup", JOIN, configured(backup=Unknown("no right"))),
     ("hosted: connections", JOIN, tells(HOSTED, connections=Unknown("lost"))),
     ("hosted: clock", JOIN, tells(HOSTED, clock=Clock(ahead=1.5, within=1.0))),
     *((f"hosted: {name}", JOIN, tells(HOSTED, contents=Unknown("lost"))) for name in (
