@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -71,6 +72,7 @@ def main(
         say=say,
         owner=owner,
         backups=KubernetesBackupNotes(namespace, api),
+        verdict_limit=timedelta(hours=float(os.environ.get(names.ENV_VERDICT_HOURS) or names.DEFAULT_VERDICT_HOURS)),
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())
