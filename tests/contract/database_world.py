@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,8 @@ class DatabaseWorld:
         self.lock = MemoryLock()
         self.lines: list[str] = []
         self.tied = False
+        self.later = timedelta()
+        """How far the runs' time of day is ahead."""
         self.accepted = frozenset({"backup"})
         self.gone: set[str] = set()
         """Sides that were killed for good."""
@@ -112,7 +115,11 @@ class DatabaseWorld:
         """Of another run."""
         store, registry = self.board.store, self.board.registry
         run = f"run-{next(self._runs)}"
-        return Context(Component.DATABASE, store, registry, self.lock, MemoryAccess(()), TIMING, run, self.lines.append)
+        context = Context(
+            Component.DATABASE, store, registry, self.lock, MemoryAccess(()), TIMING, run, self.lines.append
+        )
+        context.clock = lambda: datetime.now(UTC) + self.later
+        return context
 
     def steps(self, context: Context, moving: Moving | None = None) -> DatabaseSteps:
         """Of another run."""

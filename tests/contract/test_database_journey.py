@@ -4,6 +4,7 @@ no transfer fails, none is lost, and what was cut off is finished by the next ru
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from cutover.tables import TABLES
 from tests.contract.database_world import Bank, DatabaseWorld, before, database_servers, database_world
 from tests.contract.postgres_server import Postgres
 from validation.result import Verdict
+from validation.verdicts import KeptVerdict
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
 ROWS = TABLES[Component.DATABASE].rows
@@ -80,6 +82,42 @@ def test_a_run_that_is_killed_before_any_step_is_finished_by_the_next(
         world.reach(goal)
         bank.go_on(5)
         world.reach(origin)
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+
+
+def test_a_run_that_is_killed_after_its_comparison_goes_on_by_it_only_while_that_is_fresh(
+    world: DatabaseWorld, tmp_path: Path
+) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SHADOW)
+
+    def killed() -> None:
+        with pytest.raises(Killed):
+            world.migrate(Stage.SCALE, before(Step.TIE, _die))
+        kept = KeptVerdict.read(world.route.verdict)
+        assert kept is not None and (kept.outcome, kept.ahead_of) == (Verdict.HOLDS, "shadow -> scale")
+        assert set(kept.positions) == {"hosted", "selfhosted"} and kept.fingerprint
+
+    def went_on() -> str:
+        outcome = world.migrate(Stage.SCALE)
+        assert outcome.reached, outcome.message
+        (told,) = [record.detail for record in outcome.records if record.step == Step.COMPARE]
+        return told
+
+    killed()
+    world.later = timedelta(hours=23)
+    assert "by a run that was cut off" in went_on()
+    world.reach(Stage.SHADOW)
+    killed()
+    world.later += timedelta(hours=25)
+    assert "rows of" in went_on()
+    world.reach(Stage.SHADOW)
+    killed()
+    with connect(world.pair.hosted, "test") as hosted, connect(world.pair.own, "test") as own:
+        for side in (own, hosted):
+            side.execute("create index transfer_at on bank.transfer (at)")
+    assert "rows of" in went_on()  # of other definitions
     report = bank.judged()
     assert report.overall() is Verdict.HOLDS, report.failures()
 
