@@ -121,7 +121,10 @@ def carrier(settings: Settings, move_hash: object) -> list[Manifest]:
         CARRIER,
         WORKLOAD_IMAGE,
         command=["python", "-m", "cutover.carrier"],
-        env=[*identity_env(), *env(**{names.ENV_NAMESPACE: namespace})],
+        env=[
+            *identity_env(),
+            *env(**{names.ENV_NAMESPACE: namespace, names.ENV_DATABASE_MASK: ",".join(settings.database.mask) or None}),
+        ],
         env_from=[{"secretRef": {"name": MOVE}}],
         ports={"metrics": names.METRICS_PORT},
         mounts=database_tls.mounts(settings),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
+from adapters.postgres.masks import Masks
 from contracts import names
 from contracts.routes import Route
 from contracts.stages import Component, Stage, deployed_backends
@@ -33,6 +34,7 @@ def steps_of(
         accepted=frozenset(_listed(env, names.ENV_DATABASE_ACCEPT)),
         backup_hours=float(env.get(names.ENV_DATABASE_BACKUP_HOURS) or names.DEFAULT_BACKUP_HOURS),
         volumes=volumes,
+        masks=Masks.parse(env.get(names.ENV_DATABASE_MASK, "")),
         tied=env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none",
     )
     return DatabaseSteps(context, servers(env), moving)

@@ -9,6 +9,7 @@ import signal
 from adapters import metrics
 from adapters.event_bus.view import RouteView
 from adapters.postgres.carrier import End
+from adapters.postgres.masks import Masks
 from adapters.routes.kubernetes import KubernetesRouteStore
 from contracts import names
 from contracts.stages import Component
@@ -25,7 +26,8 @@ def main() -> None:
         signal.signal(name, lambda *_: view.stop())
     metrics.serve(names.METRICS_PORT)
     view.start()
-    CarrierService(view, *ends).run()
+    masks = Masks.parse(os.environ.get(names.ENV_DATABASE_MASK, ""))
+    CarrierService(view, *ends, masks=masks).run()
 
 
 if __name__ == "__main__":

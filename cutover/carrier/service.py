@@ -22,6 +22,7 @@ from adapters.postgres.driver import connect, translated
 from adapters.postgres.errors import PostgresError
 from adapters.postgres.gate import Gate
 from adapters.postgres.heartbeats import beat
+from adapters.postgres.masks import Masks
 from adapters.postgres.side import opened
 from adapters.postgres.target import TARGET_SESSION
 from contracts.routes import Mirror
@@ -98,10 +99,10 @@ class Repeating:
 
 
 class Direction:
-    """One stream, kept open until stopped. `gate` says what of it passes."""
+    """One stream, kept open until stopped. `gate` says what of it passes, `masks` what of a row no error tells."""
 
-    def __init__(self, source: End, target: End, gate: Gate) -> None:
-        self._source, self._target, self._gate = source, target, gate
+    def __init__(self, source: End, target: End, gate: Gate, masks: Masks) -> None:
+        self._source, self._target, self._gate, self._masks = source, target, gate, masks
         self._state: State | None = None
         self._repeating = Repeating(f"{source.name} to {target.name}", source.name, self._carry)
 
@@ -126,7 +127,7 @@ class Direction:
 
     def _carry(self, repeating: Repeating) -> None:
         name = self._source.name
-        carrier = open_carrier(self._source, self._target, self._gate)
+        carrier = open_carrier(self._source, self._target, self._gate, masks=self._masks)
         metrics.CARRIER_UP.labels(name).set(1)
         try:
             self._follow(carrier, repeating)
@@ -216,8 +217,9 @@ class Counting:
 class CarrierService:
     """Keeps both directions running while the route names a mirror."""
 
-    def __init__(self, view: RouteView, hosted: End, selfhosted: End) -> None:
+    def __init__(self, view: RouteView, hosted: End, selfhosted: End, *, masks: Masks | None = None) -> None:
         self._view = view
+        self._masks = masks or Masks()
         self._ends = (hosted, selfhosted)
         self._gates = {end.name: Gate() for end in self._ends}
         self._current: Mirror | None = None
@@ -250,8 +252,8 @@ class CarrierService:
         if not self._running:
             first, second = self._ends
             self._running = [
-                Direction(first, second, self._gates[first.name]),
-                Direction(second, first, self._gates[second.name]),
+                Direction(first, second, self._gates[first.name], self._masks),
+                Direction(second, first, self._gates[second.name], self._masks),
                 *(Pulse(end) for end in self._ends),
                 Counting(second, first, self._gates[second.name]),
             ]

@@ -12,6 +12,7 @@ from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.catalog import Table, tables
 from adapters.postgres.content_facts import extensions, owned_schemas
 from adapters.postgres.driver import Address, lsn, lsn_text, translated
+from adapters.postgres.masks import Masks
 from adapters.postgres.side import Side, open_side, opened
 from adapters.postgres.target import TARGET_SESSION
 from adapters.routes.base import RouteError
@@ -54,13 +55,14 @@ class Moving:
     """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
     owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
     that are let pass; `volumes`: bytes of a side's disk, where config knows them; `tied`: a commit at our own side
-    waits until the hosted one has it (rollback_loss: none); `backup_hours`: how old the last backup may be where the
-    database moves on."""
+    waits until the hosted one has it (rollback_loss: none); `masks`: columns whose values are shown nowhere;
+    `backup_hours`: how old the last backup may be where the database moves on."""
 
     schemas: tuple[str, ...] = ()
     role: str
     accepted: frozenset[str] = frozenset()
     volumes: Mapping[str, int] = field(default_factory=dict)
+    masks: Masks = field(default_factory=Masks)
     tied: bool = False
     backup_hours: float = names.DEFAULT_BACKUP_HOURS
 
@@ -157,6 +159,7 @@ class DatabaseWork:
             Situation(
                 journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
                 accepted=self.moving.accepted,
+                masks=self.moving.masks,
                 pooled=frozenset({self.moving.role}),
                 backup=self._backup(),
                 limits=Limits(backup_hours=self.moving.backup_hours),
@@ -268,7 +271,7 @@ class DatabaseWork:
         compared = {str(table) for table in wanted}
         there = [table for table in self.tables(target) if str(table) in compared]
         return compare(
-            self.servers[source], self.servers[target], wanted, there, looks=looks,
+            self.servers[source], self.servers[target], wanted, there, masks=self.moving.masks, looks=looks,
             pace=Pace(connections=2, seconds=seconds), stop=self.context.stopped.is_set,
         )  # fmt: skip
 

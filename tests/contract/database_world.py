@@ -94,6 +94,11 @@ class DatabaseWorld:
         return Address("127.0.0.1", at.port, at.database, CLIENT, CLIENT_PASSWORD, "disable")
 
     @property
+    def moving(self) -> Moving:
+        """What config says of the move."""
+        return Moving(role=OWN_ROLE, tied=self.tied, accepted=self.accepted)
+
+    @property
     def route(self) -> Route:
         """As it is."""
         return self.board.route
@@ -123,8 +128,7 @@ class DatabaseWorld:
 
     def steps(self, context: Context, moving: Moving | None = None) -> DatabaseSteps:
         """Of another run."""
-        moving = moving or Moving(role=OWN_ROLE, tied=self.tied, accepted=self.accepted)
-        return DatabaseSteps(context, self.servers, moving)
+        return DatabaseSteps(context, self.servers, moving or self.moving)
 
     def migrate(
         self,

@@ -4,6 +4,7 @@ no transfer fails, none is lost, and what was cut off is finished by the next ru
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 
 from adapters.postgres import asking
 from adapters.postgres.driver import connect
+from adapters.postgres.masks import Masks
 from contracts.stages import Component, Stage
 from cutover.context import StepFailed
 from cutover.plan import Step, Transition, path
+from cutover.reporting import as_json, summary
 from cutover.tables import TABLES
 from tests.contract.database_world import Bank, DatabaseWorld, before, database_servers, database_world
 from tests.contract.postgres_server import Postgres
@@ -147,11 +150,16 @@ def test_a_row_that_differs_stops_the_switch_before_the_pause(world: DatabaseWor
     with connect(world.pair.own, "test", autocommit=False) as own:
         own.execute("update crossover.mark set at = now() where stream = 'by hand'")
         own.execute(
-            "update bank.transfer set amount = amount + 1 where id = (select min(id::text)::uuid from bank.transfer)"
+            "update bank.transfer set amount = 987654 where id = (select min(id::text)::uuid from bank.transfer)"
         )
         own.commit()
-    outcome = world.migrate(Stage.SCALE)
-    assert outcome.verdict == "does not hold" and "bank.transfer" in outcome.message and "amount" in outcome.message
+    for masks, shown in ((Masks(frozenset({"bank.*.amount"})), False), (Masks(), True)):
+        world.lines.clear()
+        outcome = world.migrate(Stage.SCALE, moving=replace(world.moving, masks=masks))
+        assert outcome.verdict == "does not hold" and "bank.transfer" in outcome.message and "amount" in outcome.message
+        told = [*world.lines, summary(Component.DATABASE, outcome), as_json(Component.DATABASE, outcome)]
+        last = world.route.model_copy(update={"history": world.route.history[-1:]})
+        assert ("987654" in "".join([*told, last.model_dump_json()])) is shown
     assert world.route.stage is Stage.SHADOW and world.serves() == "hosted"
     bank.judged()
 
