@@ -24,8 +24,10 @@ from adapters.postgres.gate import Gate
 from adapters.postgres.heartbeats import beat
 from adapters.postgres.masks import Masks
 from adapters.postgres.side import opened
+from adapters.postgres.slots import SlotState
 from adapters.postgres.target import TARGET_SESSION
 from contracts.routes import Mirror
+from cutover.carrier.telling import ERROR_CHARACTERS, Carried
 from cutover.positions import content_from
 
 _log = logging.getLogger(__name__)
@@ -107,6 +109,11 @@ class Direction:
         self._repeating = Repeating(f"{source.name} to {target.name}", source.name, self._carry)
 
     @property
+    def source(self) -> str:
+        """Where it reads."""
+        return self._source.name
+
+    @property
     def state(self) -> State | None:
         """How far it is; None before it was first opened. `error` is why it does not go on."""
         state = self._state
@@ -157,7 +164,14 @@ class Pulse:
 
     def __init__(self, end: End) -> None:
         self._end = end
+        self.slot: SlotState | None = None
+        """As it was seen last; None where there is none, or nobody answered yet."""
         self._repeating = Repeating(f"heartbeat of {end.name}", end.name, self._beat)
+
+    @property
+    def name(self) -> str:
+        """Of the side."""
+        return self._end.name
 
     def stop(self) -> None:
         """Ask it to end."""
@@ -172,7 +186,7 @@ class Pulse:
         with connect(address, "crossover_heartbeat", session=_BEAT_SESSION) as connection, translated(address):
             while not repeating.stopped:
                 beat(connection, name)
-                slot = slots.slot_state(connection, slot_name(name))
+                self.slot = slot = slots.slot_state(connection, slot_name(name))
                 repeating.well()
                 if slot is not None:
                     metrics.CARRIED_LAG.labels(name).set(slot.lag_bytes)
@@ -230,6 +244,11 @@ class CarrierService:
         """Those that run."""
         return tuple(running for running in self._running if isinstance(running, Direction))
 
+    def standing(self) -> dict[str, Carried]:
+        """By source, how far each direction that runs is."""
+        pulses = {running.name: running.slot for running in self._running if isinstance(running, Pulse)}
+        return {running.source: _carried(running, pulses.get(running.source)) for running in self.directions}
+
     def run(self) -> None:
         """Follow the route until the view is stopped."""
         while not self._view.stopped:
@@ -264,3 +283,14 @@ class CarrierService:
             one.stop()
         for one in running:
             one.join()
+
+
+def _carried(direction: Direction, slot: SlotState | None) -> Carried:
+    state = direction.state
+    return Carried(
+        behind_seconds=None if state is None else round(state.seconds_behind, 3),
+        lag_bytes=None if slot is None else slot.lag_bytes,
+        safe_bytes=None if slot is None else slot.safe_bytes,
+        held=state.held.transactions if state is not None and state.held else 0,
+        error=direction.error[:ERROR_CHARACTERS],
+    )
