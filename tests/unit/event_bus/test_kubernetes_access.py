@@ -21,6 +21,7 @@ from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, _clock_ahead
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_lock import KubernetesLock
+from adapters.routes.workloads import Deployed, deployed
 from contracts.registry import ANNOTATION_STATUS, LABEL_BESIDE
 from contracts.stages import Component
 
@@ -152,6 +153,18 @@ def test_a_bulletin_is_a_lease_that_no_fence_looks_for(server: ApiServer, api: c
     fresh, *others = registry.posted(Component.DATABASE)
     assert (fresh.name, fresh.status, fresh.live) == ("pod", {"hosted": "1"}, True)
     assert [one.live for one in others] == [False, False]
+
+
+def test_a_deployment_tells_how_many_pods_are_ready(server: ApiServer, api: client.ApiClient) -> None:
+    path = "GET /apis/apps/v1/namespaces/trading/deployments/pooler"
+    with pytest.raises(RouteMissing):
+        deployed(api, "trading", "pooler")
+    for body, found in (
+        ({"spec": {"replicas": 2}, "status": {"readyReplicas": 1}}, Deployed(2, 1)),
+        ({"spec": {}, "status": {}}, Deployed(1, 0)),
+    ):
+        server.answers[path] = (200, body)
+        assert deployed(api, "trading", "pooler") == found
 
 
 def test_a_job_like_the_transition_is_run_and_its_output_told(server: ApiServer, api: client.ApiClient) -> None:
