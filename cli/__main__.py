@@ -19,13 +19,16 @@ from adapters.routes.base import RouteError
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from cli import backup, bench, dead_letters, doctor
-from cli.declared import file_of, verdict_hours, wanted_stages
+from cli.declared import entry, file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
 from cli.stack import DEFAULT_STACK, ROOT, Stack
 from cli.status import MOVABLE, gather, lines, table
 from contracts import names
 from contracts.stages import Component, Stage
-from cutover.plan import ImpossiblePlan, described, plan
+from cutover import previewing
+from cutover.errors import CutoverError
+from cutover.plan import ImpossiblePlan
+from cutover.previewing import Wishes
 
 FAILED, REFUSED = 1, 2
 VALIDATE_SECONDS = 3600.0
@@ -161,7 +164,8 @@ def _move(
     how = ", in an emergency" if emergency else ""
     _out.print(f"{component.value}: {before.value} => {stage.value}{how} (stack {stack.name})", highlight=False)
     if preview:
-        _show_steps(component, stage, context, namespace, emergency=emergency)
+        wishes = Wishes.of(entry(stack.config(), component))
+        _show_steps(component, stage, context, namespace, wishes, emergency=emergency)
         raise typer.Exit(stack.preview(component, stage, emergency=emergency))
     stack.ask_for(component, stage, emergency=emergency)
     code = stack.up()
@@ -175,7 +179,7 @@ def _move(
 
 
 def _show_steps(
-    component: Component, stage: Stage, context: str | None, namespace: str, *, emergency: bool = False
+    component: Component, stage: Stage, context: str | None, namespace: str, wishes: Wishes, *, emergency: bool = False
 ) -> None:
     try:
         route = KubernetesRouteStore(namespace, connect(context)).read(component).route
@@ -183,8 +187,8 @@ def _show_steps(
         _out.print(f"the live route could not be read, so the steps are not known: {error}", highlight=False)
         return
     try:
-        steps = described(plan(route, stage, emergency=emergency, component=component), component, stage)
-    except ImpossiblePlan as error:
+        steps = previewing.preview(route, component, stage, wishes, emergency=emergency)
+    except (ImpossiblePlan, CutoverError) as error:
         raise CliError(str(error), "crossover status shows where traffic is") from None
     for line in steps:
         _out.print(line, highlight=False)

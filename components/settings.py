@@ -213,7 +213,7 @@ class DatabaseSettings(_Model):
     """The schemas that move. Empty: those in which the migrating role owns tables."""
     accept: tuple[Annotated[str, Field(min_length=1, pattern=r"^[^,]+$")], ...] = ()
     """Items of preflight that may be let pass (docs/database-preflight.md), and are."""
-    mask: tuple[Annotated[str, Field(pattern=r"^[^,.]+\.[^,.]+\.[^,]+$")], ...] = ()
+    mask: tuple[str, ...] = ()
     """Columns whose values are shown nowhere where rows differ, as schema.table.column; `*` stands for anything."""
     rollback_loss: Literal["bounded", "none"] = "bounded"
     """What is lost where our own Postgres serves and is lost for good. `bounded`: what the hosted one had not got yet,
@@ -235,6 +235,18 @@ class DatabaseSettings(_Model):
     @model_validator(mode="after")
     def _emergency_goes_back(self) -> Self:
         _refuse_emergency(self.emergency, self.stage, "our own Postgres", "the hosted one")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_name_columns(self) -> Self:
+        wrong = [(at, one) for at, one in enumerate(self.mask) if one.count(".") < 2 or "," in one]
+        if wrong:
+            at, one = wrong[0]
+            raise unfit(
+                f"mask has {one!r}, which is not schema.table.column: it would hide nothing",
+                key=f"mask[{at}]",
+                fix=f"SCHEMA.TABLE.{one.rpartition('.')[2].replace(',', '') or 'COLUMN'}",
+            )
         return self
 
 

@@ -18,9 +18,9 @@ from adapters.routes.kubernetes_backups import KubernetesBackupNotes
 from adapters.routes.kubernetes_lock import KubernetesLock
 from contracts import names
 from contracts.stages import Component, Stage
-from cutover.component_steps import steps_of
+from cutover import previewing
+from cutover.component_steps import steps_of, wishes_of
 from cutover.context import Context
-from cutover.plan import described, plan
 from cutover.reporting import as_json, leave_termination_message, summary
 from cutover.run import Runner, validate
 from cutover.tables import TABLES
@@ -57,8 +57,9 @@ def main(
     api = connect()
     store = KubernetesRouteStore(namespace, api)
     if preview and stage is not None:
-        todo = plan(store.read(component).route, stage, emergency=emergency, component=component)
-        for line in described(todo, component, stage):
+        for line in previewing.preview(
+            store.read(component).route, component, stage, wishes_of(os.environ), emergency=emergency
+        ):
             say(line)
         return
     context = Context(

@@ -15,6 +15,7 @@ from contracts.volumes import volume_bytes
 from cutover.context import Context
 from cutover.database import DatabaseSteps, Moving
 from cutover.event_bus import EventBusSteps
+from cutover.previewing import Wishes
 from cutover.servers import servers
 
 
@@ -38,6 +39,12 @@ def steps_of(
         tied=env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none",
     )
     return DatabaseSteps(context, servers(env), moving)
+
+
+def wishes_of(env: Mapping[str, str]) -> Wishes:
+    """What config asks for beside a stage, as the environment of a Transition has it."""
+    tied = env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none"
+    return Wishes(names.all_topics(_listed(env, names.ENV_TOPICS) or names.TOPICS), tied)
 
 
 def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from contracts.routes import Route
 from contracts.stages import Component, Stage
-from cutover.tables import TABLES, TRANSITIONS, Step, Table, meaning
+from cutover.tables import TABLES, TRANSITIONS, Step, Table
 
 _LINE = (Stage.MVP, Stage.SHADOW, Stage.SCALE, Stage.COMPLETE)
 
@@ -157,20 +157,7 @@ def _watched(route: Route) -> Transition | None:
     return Transition(progress.from_stage, route.stage, after)
 
 
-def described(todo: Plan, component: Component, wanted: Stage) -> list[str]:
-    """The plan for people: a line a transition and a line a step."""
-    if todo.empty:
-        return [f"{component.value} is at {wanted.value}: nothing to do"]
-    lines = ["undo a switch that was cut off before it opened"] if todo.undo else []
-    if todo.watched:
-        lines.append("watch a switch to its end that was cut off while it was watched")
-    for transition in (*((todo.watched,) if todo.watched else ()), *todo.transitions):
-        lines.append(transition.name)
-        lines += [f"  {step.value:<16} {meaning(component, step)}" for step in transition.steps]
-    return lines
-
-
 __all__ = [
-    "TRANSITIONS", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "described", "path", "plan",
+    "TRANSITIONS", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "path", "plan",
     "transitions",
 ]  # fmt: skip

@@ -15,7 +15,8 @@ from adapters.postgres.driver import connect
 from adapters.postgres.masks import Masks
 from contracts.stages import Component, Stage
 from cutover.context import StepFailed
-from cutover.plan import Step, Transition, path
+from cutover.plan import Step, Transition
+from cutover.previewing import Wishes, preview, steps_in
 from cutover.reporting import as_json, summary
 from cutover.tables import TABLES
 from tests.contract.database_world import Bank, DatabaseWorld, before, database_servers, database_world
@@ -209,11 +210,32 @@ def _drop_index(world: DatabaseWorld) -> None:
 
 
 def test_the_plan_of_each_transition_is_what_runs(world: DatabaseWorld, tmp_path: Path) -> None:
+    """What `crossover migrate database --preview` lists: there, back, and for good; what was cut off, too."""
     bank = Bank(world, tmp_path)
     world.reach(Stage.MVP)
-    for origin, goal in ((Stage.MVP, Stage.SCALE), (Stage.SCALE, Stage.MVP)):
-        planned = [step.value for row in path(origin, goal, Component.DATABASE) for step in row.steps]
+
+    def as_previewed(goal: Stage) -> list[str]:
+        lines = preview(world.route, Component.DATABASE, goal, Wishes(tied=world.tied))
         outcome = world.migrate(goal)
         assert outcome.reached, outcome.message
-        assert [record.step for record in outcome.records] == planned
+        assert [record.step for record in outcome.records] == [step.value for step in steps_in(lines)]
+        return lines
+
+    def killed(goal: Stage, step: Step) -> None:
+        with pytest.raises(Killed):
+            world.migrate(goal, before(step, _die))
+
+    as_previewed(Stage.SCALE)
+    as_previewed(Stage.MVP)
+    killed(Stage.SHADOW, Step.BUILD)
+    as_previewed(Stage.SHADOW)
+    killed(Stage.SCALE, Step.OPEN)
+    assert "undo" in as_previewed(Stage.SCALE)[0]
+    killed(Stage.SHADOW, Step.UNTIE)
+    assert steps_in(as_previewed(Stage.SHADOW)) == [Step.UNTIE, Step.WATCH]
+    as_previewed(Stage.SCALE)
+    world.tied = True
+    assert steps_in(as_previewed(Stage.SCALE)) == [Step.TIE]
+    as_previewed(Stage.COMPLETE)
+    assert steps_in(as_previewed(Stage.COMPLETE)) == []
     bank.judged()
