@@ -28,6 +28,7 @@ from adapters.postgres.driver import (
     translated,
 )
 from adapters.postgres.errors import Conflict, PostgresError, StatementFailed, Unavailable
+from adapters.postgres.masks import Masks
 
 TARGET_SESSION: Mapping[str, str] = {
     **SESSION,
@@ -73,7 +74,11 @@ class Target:
     only be closed.
     """
 
-    def __init__(self, address: Address, stream: str, *, application: str = "crossover") -> None:
+    def __init__(
+        self, address: Address, stream: str, *, application: str = "crossover", masks: Masks | None = None
+    ) -> None:
+        self.masks = masks or Masks()
+        """What of a row no error may tell."""
         self._address = address
         self._stream = stream
         self._connection = connect(address, application, session=TARGET_SESSION)

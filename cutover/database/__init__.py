@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from adapters.postgres.driver import Address
 from contracts.stages import Stage
 from cutover.context import Context
+from cutover.database.due import due
 from cutover.database.fleeing import Fleeing
 from cutover.database.joining import Joining
 from cutover.database.leaving import Leaving
@@ -22,7 +23,7 @@ class DatabaseSteps:
 
     def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
         self._work = DatabaseWork(context, servers, moving)
-        self._tying = tying = Tying(self._work)
+        tying = Tying(self._work)
         joining, switching, leaving = Joining(self._work, tying), Switching(self._work, tying), Leaving(self._work)
         fleeing, settling = Fleeing(self._work), Settling(self._work)
         self.undo = switching.undo
@@ -62,7 +63,7 @@ class DatabaseSteps:
 
     def due(self, wanted: Stage) -> tuple[Step, ...]:
         """What config asks for beside a journey: whether commits wait; and once traffic fled, to tell of it again."""
-        return (Step.COUNT,) if self._work.context.route.stranded else self._tying.due(wanted)
+        return due(self._work.context.route, wanted, tied=self._work.moving.tied)
 
     def close(self) -> None:
         """Give up connections."""
