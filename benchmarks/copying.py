@@ -25,7 +25,7 @@ from adapters.postgres.copying import Copy, CopySettings
 from adapters.postgres.driver import Address, connect, sql
 from adapters.postgres.schema import Building
 from benchmarks.frame import Figure, ratios, take_turns
-from benchmarks.resident import MIB, rise
+from benchmarks.resident import MIB, Peak, peak
 from tests.contract.postgres_server import Postgres
 from tests.contract.two_postgres import HOSTED_ROLE, OWN_ROLE, SETTINGS, Pair, address, new_pair, two_servers
 
@@ -77,7 +77,7 @@ class Move:
     """One copy of the whole: how long it took, and how much memory of this process."""
 
     seconds: float
-    memory: int = 0
+    memory: Peak
 
 
 class World:
@@ -106,7 +106,7 @@ class World:
             admin.execute("checkpoint")
             try:
                 begun = time.monotonic()
-                _, memory = rise(lambda: move(target))
+                _, memory = peak(lambda: move(target))
                 taken = Move(time.monotonic() - begun, memory)
                 self._look(target)
                 then(target)
@@ -190,7 +190,7 @@ def figures() -> list[Figure]:
             movers["pgcopydb"] = theirs
         rounds = take_turns(ROUNDS, {name: partial(world.moved, mover) for name, mover in movers.items()})
     seconds = {name: [move.seconds for move in moves] for name, moves in rounds.items()}
-    memory = max(move.memory for move in rounds["ours"])
+    memory = max(move.memory.rise for move in rounds["ours"])
     return [
         _ratio("copy_ratio", (LIMIT, AIM), seconds["ours"], seconds["gzip"], _DUMPING.format(JOBS, ""), what),
         _ratio(

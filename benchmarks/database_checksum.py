@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from adapters.postgres.catalog import tables
 from adapters.postgres.driver import SESSION, Address, Connection, connect
 from benchmarks.frame import Figure, Spread, ratios, take_turns
-from benchmarks.resident import MIB, rise
+from benchmarks.resident import MIB, peak
 from tests.contract.two_postgres import new_pair, two_servers
 from validation.database.rows import compare
 from validation.result import Verdict
@@ -48,8 +48,8 @@ def checksum(a: Address, b: Address, schema: str, rounds: int = ROUNDS) -> list[
 
     def compared() -> float:
         nonlocal memory
-        seconds, most = rise(lambda: _timed(lambda: _same(a, b, *sides)))
-        memory = max(memory, most)
+        seconds, most = peak(lambda: _timed(lambda: _same(a, b, *sides)))
+        memory = max(memory, most.rise)
         return seconds
 
     with ThreadPoolExecutor(1) as beside, ExitStack() as stack:

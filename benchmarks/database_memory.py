@@ -11,7 +11,7 @@ from adapters.postgres.driver import Address, connect
 from benchmarks import copying
 from benchmarks.copying import SERVERS, World
 from benchmarks.frame import Figure
-from benchmarks.resident import MIB, rise
+from benchmarks.resident import MIB, Peak, peak
 from tests.contract.two_postgres import two_servers
 from validation.database.rows import compare
 from validation.result import Verdict
@@ -26,39 +26,37 @@ def figures() -> list[Figure]:
     peaks = [_peaks(rows) for rows in SIZES]
     made = []
     for place, what in enumerate(("copy", "compare")):
-        small, large = (peak[place] / MIB for peak in peaks)
-        at = (
-            f"of this process, beyond what it had before: {small:.1f} MiB at {SIZES[0]} rows, {large:.1f} at {SIZES[1]}"
+        small, large = (each[place] for each in peaks)
+        how = (
+            f"resident memory of this process at its peak: {small.most / MIB:.1f} MiB at {SIZES[0]} rows, "
+            f"{large.most / MIB:.1f} at {SIZES[1]}; before it {small.before / MIB:.1f} and {large.before / MIB:.1f}"
         )
-        made.append(
-            Figure(
-                figure=f"{what}_memory_at_most", value=max(small, large), unit="MiB", limit=copying.MEMORY_LIMIT,
-                aim=copying.MEMORY_AIM, at_most=True, how=f"peak of the resident memory {at}",
+        most, grown = max(small.rise, large.rise) / MIB, (large.most - small.most) / MIB
+        for name, value, limit, aim in (
+            ("most", most, copying.MEMORY_LIMIT, copying.MEMORY_AIM), ("growth", grown, GROWTH_LIMIT, GROWTH_AIM),
+        ):  # fmt: skip
+            made.append(
+                Figure(
+                    figure=f"{what}_memory_{name}", value=value, unit="MiB", limit=limit, aim=aim, at_most=True, how=how
+                )
             )
-        )  # fmt: skip
-        made.append(
-            Figure(
-                figure=f"{what}_memory_growth", value=large - small, unit="MiB", limit=GROWTH_LIMIT, aim=GROWTH_AIM,
-                at_most=True, how=f"peak of the resident memory {at}",
-            )
-        )  # fmt: skip
     return made
 
 
-def _peaks(rows: int) -> tuple[int, int]:
-    """Of the copy, and of the comparison of what was copied, in bytes."""
+def _peaks(rows: int) -> tuple[Peak, Peak]:
+    """Of the copy, and of the comparison of what was copied."""
     with two_servers(SERVERS) as (hosted, own):
         world = World(hosted, own, rows)
-        compared: list[int] = []
+        compared: list[Peak] = []
         moved = world.moved(world.ours, lambda target: compared.append(_compared(world.pair.hosted, target)))
     return moved.memory, compared[0]
 
 
-def _compared(source: Address, target: Address) -> int:
-    """The rise while all rows are compared; they must be the same."""
+def _compared(source: Address, target: Address) -> Peak:
+    """While all rows are compared; they must be the same."""
     with connect(source, "bench") as here, connect(target, "bench") as there:
         sides = [tables(side, [copying.SCHEMA]) for side in (here, there)]
-    found, memory = rise(lambda: compare(source, target, *sides))
+    found, memory = peak(lambda: compare(source, target, *sides))
     if found.verdict is not Verdict.HOLDS:
         raise RuntimeError(f"the copy differs: {found.report().failures()}")
     return memory

@@ -154,8 +154,14 @@ def _trip(world: DatabaseWorld) -> float:
 
 
 def _stall(one: Passed, noted: Sequence[Transfer], found: Found) -> float:
-    """Milliseconds. Raises KeyError where nothing was due in the window of the switch."""
-    return judge_window(one.goal.value, noted, found, one.window, min_rate=1.0).figures["stall_ms_max"]
+    """Milliseconds. Raises RuntimeError where the bank was so far behind that nothing was due around the switch."""
+    seen = judge_window(one.goal.value, noted, found, one.window, min_rate=1.0).figures.get("stall_ms_max")
+    if seen is None:
+        raise RuntimeError(
+            f"no transaction was due around a switch to {one.goal.value}: the machine does not bear {RATE:g}/s beside "
+            "what else runs on it, so nothing can be said of stalls. Run it again on a quieter one"
+        )
+    return seen
 
 
 def _stalls(found: Mapping[Stage, Sequence[Switched]]) -> list[Figure]:
