@@ -1,4 +1,4 @@
-"""`crossover`: status, migrate, rollback, validate, backup, dead-letters: a layer over stack config and `pulumi up`.
+"""`crossover`: status, migrate, rollback, validate, backup, dead-letters, strays: over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched.
 """
@@ -17,7 +17,7 @@ from rich.console import Console
 from adapters.routes.base import RouteError
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
-from cli import backup, dead_letters
+from cli import backup, dead_letters, strays
 from cli.errors import CliError
 from cli.stack import DEFAULT_STACK, Stack
 from cli.status import MOVABLE, gather, table
@@ -32,6 +32,7 @@ VALIDATE_SECONDS = 3600.0
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
 app.add_typer(backup.app, name="backup")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.command("strays")(strays.strays)
 _out = Console()
 _StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
 _Context = Annotated[

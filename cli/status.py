@@ -13,6 +13,7 @@ from contracts.registry import AdapterRecord
 from contracts.routes import Route, Stranded
 from contracts.stages import Component, Stage, serving_backend
 from cutover.database.reached import told
+from cutover.plan import WATCH_FAILED
 from cutover.tables import TABLES
 
 MOVABLE = tuple(TABLES)
@@ -90,6 +91,8 @@ def judge(
 def _state(wanted: Stage, route: Route | None, active: Stage | None, problem: str) -> State:
     if problem:
         return "unknown"
+    if route is not None and route.fence is None and _unproven(route):
+        return "out of step"
     if route is not None and (route.fence is not None or route.progress is not None):
         return "switching"
     if route is not None and route.stranded:
@@ -99,11 +102,17 @@ def _state(wanted: Stage, route: Route | None, active: Stage | None, problem: st
     return "in step" if active is wanted else "out of step"
 
 
+def _unproven(route: Route) -> bool:
+    return route.progress is not None and route.progress.step == WATCH_FAILED
+
+
 def _note(wanted: Stage, route: Route | None, detail: str) -> str:
     if route is not None and route.fence is not None:
         return f"a fence stands since {route.fence.since}, held by {route.fence.holder}"
     if route is not None and route.stranded:
         return _left_behind(route.stranded) if route.component is Component.DATABASE else _stranded(route.stranded)
+    if route is not None and _unproven(route):
+        return f"post-checks failed and it could not be switched back: run pulumi up. {detail}"
     if route is not None and route.stage is not wanted:
         return detail or f"config asks for {wanted.value}: run pulumi up"
     if route is not None and route.component is Component.DATABASE and route.stage is Stage.SCALE:

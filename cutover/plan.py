@@ -14,6 +14,8 @@ from contracts.routes import Route
 from contracts.stages import Component, Stage
 from cutover.tables import TABLES, TRANSITIONS, Step, Table, meaning
 
+WATCH_FAILED = "watch_failed"
+"""In progress: a switch was opened, its post-checks failed, and it could not be switched back."""
 _LINE = (Stage.MVP, Stage.SHADOW, Stage.SCALE, Stage.COMPLETE)
 
 
@@ -131,15 +133,17 @@ def plan(
     """What leads from the recorded `route` (None: nothing was ever written) to `wanted`.
 
     OPEN is the one write that changes who serves, so a route with a fence was cut off before it
-    and is undone; a route whose progress says WATCH was cut off after it and is watched to the end. Not so where
-    traffic has to flee: that fences anew whatever was cut off.
+    and is undone; a route whose progress says WATCH was cut off after it and is watched to the end. So is one that
+    says WATCH_FAILED, but where another stage is wanted: that has checks of its own. Not so where traffic has to flee:
+    that fences anew whatever was cut off.
     """
     if route is None:
         return Plan(False, False, path(None, wanted, component))
     todo = transitions(route, wanted, emergency=emergency)
     if any(transition.flees for transition in todo):
         return Plan(False, False, todo)
-    watching = route.progress is not None and route.progress.step == Step.WATCH
+    step = route.progress.step if route.progress is not None else ""
+    watching = step == Step.WATCH or (step == WATCH_FAILED and wanted is route.stage)
     return Plan(route.fence is not None, watching, todo)
 
 
@@ -157,6 +161,6 @@ def described(todo: Plan, component: Component, wanted: Stage) -> list[str]:
 
 
 __all__ = [
-    "TRANSITIONS", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "described", "path", "plan",
-    "transitions",
+    "TRANSITIONS", "WATCH_FAILED", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "described", "path",
+    "plan", "transitions",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from cutover.database.fleeing import Fleeing
 from cutover.database.joining import Joining
 from cutover.database.leaving import Leaving
 from cutover.database.settling import Settling
+from cutover.database.straying import Straying
 from cutover.database.switching import Switching
 from cutover.database.tying import Tying
 from cutover.database.work import DatabaseWork, Moving
@@ -24,6 +25,7 @@ class DatabaseSteps:
         self._work = DatabaseWork(context, servers, moving)
         self._tying = tying = Tying(self._work)
         joining, switching, leaving = Joining(self._work, tying), Switching(self._work, tying), Leaving(self._work)
+        self.straying = Straying(self._work, moving.masks)
         fleeing, settling = Fleeing(self._work), Settling(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
@@ -54,6 +56,7 @@ class DatabaseSteps:
             Step.FLEE: fleeing.flee,
             Step.COUNT: fleeing.count,
             Step.LIST: settling.list_stranded,
+            Step.SET_ASIDE: self.straying.set_aside,
         }
 
     def added_topics(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from cutover.database.preflight import ACCEPTABLE, Backup, End, Journey, Limits,
 from cutover.plan import Transition
 from cutover.refusing import refuse
 from validation.database import fingerprint, structure
+from validation.database.differences import Masks
 from validation.database.fingerprint import Fingerprint
 from validation.database.looking import Looks
 from validation.database.rows import Pace, Rows, compare
@@ -41,6 +42,7 @@ _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
 GIVEN_UP = "what was stranded"
 """In crossover:database.accept: what only a lost side had, and cannot be read any more, is given up."""
+SEE_STRAYS = "crossover strays database lists what was written past the pooler, and settles it"
 SEE_CARRIER = "See kubectl logs deployment/database-carrier"
 
 
@@ -54,13 +56,14 @@ class Moving:
     """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
     owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
     that are let pass; `volumes`: bytes of a side's disk, where config knows them; `tied`: a commit at our own side
-    waits until the hosted one has it (rollback_loss: none); `backup_hours`: how old the last backup may be where the
-    database moves on."""
+    waits until the hosted one has it (rollback_loss: none); `masks`: columns whose values are shown nowhere;
+    `backup_hours`: how old the last backup may be where the database moves on."""
 
     schemas: tuple[str, ...] = ()
     role: str
     accepted: frozenset[str] = frozenset()
     volumes: Mapping[str, int] = field(default_factory=dict)
+    masks: Masks = field(default_factory=Masks)
     tied: bool = False
     backup_hours: float = names.DEFAULT_BACKUP_HOURS
 
@@ -185,7 +188,7 @@ class DatabaseWork:
             lambda: StepFailed(
                 f"what was written at {source} did not come to {target} within {seconds:g} s: the stream stands still, "
                 f"or somebody wrote at {source} past the pooler while it did not serve",
-                SEE_CARRIER,
+                f"{SEE_STRAYS}; where it lists none: {SEE_CARRIER}",
             ),
             every=0.005,
             note=lambda: f"waiting for what was written at {source} to come to {target}",
