@@ -47,6 +47,7 @@ class Step(StrEnum):
     UNTIE = "untie"
     LIST = "list"
     SET_ASIDE = "set_aside"
+    ADD_TABLES = "add_tables"
 
 
 MEANINGS: dict[Step, str] = {
@@ -81,6 +82,7 @@ MEANINGS: dict[Step, str] = {
     Step.TIE: "commits at the new side wait for the old one where rollback_loss is none, and only there",
     Step.UNTIE: "commits at the new side wait for nobody",
     Step.LIST: "what only the other side committed is told, and kept where it can be read",
+    Step.ADD_TABLES: "tables that are new at the side that serves are at the other one, with their rows, and followed",
     Step.SET_ASIDE: "what was written past the pooler is told, kept, and in nobody's way",
 }
 
@@ -133,6 +135,9 @@ _BUS_ROWS: Rows = {
 
 ADDITION = (Step.ADD_TOPICS,)
 """What a run does before its transitions, at any stage, where config names topics that the route does not have."""
+
+TABLE_ADDITION = (Step.ADD_TABLES,)
+"""The same of a database, where its serving side has tables that nothing follows."""
 
 _BUS_EMERGENCIES: Rows = {
     (Stage.SCALE, Stage.SHADOW): (Step.SURVEY, Step.BREAK_OFF, Step.FLEE, Step.COUNT),

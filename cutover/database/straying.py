@@ -87,20 +87,13 @@ class Straying:
         while True:
             gathered = strays.Gathered(keepers, content_from(self._c.route.mirror, side))
             try:
-                self._end_reader(side)
+                end_reader(self._w, side)
                 stranded.gather(self._w.servers[side], stream, begin, end, gathered, self._c.check_stop)
                 return gathered.found
             except Unavailable:  # the carrier was faster
                 if self._c.now() > deadline:
                     raise
             self._c.rest(0.05)
-
-    def _end_reader(self, side: str) -> None:
-        here = self._w.at(side)
-        with translated(here.address):
-            found = slots.slot_state(here.connection, slot_name(side))
-        if found is not None and found.reader is not None:
-            here.rows(_END, (found.reader,))
 
     def told(self, held: Held) -> tuple[ToldStray, ...]:
         """Row by row: each as the stray left it, and as it is at the other side now."""
@@ -194,6 +187,15 @@ class Straying:
         if not done:
             return "nothing was written past the pooler"
         return f"strays: {', '.join(done)}; each change is kept in {stranded.TABLE} at both sides"
+
+
+def end_reader(work: DatabaseWork, side: str) -> None:
+    """End the process by which the slot at `side` is read: the carrier opens another within seconds."""
+    here = work.at(side)
+    with translated(here.address):
+        found = slots.slot_state(here.connection, slot_name(side))
+    if found is not None and found.reader is not None:
+        here.rows(_END, (found.reader,))
 
 
 def _key(stray: Stray) -> tuple[int, int]:

@@ -37,6 +37,10 @@ select coalesce(extract(epoch from max(replay_lag)), 0)::float8 from pg_catalog.
  where application_name not like 'crossover%'
 """
 _BEHIND_SECONDS = 10.0
+_HEIR = """
+select coalesce((select rolname from pg_catalog.pg_roles
+                  where rolname = %s and pg_catalog.pg_has_role(oid, 'member')), current_user)
+"""
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
@@ -107,13 +111,27 @@ class DatabaseWork:
         return lsn(self.at(backend).row("select pg_catalog.pg_current_wal_insert_lsn()::text")[0])
 
     def schemas(self) -> tuple[str, ...]:
-        """The schemas that move. Without config: those at the hosted side in which its role owns tables."""
+        """The schemas that move. Without config: those at the hosted side in which its role owns tables; where our own
+        side serves, those in which the workload's role does there, too, for the hosted one may be empty, or older."""
         if self.moving.schemas:
             return self.moving.schemas
-        # At our side the role is a superuser, who has what every role has: the hosted side is asked, whoever serves.
         hosted = self.at(HOSTED)
         with translated(hosted.address):
-            return owned_schemas(hosted.connection)
+            found = set(owned_schemas(hosted.connection))
+        if self.context.seen.route is not None and self.active == OURS:
+            ours = self.at(OURS)  # as a superuser, who has what every role has
+            with translated(ours.address):
+                found |= set(owned_schemas(ours.connection, self.moving.role))
+        return tuple(sorted(found))
+
+    def owner(self, backend: str) -> str:
+        """Whose at `backend` is what moves there. At the hosted side: the owner of the tables that it has; where it has
+        none yet, the role that has the name of our side's, if the migrating role may act for it, or else that one."""
+        if backend == OURS:
+            return self.moving.role
+        if owners := {table.owner for table in self.tables(backend)}:
+            return sorted(owners)[0]
+        return str(self.at(backend).row(_HEIR, (self.moving.role,))[0])
 
     def tables(self, backend: str) -> tuple[Table, ...]:
         """The tables that move, as `backend` has them."""
