@@ -32,11 +32,17 @@ from validation.result import Check
 COMPONENT = Component.DATABASE
 APPLICATION = "crossover-cutover"
 HOSTED, OURS = (backend_of(COMPONENT, side) for side in (stages.Side.OLD, stages.Side.NEW))
-_BEHIND = """
-select coalesce(extract(epoch from max(replay_lag)), 0)::float8 from pg_catalog.pg_stat_replication
- where application_name not like 'crossover%'
+_LOADED = """
+select coalesce(extract(epoch from max(replay_lag)), 0)::float8,
+       coalesce(max(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), replay_lsn)), 0)::int8,
+       pg_catalog.current_setting('max_connections')::int4
+         - pg_catalog.current_setting('superuser_reserved_connections')::int4,
+       (select count(*) from pg_catalog.pg_stat_activity where backend_type = 'client backend')
+  from pg_catalog.pg_stat_replication where application_name not like 'crossover%'
 """
-_BEHIND_SECONDS = 10.0
+_BEHIND_SECONDS, _BEHIND_BYTES = 10.0, 256 << 20
+_FREE_SHARE = 0.1
+"""Of the source's connections: fewer that are free are left to its clients."""
 _HEIR = """
 select coalesce((select rolname from pg_catalog.pg_roles
                   where rolname = %s and pg_catalog.pg_has_role(oid, 'member')), current_user)
@@ -152,10 +158,14 @@ class DatabaseWork:
             slots.unpublish(side.connection)
 
     def pressure(self) -> str:
-        """Why nothing more should be copied for a while: a standby of the source, if it has any, falls behind."""
+        """Why nothing more should be copied for a while: a standby of the source, if it has any, falls behind, or its
+        clients are about to find no connection."""
         with opened(self.servers[self.active], APPLICATION) as source:
-            (seconds,) = source.row(_BEHIND)
-        return f"a standby of {self.active} is {seconds:.0f} s behind" if seconds > _BEHIND_SECONDS else ""
+            seconds, behind, most, used = source.row(_LOADED)
+        if seconds > _BEHIND_SECONDS or behind > _BEHIND_BYTES:
+            return f"a standby of {self.active} is {seconds:.0f} s and {behind / 1e6:.0f} MB behind"
+        free = max(0, most - used)
+        return f"{free} of {most} connections of {self.active} are free" if free < most * _FREE_SHARE else ""
 
     def examine(self, transition: Transition) -> tuple[Check, ...]:
         """The answer of every item of preflight. Changes nothing."""
