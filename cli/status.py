@@ -17,6 +17,7 @@ from contracts.stages import Component, Stage, other_backend, serving_backend
 from cutover.carrier.telling import Carried, read
 from cutover.database.preflight.situation import size
 from cutover.database.reached import told
+from cutover.plan import WATCH_FAILED
 from cutover.tables import TABLES
 from validation.verdicts import KeptVerdict
 
@@ -142,6 +143,8 @@ def _compared(route: Route | None, kept: KeptVerdict | None, limit: timedelta, n
 def _state(wanted: Stage, route: Route | None, active: Stage | None, problem: str) -> State:
     if problem:
         return "unknown"
+    if route is not None and route.fence is None and _unproven(route):
+        return "out of step"
     if route is not None and (route.fence is not None or route.progress is not None):
         return "switching"
     if route is not None and route.stranded:
@@ -151,11 +154,17 @@ def _state(wanted: Stage, route: Route | None, active: Stage | None, problem: st
     return "in step" if active is wanted else "out of step"
 
 
+def _unproven(route: Route) -> bool:
+    return route.progress is not None and route.progress.step == WATCH_FAILED
+
+
 def _note(wanted: Stage, route: Route | None, detail: str) -> str:
     if route is not None and route.fence is not None:
         return f"a fence stands since {route.fence.since}, held by {route.fence.holder}"
     if route is not None and route.stranded:
         return _left_behind(route.stranded) if route.component is Component.DATABASE else _stranded(route.stranded)
+    if route is not None and _unproven(route):
+        return f"post-checks failed and it could not be switched back: run pulumi up. {detail}"
     if route is not None and route.stage is not wanted:
         return detail or f"config asks for {wanted.value}: run pulumi up"
     if route is not None and route.component is Component.DATABASE and route.stage is Stage.SCALE:

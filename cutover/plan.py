@@ -14,6 +14,8 @@ from contracts.routes import Route
 from contracts.stages import Component, Stage
 from cutover.tables import TABLES, TRANSITIONS, Step, Table
 
+WATCH_FAILED = "watch_failed"
+"""In progress: a switch was opened, its post-checks failed, and it could not be switched back."""
 _LINE = (Stage.MVP, Stage.SHADOW, Stage.SCALE, Stage.COMPLETE)
 
 
@@ -136,21 +138,25 @@ def plan(
     """What leads from the recorded `route` (None: nothing was ever written) to `wanted`.
 
     OPEN is the one write that changes who serves, so a route with a fence was cut off before it
-    and is undone; a route whose progress says WATCH was cut off after it and is watched to the end. Not so where
-    traffic has to flee: that fences anew whatever was cut off.
+    and is undone; a route whose progress says WATCH was cut off after it and is watched to the end. So is one that
+    says WATCH_FAILED, but where another stage is wanted: that has checks of its own. Not so where traffic has to flee:
+    that fences anew whatever was cut off.
     """
     if route is None:
         return Plan(False, None, path(None, wanted, component))
     todo = transitions(route, wanted, emergency=emergency)
     if any(transition.flees for transition in todo):
         return Plan(False, None, todo)
-    return Plan(route.fence is not None, _watched(route), todo)
+    return Plan(route.fence is not None, _watched(route, wanted), todo)
 
 
-def _watched(route: Route) -> Transition | None:
-    """What comes after the opening, of a switch that was cut off behind it; None where none was."""
+def _watched(route: Route, wanted: Stage) -> Transition | None:
+    """What comes after the opening, of a switch that was cut off behind it or could not be switched back; None where
+    none was."""
     progress = route.progress
-    if progress is None or progress.step != Step.WATCH:
+    if progress is None or not (
+        progress.step == Step.WATCH or (progress.step == WATCH_FAILED and wanted is route.stage)
+    ):
         return None
     row = TABLES[route.component].rows.get((progress.from_stage, route.stage), ())
     after = row[row.index(Step.OPEN) + 1 :] if Step.OPEN in row else (Step.WATCH,)
@@ -158,6 +164,6 @@ def _watched(route: Route) -> Transition | None:
 
 
 __all__ = [
-    "TRANSITIONS", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "path", "plan",
+    "TRANSITIONS", "WATCH_FAILED", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "path", "plan",
     "transitions",
 ]  # fmt: skip

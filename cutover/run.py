@@ -14,8 +14,8 @@ from contracts.stages import Stage
 from cutover import verdicts
 from cutover.context import Context, utc_now
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
-from cutover.plan import ImpossiblePlan, Plan, Step, StepMethod, Transition, path, plan, transitions
-from cutover.tables import ADDITION
+from cutover.plan import WATCH_FAILED, ImpossiblePlan, Plan, Step, StepMethod, Transition, path, plan, transitions
+from cutover.tables import ADDITION, TABLES
 from validation.log_comparison import ComparisonStopped
 from validation.result import Check
 
@@ -135,7 +135,7 @@ class Runner:
                 self._c.say("  something is still stranded: take emergency out of config once its backend is back")
             return
         if todo.watched:
-            self._c.say("an earlier switch was cut off while it was watched: watching it to the end")
+            self._c.say(self._why_watched())
             self._transition(todo.watched)
         for transition in self._left():
             self._transition(transition)
@@ -150,6 +150,17 @@ class Runner:
         except (EventBusError, PostgresError) as error:
             # Where nothing has to be done, a backend that is away must not make a run fail.
             self._c.say(f"  whether the serving backend takes writers is not known: {error}")
+
+    def _why_watched(self) -> str:
+        route = self._c.route
+        if route.progress is not None and route.progress.step == WATCH_FAILED:
+            failed = next((entry for entry in reversed(route.history) if entry.outcome == "failed"), None)
+            why = f" ({failed.detail.partition(chr(10))[0]})" if failed is not None else ""
+            return (
+                f"the switch to {route.stage.value} failed its post-checks, and could not be switched back{why}: "
+                "watching it again"
+            )
+        return "an earlier switch was cut off while it was watched: watching it to the end"
 
     def _transition(self, transition: Transition) -> None:
         name = transition.name
@@ -218,7 +229,7 @@ class Runner:
         began = self._c.now()
         try:
             # Without preflight: it held on the way here, and what it may find now is no reason to stay.
-            for step in back.steps:
+            for step in (*TABLES[self._c.component].back, *back.steps):
                 if step is not Step.PREFLIGHT:
                     self._step(name, back, step)
         except Exception as error:
@@ -228,8 +239,16 @@ class Runner:
             if route is not None and route.fence is not None:
                 self._c.say(f"  undone: {self._steps.undo()}")
             self._remember(back, "failed", str(error), self._c.now() - began)
+            self._leave_unproven(transition)
             raise
         self._remember(back, "switched back", "post-checks failed", self._c.now() - began)
+
+    def _leave_unproven(self, transition: Transition) -> None:
+        """The switch that should have been undone stands: the next run shall not take it for a good one."""
+        route = self._c.route
+        if route.stage is transition.goal and route.progress is None:
+            left = Progress(from_stage=transition.origin, to_stage=transition.goal, step=WATCH_FAILED, since=utc_now())
+            self._c.write(route.model_copy(update={"progress": left}))
 
     def _remember(self, transition: Transition, outcome: str, detail: str, seconds: float) -> None:
         route = self._c.seen.route
@@ -295,6 +314,6 @@ def _told(step: Step, outcome: str, seconds: float, detail: str) -> str:
 def _settled(route: Route) -> Route:
     """The route without progress of steps that left nothing to resume."""
     progress: Progress | None = route.progress
-    if progress is not None and progress.step != Step.WATCH:
+    if progress is not None and progress.step not in (Step.WATCH, WATCH_FAILED):
         return route.model_copy(update={"progress": None})
     return route

@@ -221,6 +221,26 @@ def _delete(shape: Shape, old: Row, rows: int | None) -> Statement:
     return Statement(text, _found_by(shape, old), rows, str(shape.table), (shape, old))
 
 
+def removal(shape: Shape, row: Row) -> Statement:
+    """The row with the key of `row` is not there afterwards."""
+    return _delete(shape, row, None)
+
+
+def look(shape: Shape, row: Row, *, lock: bool = False) -> Statement:
+    """The row with the key of `row` as a stream would send it. `lock`: it stays so until the transaction ends."""
+    text = f"select {_sent(shape)} from {shape.table.qualified} where {_matching(shape, 1)}"
+    return Statement(f"{text}{' for update' if lock else ''}", _found_by(shape, row), None, str(shape.table))
+
+
+def _sent(shape: Shape) -> str:
+    """A cast to text is not always what a type's own output says (boolean, character)."""
+    names = [shape.name(place) for place in range(len(shape.columns))]
+    return ", ".join(
+        f"case when {name} is not distinct from null then null else pg_catalog.format('%s', {name}) end"
+        for name in names
+    )
+
+
 def update(shape: Shape, change: Update, catching_up: bool) -> list[Statement]:
     """A row that has become another."""
     old, new = change.old or change.row, change.row

@@ -221,7 +221,11 @@ class Carrier:
 
     def _content(self, opened: _Open, change: Change, piece: Data) -> None:
         if opened.kind is not _Kind.CONTENT:
-            if not self._gate.allows(opened.begin.commit):
+            passes = self._gate.allows(opened.begin.commit) or self._target.passes(opened.begin)
+            if passes is False:  # settled, and none of the target's: strays.py
+                opened.kind = _Kind.DROPPED
+                return
+            if passes is None:
                 table = self._descriptions.relation(tables_of(change)[0])
                 self._held = Held(opened.begin.commit, str(table))
                 self._ahead.put_back(piece, self._descriptions.relations)
@@ -266,8 +270,9 @@ class Carrier:
         return self._open
 
     def _released(self, held: Held, timeout: float) -> bool:
-        """Whether the gate has opened for what is held; waits for that, and counts meanwhile what follows."""
-        if self._gate.allows(held.commit):
+        """Whether what is held may go on, by the gate or by what was decided of it; waits for that, and counts
+        meanwhile what follows."""
+        if self._gate.allows(held.commit) or self._target.passes(self._opened().begin) is not None:
             self._held = None
             return True
         more = self._ahead.read(self._stream)

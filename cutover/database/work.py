@@ -32,16 +32,27 @@ from validation.verdicts import KeptVerdict, moment
 COMPONENT = Component.DATABASE
 APPLICATION = "crossover-cutover"
 HOSTED, OURS = (backend_of(COMPONENT, side) for side in (stages.Side.OLD, stages.Side.NEW))
-_BEHIND = """
-select coalesce(extract(epoch from max(replay_lag)), 0)::float8 from pg_catalog.pg_stat_replication
- where application_name not like 'crossover%'
+_LOADED = """
+select coalesce(extract(epoch from max(replay_lag)), 0)::float8,
+       coalesce(max(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), replay_lsn)), 0)::int8,
+       pg_catalog.current_setting('max_connections')::int4
+         - pg_catalog.current_setting('superuser_reserved_connections')::int4,
+       (select count(*) from pg_catalog.pg_stat_activity where backend_type = 'client backend')
+  from pg_catalog.pg_stat_replication where application_name not like 'crossover%'
 """
-_BEHIND_SECONDS = 10.0
+_BEHIND_SECONDS, _BEHIND_BYTES = 10.0, 256 << 20
+_FREE_SHARE = 0.1
+"""Of the source's connections: fewer that are free are left to its clients."""
+_HEIR = """
+select coalesce((select rolname from pg_catalog.pg_roles
+                  where rolname = %s and pg_catalog.pg_has_role(oid, 'member')), current_user)
+"""
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
 GIVEN_UP = "what was stranded"
 """In crossover:database.accept: what only a lost side had, and cannot be read any more, is given up."""
+SEE_STRAYS = "crossover strays database lists what was written past the pooler, and settles it"
 SEE_CARRIER = "See kubectl logs deployment/database-carrier"
 
 
@@ -106,13 +117,27 @@ class DatabaseWork:
         return lsn(self.at(backend).row("select pg_catalog.pg_current_wal_insert_lsn()::text")[0])
 
     def schemas(self) -> tuple[str, ...]:
-        """The schemas that move. Without config: those at the hosted side in which its role owns tables."""
+        """The schemas that move. Without config: those at the hosted side in which its role owns tables; where our own
+        side serves, those in which the workload's role does there, too, for the hosted one may be empty, or older."""
         if self.moving.schemas:
             return self.moving.schemas
-        # At our side the role is a superuser, who has what every role has: the hosted side is asked, whoever serves.
         hosted = self.at(HOSTED)
         with translated(hosted.address):
-            return owned_schemas(hosted.connection)
+            found = set(owned_schemas(hosted.connection))
+        if self.context.seen.route is not None and self.active == OURS:
+            ours = self.at(OURS)  # as a superuser, who has what every role has
+            with translated(ours.address):
+                found |= set(owned_schemas(ours.connection, self.moving.role))
+        return tuple(sorted(found))
+
+    def owner(self, backend: str) -> str:
+        """Whose at `backend` is what moves there. At the hosted side: the owner of the tables that it has; where it has
+        none yet, the role that has the name of our side's, if the migrating role may act for it, or else that one."""
+        if backend == OURS:
+            return self.moving.role
+        if owners := {table.owner for table in self.tables(backend)}:
+            return sorted(owners)[0]
+        return str(self.at(backend).row(_HEIR, (self.moving.role,))[0])
 
     def tables(self, backend: str) -> tuple[Table, ...]:
         """The tables that move, as `backend` has them."""
@@ -133,10 +158,14 @@ class DatabaseWork:
             slots.unpublish(side.connection)
 
     def pressure(self) -> str:
-        """Why nothing more should be copied for a while: a standby of the source, if it has any, falls behind."""
+        """Why nothing more should be copied for a while: a standby of the source, if it has any, falls behind, or its
+        clients are about to find no connection."""
         with opened(self.servers[self.active], APPLICATION) as source:
-            (seconds,) = source.row(_BEHIND)
-        return f"a standby of {self.active} is {seconds:.0f} s behind" if seconds > _BEHIND_SECONDS else ""
+            seconds, behind, most, used = source.row(_LOADED)
+        if seconds > _BEHIND_SECONDS or behind > _BEHIND_BYTES:
+            return f"a standby of {self.active} is {seconds:.0f} s and {behind / 1e6:.0f} MB behind"
+        free = max(0, most - used)
+        return f"{free} of {most} connections of {self.active} are free" if free < most * _FREE_SHARE else ""
 
     def examine(self, transition: Transition) -> tuple[Check, ...]:
         """The answer of every item of preflight. Changes nothing."""
@@ -190,7 +219,7 @@ class DatabaseWork:
             lambda: StepFailed(
                 f"what was written at {source} did not come to {target} within {seconds:g} s: the stream stands still, "
                 f"or somebody wrote at {source} past the pooler while it did not serve",
-                SEE_CARRIER,
+                f"{SEE_STRAYS}; where it lists none: {SEE_CARRIER}",
             ),
             every=0.005,
             note=lambda: f"waiting for what was written at {source} to come to {target}",

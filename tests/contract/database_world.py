@@ -114,7 +114,7 @@ class DatabaseWorld:
         left = [(name, at) for name, at in self.servers.items() if name not in self.gone]
         for name, at in left:  # a server has few, and the next test needs the same names
             with connect(at, "test") as connection:
-                until(lambda: _dropped(connection, slot_name(name)), f"the slot at {name} is dropped")  # noqa: B023
+                until(lambda: dropped(connection, slot_name(name)), f"the slot at {name} is dropped")  # noqa: B023
 
     def context(self) -> Context:
         """Of another run."""
@@ -157,7 +157,7 @@ class DatabaseWorld:
         return self.bouncer.serves()
 
 
-def _dropped(connection: Connection, name: str) -> bool:
+def dropped(connection: Connection, name: str) -> bool:
     try:
         slots.drop_slot(connection, name)
     except Unavailable:

@@ -20,10 +20,11 @@ from cli.errors import CliError
 from cli.stack import changes, plain
 from cli.status import gather, judge, lines, table
 from contracts.registry import PROTOCOL_VERSION, AdapterRecord
-from contracts.routes import Fence, HistoryEntry, Route, Stranded
+from contracts.routes import Fence, HistoryEntry, Progress, Route, Stranded
 from contracts.stages import Component, Stage, serving_backend
 from cutover.carrier.telling import Carried, Telling
 from cutover.database.reached import Reached
+from cutover.plan import WATCH_FAILED
 from cutover.positions import WAL, carried
 from validation.result import Verdict
 from validation.verdicts import KeptVerdict
@@ -56,6 +57,20 @@ def test_a_failed_switch_is_out_of_step_and_says_why() -> None:
     )
     row = judge(Component.EVENT_BUS, Stage.SCALE, route(history=(entry,)), [])
     assert (row.state, row.note, row.last_verdict) == ("out of step", "why", "undone (scale)")
+
+
+def test_a_switch_that_could_not_be_switched_back_is_out_of_step_though_its_stage_holds() -> None:
+    entry = HistoryEntry(
+        at="2026-01-01T00:00:00Z",
+        from_stage=Stage.SCALE,
+        to_stage=Stage.SHADOW,
+        epoch=2,
+        outcome="failed",
+        detail="why",
+    )
+    left = Progress(from_stage=Stage.SHADOW, to_stage=Stage.SCALE, step=WATCH_FAILED, since="2026-01-01T00:00:00Z")
+    row = judge(Component.EVENT_BUS, Stage.SCALE, route(stage=Stage.SCALE, progress=left, history=(entry,)), [])
+    assert row.state == "out of step" and "could not be switched back: run pulumi up. why" in row.note
 
 
 def test_a_standing_fence_shows_who_holds_it() -> None:

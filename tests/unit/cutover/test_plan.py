@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from contracts.routes import Fence, Progress, Route, Segment, Stranded
 from contracts.stages import BACKENDS, STAGE_TABLE, Component, Stage, serving_backend
-from cutover.plan import ImpossiblePlan, Plan, Step, Transition, path, plan
-from cutover.tables import ADDITION, MEANINGS, TABLES, TRANSITIONS
+from cutover.plan import WATCH_FAILED, ImpossiblePlan, Plan, Step, Transition, path, plan
+from cutover.tables import ADDITION, MEANINGS, TABLE_ADDITION, TABLES, TRANSITIONS
 
 stages = st.sampled_from(Stage)
 movable = st.sampled_from(sorted(TABLES))
@@ -197,5 +197,17 @@ def test_every_step_says_what_it_means_and_every_component_has_two_backends() ->
     assert set(MEANINGS) == set(Step)
     rows = [rows for table in TABLES.values() for rows in (table.rows, table.emergencies, table.settlements)]
     done = itertools.chain.from_iterable(itertools.chain(*found.values()) for found in rows)
-    assert {*done, *ADDITION} == set(Step)
+    back = itertools.chain.from_iterable(table.back for table in TABLES.values())
+    assert {*done, *back, *ADDITION, *TABLE_ADDITION} == set(Step)
     assert all(len(set(sides.values())) == 2 for sides in BACKENDS.values())
+
+
+@given(component=movable, stage=st.sampled_from([Stage.SHADOW, Stage.SCALE]), wanted=stages)
+def test_a_switch_that_failed_its_post_checks_is_watched_again_unless_another_stage_is_wanted(
+    component: Component, stage: Stage, wanted: Stage
+) -> None:
+    left = Progress(from_stage=None, to_stage=stage, step=WATCH_FAILED, since="2026-01-01T00:00:00Z")
+    route = _route(stage, component=component).model_copy(update={"progress": left})
+    made = plan(route, wanted)
+    assert (made.watched is not None) is (wanted is stage) and made.empty is False
+    assert made.transitions == path(stage, wanted, component)
