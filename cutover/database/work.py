@@ -116,15 +116,16 @@ class DatabaseWork:
         """Where the WAL of `backend` ends now."""
         return lsn(self.at(backend).row("select pg_catalog.pg_current_wal_insert_lsn()::text")[0])
 
-    def schemas(self) -> tuple[str, ...]:
+    def schemas(self, *, asking_ours: bool = True) -> tuple[str, ...]:
         """The schemas that move. Without config: those at the hosted side in which its role owns tables; where our own
-        side serves, those in which the workload's role does there, too, for the hosted one may be empty, or older."""
+        side serves, those in which the workload's role does there, too, for the hosted one may be empty, or older. A
+        side that is dead is not asked: `asking_ours`."""
         if self.moving.schemas:
             return self.moving.schemas
         hosted = self.at(HOSTED)
         with translated(hosted.address):
             found = set(owned_schemas(hosted.connection))
-        if self.context.seen.route is not None and self.active == OURS:
+        if asking_ours and self.context.seen.route is not None and self.active == OURS:
             ours = self.at(OURS)  # as a superuser, who has what every role has
             with translated(ours.address):
                 found |= set(owned_schemas(ours.connection, self.moving.role))
