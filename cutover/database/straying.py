@@ -160,11 +160,11 @@ class Straying:
 
         notes = self._notes(side, chosen, Verdict.APPLIED, by, done=False)
         servers, stream = self._w.servers, slot_name(serving)
-        mending.apply(servers[serving], servers[side], stream, chosen, notes, caught_up)
+        mending.apply(servers[serving], servers[side], stream, chosen, notes, caught_up, self._masks)
 
     def _mend(self, side: str, chosen: Sequence[Stray]) -> None:
         serving = other(side)
-        mending.mend(self._w.servers[serving], self._w.servers[side], slot_name(serving), chosen)
+        mending.mend(self._w.servers[serving], self._w.servers[side], slot_name(serving), chosen, self._masks)
 
     def await_passed(self, side: str) -> None:
         """Wait until the carrier has gone past what was settled. Raises StepFailed."""
