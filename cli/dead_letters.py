@@ -79,7 +79,7 @@ def _run(arguments: Sequence[str], as_json: bool, context: str | None, namespace
         raise typer.Exit(code)
 
 
-def report_of(output: str) -> dict[str, Any]:
+def report_of(output: str, fix: str = f"kubectl describe job -l app={JOB_NAME}") -> dict[str, Any]:
     """The report in a pod's output: its last line that is a JSON object. Raises CliError where there is none."""
     for line in reversed(output.splitlines()):
         if line.startswith("{"):
@@ -88,9 +88,7 @@ def report_of(output: str) -> dict[str, Any]:
             except ValueError:
                 continue
             return found
-    raise CliError(
-        f"the pod gave no report: {output[-2000:] or 'it wrote nothing'}", f"kubectl describe job -l app={JOB_NAME}"
-    )
+    raise CliError(f"the pod gave no report: {output[-2000:] or 'it wrote nothing'}", fix)
 
 
 def lines(report: dict[str, Any]) -> list[str]:

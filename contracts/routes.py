@@ -138,7 +138,15 @@ class Route(_Record):
     sample: float | None = Field(default=None, ge=0, le=100)
     """Of a language model service: percent of the calls that are sent to the side that does not serve, too, off the
     callers' path. None (and not written): none."""
+    verdict: str | None = None
+    """What the last comparison of both sides found, and when: a text of validation/verdicts.py. None (and not written)
+    before there was one."""
     history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def last_ended(self) -> str:
+        """When the last transition ended; empty where none did."""
+        return self.history[-1].at if self.history else ""
 
     def chain(self, topic: str) -> tuple[Segment, ...]:
         """The segments of `topic`, oldest first.

@@ -46,6 +46,8 @@ class Step(StrEnum):
     TIE = "tie"
     UNTIE = "untie"
     LIST = "list"
+    SET_ASIDE = "set_aside"
+    ADD_TABLES = "add_tables"
 
 
 MEANINGS: dict[Step, str] = {
@@ -80,6 +82,8 @@ MEANINGS: dict[Step, str] = {
     Step.TIE: "commits at the new side wait for the old one where rollback_loss is none, and only there",
     Step.UNTIE: "commits at the new side wait for nobody",
     Step.LIST: "what only the other side committed is told, and kept where it can be read",
+    Step.ADD_TABLES: "tables that are new at the side that serves are at the other one, with their rows, and followed",
+    Step.SET_ASIDE: "what was written past the pooler is told, kept, and in nobody's way",
 }
 
 _DATABASE_MEANINGS: dict[Step, str] = {
@@ -131,6 +135,9 @@ _BUS_ROWS: Rows = {
 
 ADDITION = (Step.ADD_TOPICS,)
 """What a run does before its transitions, at any stage, where config names topics that the route does not have."""
+
+TABLE_ADDITION = (Step.ADD_TABLES,)
+"""The same of a database, where its serving side has tables that nothing follows."""
 
 _BUS_EMERGENCIES: Rows = {
     (Stage.SCALE, Stage.SHADOW): (Step.SURVEY, Step.BREAK_OFF, Step.FLEE, Step.COUNT),
@@ -207,16 +214,18 @@ _DATABASE_SETTLEMENTS: Rows = {
 class Table:
     """The rows of one component. `emergencies` stand in place of a row where the backend that serves is dead, by the
     operator's word: nothing waits for it. `settlements`: what must come before anything else once traffic fled: the
-    dead backend, back again, gives or tells what only it held, and is brought into step."""
+    dead backend, back again, gives or tells what only it held, and is brought into step. `back`: with what a switch
+    back begins whose post-checks failed."""
 
     rows: Rows
     emergencies: Rows = field(default_factory=dict)
     settlements: Rows = field(default_factory=dict)
+    back: tuple[Step, ...] = ()
 
 
 TABLES: Mapping[Component, Table] = {
     Component.EVENT_BUS: Table(_BUS_ROWS, _BUS_EMERGENCIES, _BUS_SETTLEMENTS),
-    Component.DATABASE: Table(_DATABASE_ROWS, _DATABASE_EMERGENCIES, _DATABASE_SETTLEMENTS),
+    Component.DATABASE: Table(_DATABASE_ROWS, _DATABASE_EMERGENCIES, _DATABASE_SETTLEMENTS, (Step.SET_ASIDE,)),
 }
 """The components that can move."""
 TRANSITIONS = TABLES[Component.EVENT_BUS].rows

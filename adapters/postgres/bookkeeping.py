@@ -7,6 +7,7 @@
   needed, and moves a slot of a quiet database on.
 - `chunk`: which parts of which tables were copied here, each written in the transaction of its rows: so a copy that
   was killed goes on where it was.
+- `stray`, where one was settled: what was decided of it (strays.py).
 - `counted`: how far the sequences of the other side were when they were looked at last (counting.py).
 """
 
@@ -16,7 +17,7 @@ from adapters.postgres.driver import Connection
 
 SCHEMA = "crossover"
 PUBLICATION = "crossover"
-MARK, HEARTBEAT, CHUNK, COUNTED = "mark", "heartbeat", "chunk", "counted"
+MARK, HEARTBEAT, CHUNK, COUNTED, STRAY = "mark", "heartbeat", "chunk", "counted", "stray"
 BROKEN_OFF = (1 << 64) - 1
 """The mark of a stream that was ended for good (breaking_off.py): no commit ever lies beyond it."""
 _STATEMENTS = (

@@ -22,6 +22,7 @@ from adapters.postgres.driver import Address, lsn_text
 from adapters.postgres.errors import Conflict, Malformed
 from adapters.postgres.gate import Gate
 from adapters.postgres.holding import Ahead, Held
+from adapters.postgres.masks import Masks
 from adapters.postgres.pgoutput import Begin, Change, Commit, Delete, Insert, Relation, Row, Truncate, Update, decode
 from adapters.postgres.stream import Data, Keepalive, Stream
 from adapters.postgres.target import Target
@@ -220,7 +221,11 @@ class Carrier:
 
     def _content(self, opened: _Open, change: Change, piece: Data) -> None:
         if opened.kind is not _Kind.CONTENT:
-            if not self._gate.allows(opened.begin.commit):
+            passes = self._gate.allows(opened.begin.commit) or self._target.passes(opened.begin)
+            if passes is False:  # settled, and none of the target's: strays.py
+                opened.kind = _Kind.DROPPED
+                return
+            if passes is None:
                 table = self._descriptions.relation(tables_of(change)[0])
                 self._held = Held(opened.begin.commit, str(table))
                 self._ahead.put_back(piece, self._descriptions.relations)
@@ -265,8 +270,9 @@ class Carrier:
         return self._open
 
     def _released(self, held: Held, timeout: float) -> bool:
-        """Whether the gate has opened for what is held; waits for that, and counts meanwhile what follows."""
-        if self._gate.allows(held.commit):
+        """Whether what is held may go on, by the gate or by what was decided of it; waits for that, and counts
+        meanwhile what follows."""
+        if self._gate.allows(held.commit) or self._target.passes(self._opened().begin) is not None:
             self._held = None
             return True
         more = self._ahead.read(self._stream)
@@ -303,11 +309,12 @@ class End:
     address: Address
 
 
-def open_carrier(source: End, target: End, gate: Gate, limits: Limits = LIMITS) -> Carrier:
+def open_carrier(source: End, target: End, gate: Gate, limits: Limits = LIMITS, masks: Masks | None = None) -> Carrier:
     """Open the stream from `source` to `target`, where it stopped. Its walsender at the source has the slot's name as
-    application_name. Raises SlotLost, Unavailable, Refused, StatementFailed, Conflict."""
+    application_name. No error tells what `masks` hide. Raises SlotLost, Unavailable, Refused, StatementFailed,
+    Conflict."""
     name = slot_name(source.name)
-    writer = Target(target.address, name, application=name)
+    writer = Target(target.address, name, application=name, masks=masks)
     try:
         if writer.mark == BROKEN_OFF:
             raise Conflict(f"what comes from {source.name} was broken off at {target.address} in an emergency")

@@ -23,7 +23,8 @@ PLATFORM_SCHEMAS = (
 _OWNED = """
 select distinct n.nspname::text
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
- where c.relkind in ('r', 'p') and c.relpersistence <> 't' and pg_has_role(c.relowner, 'usage')
+ where c.relkind in ('r', 'p') and c.relpersistence <> 't'
+   and pg_has_role(coalesce(%s::name, current_user), c.relowner, 'usage')
    and n.nspname not like 'pg\\_%%' and n.nspname <> 'information_schema' and n.nspname <> all(%s)
    and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid
                       and d.deptype = 'e')
@@ -173,10 +174,10 @@ _BOOKKEEPING = (
 )
 
 
-def owned_schemas(connection: Connection) -> tuple[str, ...]:
-    """The schemas that move where config names none: those with tables that the role owns, itself or through a role
-    that it is a member of; without ours, and without a platform's."""
-    rows = connection.execute(_OWNED, ([*PLATFORM_SCHEMAS, SCHEMA],)).fetchall()
+def owned_schemas(connection: Connection, role: str | None = None) -> tuple[str, ...]:
+    """The schemas that move where config names none: those with tables that `role` (None: who asks) owns, itself or
+    through a role that it is a member of; without ours, and without a platform's."""
+    rows = connection.execute(_OWNED, (role, [*PLATFORM_SCHEMAS, SCHEMA])).fetchall()
     return tuple(row[0] for row in rows)
 
 

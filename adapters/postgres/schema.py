@@ -29,6 +29,10 @@ _ATTEMPTS = 5
 """For one item: two foreign keys may meet in a deadlock on partitions, whose names no item holds."""
 _EXISTS = frozenset({"42P06", "42P07", "42710", "42723"})
 """SQLSTATEs: schema, relation, object, function is there already."""
+_ALLOWED = """
+select pg_catalog.has_schema_privilege(%s, oid, 'create') and pg_catalog.has_schema_privilege(%s, oid, 'usage')
+  from pg_catalog.pg_namespace where nspname = %s
+"""
 _MAKING: Mapping[str, str] = {
     **SESSION, "check_function_bodies": "off", "client_min_messages": "warning", "lock_timeout": "0",
 }  # fmt: skip
@@ -294,11 +298,11 @@ class _Maker:
 
     def _ensure_schema(self, name: str) -> None:
         schema, owner = quoted(name), quoted(self._owner)
-        known = self._connection.execute("select from pg_catalog.pg_namespace where nspname = %s", (name,)).fetchone()
-        statement = f"grant all on schema {schema} to {owner}" if known is not None else (
-            f"create schema {schema} authorization {owner}"
-        )  # fmt: skip
-        self._connection.execute(statement.encode())
+        known = self._connection.execute(_ALLOWED, (self._owner, self._owner, name)).fetchone()
+        if known is None:
+            self._connection.execute(f"create schema {schema} authorization {owner}".encode())
+        elif not known[0]:
+            self._connection.execute(f"grant all on schema {schema} to {owner}".encode())
 
     def _there(self, item: Item, error: psycopg.Error) -> bool:
         """Whether `error` says that `item` had been made before."""

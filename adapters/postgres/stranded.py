@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from adapters.postgres.bookkeeping import MARK, PUBLICATION, SCHEMA
 from adapters.postgres.describing import bookkeeping_table, described, tables_of
@@ -75,6 +76,36 @@ def place(commit: int, at: datetime) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """A change that was read, the `number`-th of its transaction."""
+
+    begin: Begin
+    number: int
+    change: Change
+    relation: Relation
+
+    @property
+    def at(self) -> datetime:
+        """When it was committed, by the clock of the side that did."""
+        return committed_at(self.begin)
+
+
+def committed_at(begin: Begin) -> datetime:
+    """When a transaction was committed."""
+    return _EPOCH + timedelta(microseconds=begin.at)
+
+
+class Sink(Protocol):
+    """Who takes what is read."""
+
+    def take(self, seen: Seen) -> None:
+        """The next change. A TRUNCATE comes once for each table."""
+
+    def flush(self) -> None:
+        """There are no more."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """A row of the table."""
 
@@ -96,10 +127,12 @@ class Keeper:
         self._characters = 0
         side.run(_MADE)
 
-    def keep(self, row: _Kept) -> None:
-        """Take one."""
-        self._rows.append(row)
-        self._characters += len(row.was or "") + len(row.is_now or "")
+    def take(self, seen: Seen) -> None:
+        """Keep one."""
+        was, is_now = _rows(seen.change, seen.relation)
+        kind, name = type(seen.change).__name__.lower(), str(seen.relation)
+        self._rows.append(_Kept(seen.begin.commit, seen.number, seen.at, name, kind, was, is_now))
+        self._characters += len(was or "") + len(is_now or "")
         if len(self._rows) >= _BATCH_ROWS or self._characters >= _BATCH_CHARACTERS:
             self.flush()
 
@@ -118,8 +151,8 @@ class _Reading:
     """One pass over a stream. As the carrier has it: a mark that comes first says that a transaction was carried from
     the other side."""
 
-    def __init__(self, applied: int, keeper: Keeper) -> None:
-        self._applied, self._keeper = applied, keeper
+    def __init__(self, applied: int, sink: Sink) -> None:
+        self._applied, self._sink = applied, sink
         self._relations: dict[int, Relation] = {}
         self._begin: Begin | None = None
         self._untouched = self._passed_over = False
@@ -149,7 +182,7 @@ class _Reading:
             return
         if self._begin is None:
             raise Malformed("a change outside of a transaction")
-        begin, at = self._begin, _EPOCH + timedelta(microseconds=self._begin.at)
+        begin, at = self._begin, committed_at(self._begin)
         if self._number == 0:
             self.found.transactions += 1
             self.found.first = self.found.first or (begin.commit, at)
@@ -157,9 +190,7 @@ class _Reading:
         for oid in tables_of(change):
             relation = described(oid, self._relations)
             self.found.changes[str(relation)] += 1
-            was, is_now = _rows(change, relation)
-            kind = type(change).__name__.lower()
-            self._keeper.keep(_Kept(begin.commit, self._number, at, str(relation), kind, was, is_now))
+            self._sink.take(Seen(begin, self._number, change, relation))
             self._number += 1
 
 
@@ -181,13 +212,14 @@ def _json(relation: Relation, row: Row, *, key: bool) -> str:
 
 
 def gather(
-    source: Address, slot: str, applied: int, to: int, keeper: Keeper, going_on: Callable[[], None] = lambda: None
+    source: Address, slot: str, applied: int, to: int, sink: Sink, going_on: Callable[[], None] = lambda: None
 ) -> Found:
-    """Keep all that `source` committed beyond `applied` and before `to`, which a heartbeat that was written there has
-    passed. `going_on` is called now and then, and may raise. The slot keeps it still. Raises SlotLost, Unavailable."""
+    """Give `sink` all that `source` committed beyond `applied` and before `to`, which a heartbeat that was written
+    there has passed. `going_on` is called now and then, and may raise. The slot keeps it still. Raises SlotLost,
+    Unavailable."""
     stream = Stream(source, slot, PUBLICATION, application=slot)
     try:
-        reading, heard = _Reading(applied, keeper), time.monotonic()
+        reading, heard = _Reading(applied, sink), time.monotonic()
         while True:
             going_on()
             piece = stream.read(0.2)
@@ -198,7 +230,7 @@ def gather(
             heard = time.monotonic()
             end = reading.take(piece) if isinstance(piece, Data) else piece.end
             if end >= to:
-                keeper.flush()
+                sink.flush()
                 return reading.found
     finally:
         stream.close()

@@ -28,6 +28,8 @@ from adapters.postgres.driver import (
     translated,
 )
 from adapters.postgres.errors import Conflict, PostgresError, StatementFailed, Unavailable
+from adapters.postgres.masks import Masks
+from adapters.postgres.pgoutput import Begin
 
 TARGET_SESSION: Mapping[str, str] = {
     **SESSION,
@@ -42,6 +44,11 @@ _MOVE = (
 )
 _READ = f"select applied::text from {_MARK} where stream = %s"
 _STRICT_FROM = f"select pg_catalog.max(seen)::text from {bookkeeping.SCHEMA}.{bookkeeping.CHUNK}"
+_KNOWN = f"select pg_catalog.to_regclass('{bookkeeping.SCHEMA}.{bookkeeping.STRAY}') is not null"
+_DECIDED = f"""
+select carried from {bookkeeping.SCHEMA}.{bookkeeping.STRAY}
+ where stream = %s and lsn = %s::pg_catalog.pg_lsn and xid = %s and done is not null
+"""
 _Cursor = psycopg.RawCursor[TupleRow]
 _OPERATORS = """
 select n.nspname, c.relname, a.attname, opn.nspname, o.oprname
@@ -66,34 +73,38 @@ def applied(connection: Connection, stream: str) -> int | None:
     return lsn(row[0]) if row and lsn(row[0]) else None
 
 
-class Target:
-    """One session that applies `stream`. Owned by one thread.
+class Writer:
+    """One session that executes statements of applying.py. Owned by one thread.
 
     Everything may raise Unavailable, Refused, StatementFailed; writing raises Conflict, too. After an error it can
-    only be closed.
+    only be closed. `carries`: triggers and foreign keys shall be off, where the role may do that.
     """
 
-    def __init__(self, address: Address, stream: str, *, application: str = "crossover") -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        application: str = "crossover",
+        carries: bool = True,
+        masks: Masks | None = None,
+    ) -> None:
+        self.masks = masks or Masks()
+        """What of a row no error may tell."""
         self._address = address
-        self._stream = stream
         self._connection = connect(address, application, session=TARGET_SESSION)
-        self._ahead: list[Statement] = []
-        self._begun = 0
         try:
             with translated(address):
-                self.replica_role = self._take_replica_role()
+                self.replica_role = carries and self._take_replica_role()
                 """Whether triggers and foreign keys are off for what is applied."""
-                self._connection.execute(_FIRST, (stream,))
-                self.mark = applied(self._connection, stream) or 0
-                """The last commit of the source that is applied here."""
-                row = self._connection.execute(_STRICT_FROM).fetchone()
-                self.strict_from = lsn(row[0]) if row and row[0] else 0
-                """Commits before it may be in the copy already."""
+                self._set_up()
                 self._connection.autocommit = False
                 self._connection.prepare_threshold = 3
         except BaseException:
             self._connection.close()
             raise
+
+    def _set_up(self) -> None:
+        """What else has to be known before the first transaction."""
 
     def _take_replica_role(self) -> bool:
         try:
@@ -121,35 +132,18 @@ class Target:
         if idle:
             self._connection.rollback()
 
-    def begin(self, commit: int) -> None:
-        """Begin a transaction for what was committed at `commit`. Nothing is sent yet."""
-        self._begun = commit
-        self._ahead = [self._moving(commit, self.mark)]  # first: by it the stream that leads back knows the transaction
-        if not self.replica_role:
-            self._ahead.append(Statement("set constraints all deferred", (), None, _MARK))
-
-    def write(self, statements: Sequence[Statement]) -> None:
-        """Execute all in one round trip, and look that each touched what it had to."""
-        ahead, self._ahead = self._ahead, []
-        self._execute([*ahead, *statements])
-
-    def commit(self, last: int, statements: Sequence[Statement]) -> None:
-        """Write the rest and commit, with the mark at `last`: the last transaction of the source that is in it."""
-        moving = [self._moving(last, self._begun)] if last != self._begun else []
-        self.write([*statements, *moving])
+    def rows(self, statement: Statement) -> list[TupleRow]:
+        """What a query answers, in the transaction that is open or begins with it."""
         with translated(self._address):
-            self._connection.commit()
-        self.mark = last
+            return _Cursor(self._connection).execute(statement.text, statement.values).fetchall()
 
-    def _moving(self, to: int, since: int) -> Statement:
-        return Statement(_MOVE, (lsn_text(to), self._stream, lsn_text(since)), 1, _MARK)
-
-    def _execute(self, statements: Sequence[Statement]) -> None:
+    def execute(self, statements: Sequence[Statement]) -> None:
+        """Execute all in one round trip, and look that each touched what it had to."""
         done: list[tuple[Statement, _Cursor]] = []
         try:
             with self._connection.pipeline():
                 for statement in statements:
-                    cursor = psycopg.RawCursor(self._connection)
+                    cursor = _Cursor(self._connection)
                     done.append((statement, cursor))
                     cursor.execute(statement.text, statement.values)
         except psycopg.Error as error:
@@ -158,9 +152,12 @@ class Target:
             if statement.rows is not None and cursor.rowcount != statement.rows:
                 raise self._missed(statement, cursor.rowcount)
 
+    def end(self) -> None:
+        """Commit what is open."""
+        with translated(self._address):
+            self._connection.commit()
+
     def _missed(self, statement: Statement, rows: int) -> PostgresError:
-        if statement.table == _MARK:
-            return Unavailable(f"{self._address}: another process applies {self._stream}: its mark has moved")
         return Conflict(
             f"{statement.told()}: {rows} rows were changed where {statement.rows} should have been: the sides differ"
         )
@@ -182,3 +179,63 @@ class Target:
         """Give the connection up; what was not committed is rolled back."""
         with suppress(psycopg.Error):
             self._connection.close()
+
+
+class Target(Writer):
+    """The session that applies `stream`."""
+
+    def __init__(
+        self, address: Address, stream: str, *, application: str = "crossover", masks: Masks | None = None
+    ) -> None:
+        self._stream = stream
+        self._ahead: list[Statement] = []
+        self._begun = 0
+        self.mark = 0
+        """The last commit of the source that is applied here."""
+        self.strict_from = 0
+        """Commits before it may be in the copy already."""
+        super().__init__(address, application=application, masks=masks)
+
+    def _set_up(self) -> None:
+        self._connection.execute(_FIRST, (self._stream,))
+        self.mark = applied(self._connection, self._stream) or 0
+        row = self._connection.execute(_STRICT_FROM).fetchone()
+        self.strict_from = lsn(row[0]) if row and row[0] else 0
+
+    def passes(self, begin: Begin) -> bool | None:
+        """What a person decided of a transaction that the gate does not let through: whether it is to be applied
+        here, False where it is passed over; None where nobody has."""
+        with translated(self._address), self._leaving_no_transaction():
+            row = self._connection.execute(_KNOWN).fetchone()
+            if row is None or not row[0]:
+                return None
+            told = (self._stream, lsn_text(begin.commit), begin.xid)
+            found = self._connection.execute(_DECIDED, told).fetchone()
+        return None if found is None else bool(found[0])
+
+    def begin(self, commit: int) -> None:
+        """Begin a transaction for what was committed at `commit`. Nothing is sent yet."""
+        self._begun = commit
+        self._ahead = [self._moving(commit, self.mark)]  # first: by it the stream that leads back knows the transaction
+        if not self.replica_role:
+            self._ahead.append(Statement("set constraints all deferred", (), None, _MARK))
+
+    def write(self, statements: Sequence[Statement]) -> None:
+        """Execute all in one round trip, behind what begins the transaction."""
+        ahead, self._ahead = self._ahead, []
+        self.execute([*ahead, *statements])
+
+    def commit(self, last: int, statements: Sequence[Statement]) -> None:
+        """Write the rest and commit, with the mark at `last`: the last transaction of the source that is in it."""
+        moving = [self._moving(last, self._begun)] if last != self._begun else []
+        self.write([*statements, *moving])
+        self.end()
+        self.mark = last
+
+    def _moving(self, to: int, since: int) -> Statement:
+        return Statement(_MOVE, (lsn_text(to), self._stream, lsn_text(since)), 1, _MARK)
+
+    def _missed(self, statement: Statement, rows: int) -> PostgresError:
+        if statement.table == _MARK:
+            return Unavailable(f"{self._address}: another process applies {self._stream}: its mark has moved")
+        return super()._missed(statement, rows)

@@ -75,6 +75,15 @@ class KubernetesJobs:
         say(output)
         return code == 0
 
+    def run_beside(
+        self, component: Component, name: str, command: Sequence[str], timeout: float = 300.0
+    ) -> tuple[int, str]:
+        """Run `command` with the image, rights and settings of the Transition of `component`, in a pod of a Job whose
+        name begins with `name`; its exit status and its output. Raises as `run_like_transition` does."""
+        job = after_pattern(self.transition(component), f"{name}-", command[1:])
+        job["spec"]["template"]["spec"]["containers"][0]["command"] = list(command[:1])
+        return self._run(job, timeout)
+
     def run_as_client(self, name: str, command: Sequence[str], timeout: float = 300.0) -> tuple[int, str]:
         """Run `command` as a client of the event bus, in a pod of a Job whose name begins with `name`; its exit
         status and its output. Raises as `run_like_transition` does."""

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from adapters.postgres.driver import Address
 from contracts.stages import Stage
 from cutover.context import Context
+from cutover.database.adding import Adding
+from cutover.database.defining import Defining
+from cutover.database.due import due
 from cutover.database.fleeing import Fleeing
 from cutover.database.joining import Joining
 from cutover.database.leaving import Leaving
 from cutover.database.settling import Settling
+from cutover.database.straying import Straying
 from cutover.database.switching import Switching
 from cutover.database.tying import Tying
 from cutover.database.work import DatabaseWork, Moving
@@ -22,8 +26,11 @@ class DatabaseSteps:
 
     def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
         self._work = DatabaseWork(context, servers, moving)
-        self._tying = tying = Tying(self._work)
-        joining, switching, leaving = Joining(self._work, tying), Switching(self._work, tying), Leaving(self._work)
+        tying = Tying(self._work)
+        self._adding = Adding(self._work, Defining(self._work))
+        joining = Joining(self._work, tying, Defining(self._work))
+        switching, leaving = Switching(self._work, tying), Leaving(self._work)
+        self.straying = Straying(self._work, moving.masks)
         fleeing, settling = Fleeing(self._work), Settling(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit
@@ -54,6 +61,8 @@ class DatabaseSteps:
             Step.FLEE: fleeing.flee,
             Step.COUNT: fleeing.count,
             Step.LIST: settling.list_stranded,
+            Step.ADD_TABLES: self._adding.add,
+            Step.SET_ASIDE: self.straying.set_aside,
         }
 
     def added_topics(self) -> tuple[str, ...]:
@@ -61,8 +70,11 @@ class DatabaseSteps:
         return ()
 
     def due(self, wanted: Stage) -> tuple[Step, ...]:
-        """What config asks for beside a journey: whether commits wait; and once traffic fled, to tell of it again."""
-        return (Step.COUNT,) if self._work.context.route.stranded else self._tying.due(wanted)
+        """What is to be done beside a journey: whether commits wait, as config has it; once traffic fled, to tell of it
+        again; and tables that are new."""
+        route = self._work.context.route
+        asked = due(route, wanted, tied=self._work.moving.tied)
+        return asked if route.stranded else (*asked, *self._adding.due(wanted))
 
     def close(self) -> None:
         """Give up connections."""

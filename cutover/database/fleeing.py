@@ -88,7 +88,7 @@ class Fleeing:
 
     def sequences(self, transition: Transition) -> str:
         """Sequences of the side that lives go on beyond all that the dead one can have given out."""
-        moved = counting.advance(self._w.at(self._w.passive), self._w.schemas(), self._out_of_sight())
+        moved = counting.advance(self._w.at(self._w.passive), self._w.schemas(asking_ours=False), self._out_of_sight())
         if moved.short:
             self._c.say(f"    near their end, so values of the dead side may come again: {', '.join(moved.short)}")
         return (

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from adapters.postgres import bookkeeping, breaking_off, catalog, content_facts, schema, slots
+from adapters.postgres import bookkeeping, breaking_off, catalog, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.copying import Copy, CopySettings
 from adapters.postgres.driver import translated
 from adapters.postgres.progress import Progress
 from contracts.routes import Route
 from contracts.stages import Stage, serving_backend
+from cutover import verdicts
 from cutover.context import StepFailed
+from cutover.database.defining import Defining
 from cutover.database.tying import Tying
-from cutover.database.work import COMPONENT, HOSTED, OURS, DatabaseWork, other
+from cutover.database.work import COMPONENT, OURS, DatabaseWork, other
 from cutover.plan import Transition
 from cutover.positions import carried
 from cutover.refusing import tell
 
-_BUILDING = schema.Building()
 _TOLD_SECONDS = 5.0
 _WORKERS = 2
 """Connections by which rows are read at the source."""
@@ -27,11 +26,11 @@ _WORKERS = 2
 class Joining:
     """The steps that bring a side into step with the one that serves."""
 
-    def __init__(self, work: DatabaseWork, tying: Tying) -> None:
+    def __init__(self, work: DatabaseWork, tying: Tying, defining: Defining) -> None:
         self._w = work
         self._c = work.context
         self._tying = tying
-        self._definitions: schema.Schema | None = None
+        self._defining = defining
         self._told = 0.0
 
     def preflight(self, transition: Transition) -> str:
@@ -76,19 +75,9 @@ class Joining:
         with translated(here.address):
             slots.ensure_slot(here.connection, slot_name(source))
         self._w.remember_structure()
-        made = self._make(source, target)
-        self._refuse_other_columns(moved, target)
+        made = self._defining.make(source, target)
+        self._defining.refuse_other_columns(moved, target)
         return f"{len(moved)} tables, {made} definitions made at {target}; {source} keeps what changes"
-
-    def _refuse_other_columns(self, moved: Sequence[catalog.Table], target: str) -> None:
-        """A copy that was begun goes on only where the tables are as they were."""
-        there = {str(table): table.columns for table in self._w.tables(target)}
-        wrong = [str(table) for table in moved if _shape(there.get(str(table), ())) != _shape(table.columns)]
-        if wrong:
-            raise StepFailed(
-                f"definitions changed since this copy was begun: {', '.join(wrong[:5])} is not so at {target}",
-                "Set crossover:database.stage to mvp and run pulumi up; then ask for it again: all is copied anew",
-            )
 
     def _empty(self, target: str) -> None:
         """Take away what an earlier try copied. Preflight has seen that nothing else is there; and what it had of its
@@ -105,29 +94,6 @@ class Joining:
         # The stream from there begins anew, from a place that may lie before the last one: the server may be another.
         breaking_off.forget(self._w.at(other(target)), slot_name(target))
 
-    def _make(self, source: str, target: str) -> int:
-        """Definitions that come before the rows. At the hosted side they are there since it served."""
-        if target == HOSTED:
-            return 0
-        definitions, here = self._dumped(source, target), self._w.at(source)
-        for left in definitions.left_out:
-            self._c.say(f"    left out: {left}")
-        with translated(here.address):
-            needed = {each.name for each in content_facts.extensions(here.connection, self._w.schemas()) if each.needed}
-            wanted = [each for each in schema.extensions(here.connection) if each.name in needed]
-        schema.ensure_extensions(self._w.servers[target], wanted, self._w.moving.role)
-        schema.make(self._w.servers[target], definitions.before, self._w.moving.role)
-        return len(definitions.before)
-
-    def _dumped(self, source: str, target: str) -> schema.Schema:
-        if self._definitions is None:
-            owners = sorted({table.owner for table in self._w.tables(source)})
-            there = self._w.at(target)
-            with translated(there.address):
-                roles = schema.roles_of(there.connection, self._w.moving.role, owners)
-            self._definitions = schema.dump(self._w.servers[source], self._w.schemas(), roles)
-        return self._definitions
-
     def copy(self, transition: Transition) -> str:
         """Copy the rows that are not copied yet, and give them their keys."""
         source, target = self._w.active, self._w.passive
@@ -141,9 +107,7 @@ class Joining:
             stop=self._c.stopped,
         ).run()
         self._w.refuse_drift()
-        if target == OURS:
-            definitions = self._dumped(source, target)
-            schema.build_keys(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
+        self._defining.keys(source, target)
         return f"{copied.rows} rows, {copied.bytes} bytes"
 
     def _tell(self, progress: Progress) -> None:
@@ -181,10 +145,7 @@ class Joining:
         """Build what comes after the rows: indexes, constraints, triggers, policies, rights."""
         source, target = self._w.active, self._w.passive
         self._w.refuse_drift()
-        if target == OURS:
-            definitions = self._dumped(source, target)
-            schema.build_rest(self._w.servers[target], definitions, self._w.moving.role, _BUILDING, self._c.stopped)
-            schema.analyze(self._w.servers[target], self._w.tables(target))
+        self._defining.rest(source, target)
         self._w.await_beat(source, self._c.timing.backfill)  # what waited for locks meanwhile
         return f"as at {source}"
 
@@ -196,13 +157,9 @@ class Joining:
 
     def compare(self, transition: Transition) -> str:
         """Definitions and rows of both sides, under traffic; and what would be lost with the side that serves."""
-        return self._w.compare() + self._tying.told(transition)
+        return self._w.compare(verdicts.sparing(self._c, transition)) + self._tying.told(transition)
 
     def record(self, transition: Transition) -> str:
         """Write the stage that was reached; whatever was stranded has been told, and both sides are in step."""
         self._c.write(self._c.route.model_copy(update={"stage": transition.goal, "progress": None, "stranded": None}))
         return transition.goal.value
-
-
-def _shape(columns: Sequence[catalog.Column]) -> set[tuple[str, str]]:
-    return {(column.name, column.type) for column in columns}

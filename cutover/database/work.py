@@ -5,20 +5,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from adapters.known import Fact, Unknown
 from adapters.postgres import heartbeats, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.catalog import Table, tables
 from adapters.postgres.content_facts import extensions, owned_schemas
-from adapters.postgres.driver import Address, lsn, translated
+from adapters.postgres.driver import Address, lsn, lsn_text, translated
+from adapters.postgres.masks import Masks
 from adapters.postgres.side import Side, open_side, opened
 from adapters.postgres.target import TARGET_SESSION
 from adapters.routes.base import RouteError
 from contracts import names, stages
 from contracts.stages import Component, backend_of, other_backend
-from cutover.context import Context, StepFailed
+from cutover.context import Context, Evidence, StepFailed
 from cutover.database.preflight import ACCEPTABLE, Backup, End, Journey, Limits, Situation, checks, gather, journey
 from cutover.plan import Transition
 from cutover.refusing import refuse
@@ -27,20 +27,32 @@ from validation.database.fingerprint import Fingerprint
 from validation.database.looking import Looks
 from validation.database.rows import Pace, Rows, compare
 from validation.result import Check
+from validation.verdicts import KeptVerdict, moment
 
 COMPONENT = Component.DATABASE
 APPLICATION = "crossover-cutover"
 HOSTED, OURS = (backend_of(COMPONENT, side) for side in (stages.Side.OLD, stages.Side.NEW))
-_BEHIND = """
-select coalesce(extract(epoch from max(replay_lag)), 0)::float8 from pg_catalog.pg_stat_replication
- where application_name not like 'crossover%'
+_LOADED = """
+select coalesce(extract(epoch from max(replay_lag)), 0)::float8,
+       coalesce(max(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), replay_lsn)), 0)::int8,
+       pg_catalog.current_setting('max_connections')::int4
+         - pg_catalog.current_setting('superuser_reserved_connections')::int4,
+       (select count(*) from pg_catalog.pg_stat_activity where backend_type = 'client backend')
+  from pg_catalog.pg_stat_replication where application_name not like 'crossover%'
 """
-_BEHIND_SECONDS = 10.0
+_BEHIND_SECONDS, _BEHIND_BYTES = 10.0, 256 << 20
+_FREE_SHARE = 0.1
+"""Of the source's connections: fewer that are free are left to its clients."""
+_HEIR = """
+select coalesce((select rolname from pg_catalog.pg_roles
+                  where rolname = %s and pg_catalog.pg_has_role(oid, 'member')), current_user)
+"""
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
 GIVEN_UP = "what was stranded"
 """In crossover:database.accept: what only a lost side had, and cannot be read any more, is given up."""
+SEE_STRAYS = "crossover strays database lists what was written past the pooler, and settles it"
 SEE_CARRIER = "See kubectl logs deployment/database-carrier"
 
 
@@ -54,13 +66,14 @@ class Moving:
     """What config says of the move. `schemas`: those that move, none for those in which the role at the hosted side
     owns tables; `role`: the workload's at our own side, which owns what moved there; `accepted`: items of preflight
     that are let pass; `volumes`: bytes of a side's disk, where config knows them; `tied`: a commit at our own side
-    waits until the hosted one has it (rollback_loss: none); `backup_hours`: how old the last backup may be where the
-    database moves on."""
+    waits until the hosted one has it (rollback_loss: none); `masks`: columns whose values are shown nowhere;
+    `backup_hours`: how old the last backup may be where the database moves on."""
 
     schemas: tuple[str, ...] = ()
     role: str
     accepted: frozenset[str] = frozenset()
     volumes: Mapping[str, int] = field(default_factory=dict)
+    masks: Masks = field(default_factory=Masks)
     tied: bool = False
     backup_hours: float = names.DEFAULT_BACKUP_HOURS
 
@@ -103,14 +116,29 @@ class DatabaseWork:
         """Where the WAL of `backend` ends now."""
         return lsn(self.at(backend).row("select pg_catalog.pg_current_wal_insert_lsn()::text")[0])
 
-    def schemas(self) -> tuple[str, ...]:
-        """The schemas that move. Without config: those at the hosted side in which its role owns tables."""
+    def schemas(self, *, asking_ours: bool = True) -> tuple[str, ...]:
+        """The schemas that move. Without config: those at the hosted side in which its role owns tables; where our own
+        side serves, those in which the workload's role does there, too, for the hosted one may be empty, or older. A
+        side that is dead is not asked: `asking_ours`."""
         if self.moving.schemas:
             return self.moving.schemas
-        # At our side the role is a superuser, who has what every role has: the hosted side is asked, whoever serves.
         hosted = self.at(HOSTED)
         with translated(hosted.address):
-            return owned_schemas(hosted.connection)
+            found = set(owned_schemas(hosted.connection))
+        if asking_ours and self.context.seen.route is not None and self.active == OURS:
+            ours = self.at(OURS)  # as a superuser, who has what every role has
+            with translated(ours.address):
+                found |= set(owned_schemas(ours.connection, self.moving.role))
+        return tuple(sorted(found))
+
+    def owner(self, backend: str) -> str:
+        """Whose at `backend` is what moves there. At the hosted side: the owner of the tables that it has; where it has
+        none yet, the role that has the name of our side's, if the migrating role may act for it, or else that one."""
+        if backend == OURS:
+            return self.moving.role
+        if owners := {table.owner for table in self.tables(backend)}:
+            return sorted(owners)[0]
+        return str(self.at(backend).row(_HEIR, (self.moving.role,))[0])
 
     def tables(self, backend: str) -> tuple[Table, ...]:
         """The tables that move, as `backend` has them."""
@@ -131,10 +159,14 @@ class DatabaseWork:
             slots.unpublish(side.connection)
 
     def pressure(self) -> str:
-        """Why nothing more should be copied for a while: a standby of the source, if it has any, falls behind."""
+        """Why nothing more should be copied for a while: a standby of the source, if it has any, falls behind, or its
+        clients are about to find no connection."""
         with opened(self.servers[self.active], APPLICATION) as source:
-            (seconds,) = source.row(_BEHIND)
-        return f"a standby of {self.active} is {seconds:.0f} s behind" if seconds > _BEHIND_SECONDS else ""
+            seconds, behind, most, used = source.row(_LOADED)
+        if seconds > _BEHIND_SECONDS or behind > _BEHIND_BYTES:
+            return f"a standby of {self.active} is {seconds:.0f} s and {behind / 1e6:.0f} MB behind"
+        free = max(0, most - used)
+        return f"{free} of {most} connections of {self.active} are free" if free < most * _FREE_SHARE else ""
 
     def examine(self, transition: Transition) -> tuple[Check, ...]:
         """The answer of every item of preflight. Changes nothing."""
@@ -157,6 +189,7 @@ class DatabaseWork:
             Situation(
                 journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
                 accepted=self.moving.accepted,
+                masks=self.moving.masks,
                 pooled=frozenset({self.moving.role}),
                 backup=self._backup(),
                 limits=Limits(backup_hours=self.moving.backup_hours),
@@ -170,7 +203,9 @@ class DatabaseWork:
             note = self.context.backups.read()
         except RouteError as error:
             return Unknown(str(error))
-        return None if note is None else Backup(side=note.side, hours=note.hours(datetime.now(UTC)), place=note.place)
+        return (
+            None if note is None else Backup(side=note.side, hours=note.hours(self.context.clock()), place=note.place)
+        )
 
     def await_beat(self, source: str, seconds: float) -> float:
         """Write a heartbeat at `source` and wait until it has come to the other side: then all that was committed
@@ -185,7 +220,7 @@ class DatabaseWork:
             lambda: StepFailed(
                 f"what was written at {source} did not come to {target} within {seconds:g} s: the stream stands still, "
                 f"or somebody wrote at {source} past the pooler while it did not serve",
-                SEE_CARRIER,
+                f"{SEE_STRAYS}; where it lists none: {SEE_CARRIER}",
             ),
             every=0.005,
             note=lambda: f"waiting for what was written at {source} to come to {target}",
@@ -198,23 +233,30 @@ class DatabaseWork:
         with translated(side.address):
             return heartbeats.heard(side.connection, source)
 
-    def compare(self) -> str:
-        """Definitions and rows of both sides, under traffic. Raises StepFailed, CouldNotCheck."""
+    def compare(self, kept: KeptVerdict | None = None) -> str:
+        """Definitions and rows of both sides, under traffic. By a verdict that was `kept` the rows need not be read
+        again, as long as the side that serves declares what it did then. Raises StepFailed, CouldNotCheck."""
         lock = threading.Lock()  # the comparison asks from several threads, and the main one waits for it
 
         def settle() -> None:
             with lock:
                 self.await_beat(self.active, self.context.timing.drain)
 
-        self.remember_structure()
+        digest = self.remember_structure().digest
+        positions = {name: lsn_text(self.wal(name)) for name in (self.active, self.passive)}
         declared = self._structure()
+        if kept is not None and kept.fingerprint == digest:
+            self.context.evidence = Evidence(spared=True)
+            return f"{declared} kinds of definitions equal; rows were at {moment(kept.at)}, by a run that was cut off"
+        self.context.evidence = Evidence(positions, digest)
         found = self._rows(self.tables(self.active), Looks(settle=settle), None)
         self._refuse(found)
         return f"{declared} kinds of definitions and {found.compared} rows of {len(found.tables)} tables equal"
 
-    def remember_structure(self) -> None:
+    def remember_structure(self) -> Fingerprint:
         """From here on the side that serves shall declare what it does now."""
-        self._declared = self._fingerprint()
+        self._declared = declared = self._fingerprint()
+        return declared
 
     def refuse_drift(self) -> None:
         """Raise StepFailed where somebody changed a definition at the side that serves since it was remembered."""
@@ -259,7 +301,7 @@ class DatabaseWork:
         compared = {str(table) for table in wanted}
         there = [table for table in self.tables(target) if str(table) in compared]
         return compare(
-            self.servers[source], self.servers[target], wanted, there, looks=looks,
+            self.servers[source], self.servers[target], wanted, there, masks=self.moving.masks, looks=looks,
             pace=Pace(connections=2, seconds=seconds), stop=self.context.stopped.is_set,
         )  # fmt: skip
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from adapters.postgres import slots
 from adapters.postgres.bookkeeping import slot_name
@@ -85,6 +88,38 @@ def mortal_world() -> Iterator[Mortal]:
         assert isinstance(made, Mortal)
         made.hosted, made.own = hosted, own
         yield made
+
+
+@contextmanager
+def small_disk(server: Postgres) -> Iterator[Path]:
+    """The server's data lies on a disk of its own."""
+    disk, data = server.folder / "disk", server.folder / "data"
+    server.stop()
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("a disk cannot be mounted here")
+    try:
+        shutil.copytree(data, disk / "data", symlinks=True)
+        shutil.rmtree(data)
+        for path in (disk, *disk.rglob("*")):
+            shutil.chown(path, "nobody", "nogroup")
+        data.symlink_to(disk / "data")
+        (disk / "data").chmod(0o700)
+        server.start()
+        yield disk
+    finally:
+        server.stop(signal.SIGKILL)
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def fill_up(disk: Path) -> Path:
+    """Not a byte is free; the file that takes all."""
+    filler = disk / "filler"
+    with suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(b"\0" * (1 << 20))
+    return filler
 
 
 class Account:

@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import random
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -18,10 +15,11 @@ import pytest
 
 from adapters.postgres import asking
 from adapters.postgres.driver import connect, psycopg
+from adapters.postgres.errors import Unavailable
 from contracts.stages import Stage
 from cutover.plan import Step
 from tests.contract.database_world import Bank, before, database_servers, database_world
-from tests.contract.mortal_database import Account, Mortal, mortal_world, whole
+from tests.contract.mortal_database import Account, Mortal, fill_up, mortal_world, small_disk, whole
 from tests.contract.pooler.bench import until
 from tests.contract.postgres_server import Postgres
 from tests.contract.slow_link import SlowLink
@@ -169,29 +167,6 @@ def test_where_the_hosted_side_is_dead_and_serves_nothing_can_be_done_and_nothin
         world.hosted.start()
 
 
-@contextmanager
-def small_disk(server: Postgres) -> Iterator[Path]:
-    """The server's data lies on a disk of its own."""
-    disk, data = server.folder / "disk", server.folder / "data"
-    server.stop()
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "tmpfs", str(disk)], check=False)
-    if mounted.returncode:
-        pytest.skip("a disk cannot be mounted here")
-    try:
-        shutil.copytree(data, disk / "data", symlinks=True)
-        shutil.rmtree(data)
-        for path in (disk, *disk.rglob("*")):
-            shutil.chown(path, "nobody", "nogroup")
-        data.symlink_to(disk / "data")
-        (disk / "data").chmod(0o700)
-        server.start()
-        yield disk
-    finally:
-        server.stop(signal.SIGKILL)
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
 def test_clients_go_on_where_the_disk_of_our_side_is_full(tmp_path: Path) -> None:
     with database_servers() as (hosted, own), small_disk(own) as disk, database_world(hosted, own, Mortal) as world:
         assert isinstance(world, Mortal)
@@ -199,11 +174,9 @@ def test_clients_go_on_where_the_disk_of_our_side_is_full(tmp_path: Path) -> Non
         bank = Bank(world, tmp_path)
         world.reach(Stage.SCALE)
         bank.go_on()
-        filler = disk / "filler"
-        with contextlib.suppress(OSError), filler.open("wb") as file:
-            while True:
-                file.write(b"\0" * (1 << 20))
-        with connect(world.servers["selfhosted"], "test") as admin, contextlib.suppress(psycopg.Error):
+        filler = fill_up(disk)
+        # It may be down before it is asked.
+        with contextlib.suppress(psycopg.Error, Unavailable), connect(world.servers["selfhosted"], "test") as admin:
             while True:  # each segment of WAL is a file of 16 MiB
                 admin.execute("select pg_logical_emit_message(false, '', ''), pg_switch_wal()")
         assert world.flee() < 10

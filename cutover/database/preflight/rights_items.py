@@ -5,7 +5,7 @@ from __future__ import annotations
 from adapters.postgres.catalog import quoted
 from adapters.postgres.facts import Kind, SideFacts
 from cutover.database.preflight.item import Finding, Item, On, named
-from cutover.database.preflight.situation import Journey, Situation, known
+from cutover.database.preflight.situation import HOSTED, Journey, Situation, known
 
 _ALL = frozenset({Journey.ESTABLISH, Journey.JOIN, Journey.SWITCH, Journey.LEAVE})
 _STEADY = frozenset({Journey.JOIN, Journey.SWITCH, Journey.LEAVE})
@@ -65,8 +65,9 @@ def _replica_role(at: Situation, side: str, facts: SideFacts) -> Finding:
 
 
 def _roles(at: Situation, side: str, facts: SideFacts) -> Finding:
-    """The role that moves things is not moved: what is its own becomes that of its counterpart."""
-    wanted = {name: ways for name, ways in at.moving.roles_named.items() if name != at.serving.role.name}
+    """The roles that own what moves are not moved: what is theirs becomes that of their counterpart."""
+    owners = {at.serving.role.name, *(at.pooled if at.target == HOSTED else ())}
+    wanted = {name: ways for name, ways in at.moving.roles_named.items() if name not in owners}
     missing = sorted(set(wanted) - known(facts.roles))
     return Finding(
         wrong=[f"{name} ({', '.join(sorted(wanted[name]))})" for name in missing],
