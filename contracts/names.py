@@ -25,6 +25,9 @@ POOLER_AGENT_NAME = "database-pooler-agent"
 DATABASE_MOVE_NAME = "database-move"
 """The Secret with both servers' addresses, for those who move rows between them."""
 HOSTED_LLM_NAME, HOSTED_LLM_PORT = "hosted-llm", 8080
+OWN_LLM_NAME, OWN_LLM_PORT = "own-llm", 8000
+"""The Secret of our own models, their node pool, and what their names begin with (own_llm_name). Never `vllm`: where
+service links are on, a Service of that name gives pods a VLLM_PORT, which vLLM reads as its own."""
 TRADING_ENGINE_NAME = "trading-engine"
 LLM_ORCHESTRATOR_NAME = "llm-orchestrator"
 BACKTESTING_NAME = "backtesting-service"
@@ -42,6 +45,8 @@ DATABASE_SCHEMA = "trading"
 
 LABEL_DATABASE_CLIENT = "crossover.dev/database-client"
 """Pods of the backend's namespace with this label, "true", may connect to the pooler."""
+LABEL_POOL = "crossover.dev/pool"
+"""On the nodes of a pool that this program made: the pool's name."""
 LABEL_TRANSITION = "crossover.dev/transition"
 """On the Job of a component's Transition and its pods: the component's slug."""
 ANNOTATION_POSTGRES_IMAGE = "crossover.dev/postgres-image"
@@ -138,3 +143,8 @@ def dead_letter_topic(topic: str) -> str:
 def all_topics(topics: tuple[str, ...] = TOPICS) -> tuple[str, ...]:
     """The topics and their dead-letter topics."""
     return (*topics, *(dead_letter_topic(topic) for topic in topics))
+
+
+def own_llm_name(alias: str) -> str:
+    """The Deployment, Service and volume of our own model behind `alias`."""
+    return f"{OWN_LLM_NAME}-{alias}"
