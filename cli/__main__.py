@@ -24,6 +24,7 @@ from cli.status import MOVABLE, gather, table
 from contracts import names
 from contracts.stages import Component, Stage
 from cutover.plan import ImpossiblePlan, described, plan
+from cutover.tables import TABLES
 
 FAILED, REFUSED = 1, 2
 VALIDATE_SECONDS = 3600.0
@@ -128,6 +129,11 @@ def _move(
     emergency: bool = False,
 ) -> None:
     _refuse_unmovable(component)
+    if emergency and not TABLES[component].emergencies:
+        raise CliError(
+            f"{component.value} has no emergency: going back asks the side that is left nothing in any case",
+            f"crossover rollback {component.value}",
+        )
     before = stack.wanted()[component]  # reads the config first: a broken one must not be written to
     how = ", in an emergency" if emergency else ""
     _out.print(f"{component.value}: {before.value} => {stage.value}{how} (stack {stack.name})", highlight=False)

@@ -11,7 +11,7 @@ from rich.table import Table
 from adapters.routes.base import AdapterRegistry, RouteError, RouteMissing, RouteStore
 from contracts.registry import AdapterRecord
 from contracts.routes import Route, Stranded
-from contracts.stages import Component, Stage, serving_backend
+from contracts.stages import Component, Stage, other_backend, serving_backend
 from cutover.database.reached import told
 from cutover.tables import TABLES
 
@@ -108,7 +108,20 @@ def _note(wanted: Stage, route: Route | None, detail: str) -> str:
         return detail or f"config asks for {wanted.value}: run pulumi up"
     if route is not None and route.component is Component.DATABASE and route.stage is Stage.SCALE:
         return _rollback_loss(route)
+    if route is not None and route.component is Component.LLM_SERVICE:
+        return _traffic(route)
     return ""
+
+
+def _traffic(route: Route) -> str:
+    """How calls are shared out, where not all go to the side that serves alone."""
+    other = other_backend(route.component, route.active)
+    told = []
+    if route.share is not None:
+        told.append(f"canary: {route.active} answers {route.share} % of the conversations, {other} the rest")
+    if route.sample:
+        told.append(f"{route.sample:g} % of the calls are sent to the side that does not answer, too")
+    return "; ".join(told)
 
 
 def _rollback_loss(route: Route) -> str:

@@ -25,8 +25,14 @@ POOLER_AGENT_NAME = "database-pooler-agent"
 DATABASE_MOVE_NAME = "database-move"
 """The Secret with both servers' addresses, for those who move rows between them."""
 HOSTED_LLM_NAME, HOSTED_LLM_PORT = "hosted-llm", 8080
+OWN_LLM_NAME, OWN_LLM_PORT = "own-llm", 8000
+"""The Secret of our own models, their node pool, and what their names begin with (own_llm_name). Never `vllm`: where
+service links are on, a Service of that name gives pods a VLLM_PORT, which vLLM reads as its own."""
 TRADING_ENGINE_NAME = "trading-engine"
 LLM_ORCHESTRATOR_NAME = "llm-orchestrator"
+LLM_CLIENT_NAME = "llm-service"
+"""The Secret with the keys of both sides' language models."""
+LLM_CUTOVER_NAME = "llm-cutover"
 BACKTESTING_NAME = "backtesting-service"
 MARKET_FEED_NAME = "market-feed"
 HTTP_PORT = 8000
@@ -92,6 +98,8 @@ ENV_LLM_OWN_API_KEY = "LLM_OWN_API_KEY"
 """The token of our own models; LLM_API_KEY is the hosted API's."""
 ENV_LLM_ENDPOINTS = "LLM_ENDPOINTS"
 """JSON: who answers an alias at each backend; see contracts/llm.py."""
+ENV_LLM_MOVING = "CROSSOVER_LLM_MOVING"
+"""JSON: what config says of the move of the language model service; see contracts/llm_moving.py."""
 ENV_LLM_MODELS = "LLM_MODELS"
 """Aliases and the models that they stand for at the endpoint: `default=NAME,trading=NAME`."""
 ENV_LLM_TIMEOUT = "LLM_TIMEOUT_SECONDS"
@@ -133,3 +141,8 @@ def dead_letter_topic(topic: str) -> str:
 def all_topics(topics: tuple[str, ...] = TOPICS) -> tuple[str, ...]:
     """The topics and their dead-letter topics."""
     return (*topics, *(dead_letter_topic(topic) for topic in topics))
+
+
+def own_llm_name(alias: str) -> str:
+    """The Deployment, Service and volume of our own model behind `alias`."""
+    return f"{OWN_LLM_NAME}-{alias}"

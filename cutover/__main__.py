@@ -15,6 +15,7 @@ from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore,
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_backups import KubernetesBackupNotes
 from adapters.routes.kubernetes_lock import KubernetesLock
+from adapters.routes.kubernetes_nodes import KubernetesNodes
 from contracts import names
 from contracts.stages import Component, Stage
 from cutover.component_steps import steps_of
@@ -71,6 +72,7 @@ def main(
         say=say,
         owner=owner,
         backups=KubernetesBackupNotes(namespace, api),
+        nodes=KubernetesNodes(api),
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())

@@ -8,18 +8,23 @@ from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
 from contracts import names
+from contracts.llm_moving import LlmMoving
 from contracts.routes import Route
 from contracts.stages import Component, Stage, deployed_backends
 from contracts.volumes import volume_bytes
 from cutover.context import Context
 from cutover.database import DatabaseSteps, Moving
 from cutover.event_bus import EventBusSteps
+from cutover.llm_service import LlmSteps, opening
+from cutover.llm_service.asking import Model
+from cutover.llm_service.gate import Gate
 from cutover.servers import servers
+from validation.result import Check, Report
 
 
 def steps_of(
     context: Context, route: Route | None, stage: Stage | None, env: Mapping[str, str]
-) -> EventBusSteps | DatabaseSteps:
+) -> EventBusSteps | DatabaseSteps | LlmSteps:
     """What a run of this component works with. `stage`: the wanted one, None where it is only checked.
 
     Raises CouldNotCheck where `env` lacks what it takes.
@@ -27,6 +32,9 @@ def steps_of(
     volumes = volume_bytes(env.get(names.ENV_VOLUMES, ""))
     if context.component is Component.EVENT_BUS:
         return EventBusSteps(context, *_logs(route, stage, env), volumes)
+    if context.component is Component.LLM_SERVICE:
+        wished = opening.moving(env)
+        return LlmSteps(context, opening.models(env), opening.front(env), _gate(wished), wished)
     moving = Moving(
         schemas=_listed(env, names.ENV_DATABASE_SCHEMAS),
         role=env.get(names.ENV_DATABASE_ROLE, ""),
@@ -36,6 +44,17 @@ def steps_of(
         tied=env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none",
     )
     return DatabaseSteps(context, servers(env), moving)
+
+
+def _gate(wished: LlmMoving) -> Gate:
+    """The quality gate of validation/llm_service, with what config says of it."""
+
+    def judge(old: Model, new: Model) -> Report:
+        margin = f"{new.name} is worse than {old.name} by less than {wished.margin:g}"
+        why = "this version has no quality gate"
+        return Report(subject="quality", checks=(Check.unknown("quality", expected=margin, why=why),))
+
+    return judge
 
 
 def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:

@@ -13,13 +13,14 @@ from adapters.routes.base import (
     AdapterRegistry,
     BackupNotes,
     ClusterAccess,
+    ClusterNodes,
     LockHeld,
     RouteError,
     RouteStore,
     SwitchLock,
     Versioned,
 )
-from adapters.routes.memory import MemoryBackupNotes
+from adapters.routes.memory import MemoryBackupNotes, MemoryNodes
 from contracts.registry import RENEW_SECONDS
 from contracts.routes import Route
 from contracts.stages import Component
@@ -49,6 +50,7 @@ class Context:
     say: Callable[[str], None]
     owner: str = ""
     backups: BackupNotes = field(default_factory=MemoryBackupNotes)
+    nodes: ClusterNodes = field(default_factory=MemoryNodes)
     stopped: threading.Event = field(default_factory=threading.Event)
     lost_lock: threading.Event = field(default_factory=threading.Event)
     seen: Versioned = field(default_factory=lambda: Versioned(None, ""))

@@ -84,7 +84,9 @@ def transitions(
         return path(None, wanted, component)
     table = _table(route.component)
     if emergency and not table.emergencies:
-        raise ImpossiblePlan(f"{route.component.value} has no emergency")
+        raise ImpossiblePlan(
+            f"{route.component.value} has no emergency: going back asks the backend that is left nothing in any case"
+        )
     if emergency and wanted not in (Stage.MVP, Stage.SHADOW):
         raise ImpossiblePlan(f"an emergency flees to the old backend, which does not serve at {wanted.value}")
     if emergency and route.stage is Stage.COMPLETE:

@@ -32,8 +32,9 @@ def test_a_stage_deploys_what_its_row_says(stage: Stage) -> None:
 def test_a_switch_changes_nothing_but_backends_what_copies_and_transitions() -> None:
     coming_and_going = {*BACKENDS.values(), "event-bus-mirror"}
     coming_and_going |= {"hosted-postgres", "postgres", "postgres-service", "database-carrier", "database-base-backup"}
+    coming_and_going |= {names.HOSTED_LLM_NAME}
     moving = {
-        *("crossover:event_bus:EventBus", "crossover:database:Database"),
+        *("crossover:event_bus:EventBus", "crossover:database:Database", "crossover:llm_service:LlmService"),
         *("crossover:transition:Transition", "kubernetes:batch/v1:Job"),
     }
     kept = ("Secret", "NetworkPolicy", "Role", "RoleBinding")

@@ -68,7 +68,8 @@ def test_no_route_is_not_deployed_and_an_api_server_that_is_away_is_unknown() ->
 
     rows = gather(WANTED, Away(), MemoryRegistry())
     assert [(r.component, r.state, r.note) for r in rows if r.state == "unknown"] == [
-        (component, "unknown", "no answer") for component in (Component.EVENT_BUS, Component.DATABASE)
+        (component, "unknown", "no answer")
+        for component in (Component.EVENT_BUS, Component.LLM_SERVICE, Component.DATABASE)
     ]
 
 
@@ -131,6 +132,17 @@ def test_a_database_from_which_traffic_fled_tells_up_to_where_nothing_is_missing
     assert "3 transactions that only selfhosted has, from 0/1 to 0/9: kept in crossover.stranded" in row.note
 
 
+def test_language_models_tell_how_calls_are_shared_out() -> None:
+    route = Route(component=Component.LLM_SERVICE, stage=Stage.SCALE, active="vllm", epoch=3, share=20, sample=5.0)
+    note = judge(Component.LLM_SERVICE, Stage.SCALE, route, []).note
+    assert note == (
+        "canary: vllm answers 20 % of the conversations, hosted the rest; 5 % of the calls are sent to the side that "
+        "does not answer, too"
+    )
+    whole = route.model_copy(update={"share": None, "sample": None})
+    assert judge(Component.LLM_SERVICE, Stage.SCALE, whole, []).note == ""
+
+
 BUS = Component.EVENT_BUS
 TO_SHADOW = ("config", "set", "--path", "crossover:event_bus.stage", "shadow")
 
@@ -159,3 +171,10 @@ def test_in_an_emergency_nothing_is_retired() -> None:
     result = CliRunner().invoke(app, ["rollback", "event_bus", "--retire", "--emergency"])
     assert isinstance(result.exception, CliError)
     assert "nobody else has" in str(result.exception)
+
+
+def test_a_component_without_an_emergency_says_so_before_anything_is_written() -> None:
+    result = CliRunner().invoke(app, ["rollback", "llm_service", "--emergency"])
+    assert isinstance(result.exception, CliError)
+    assert "has no emergency" in str(result.exception)
+    assert result.exception.fix == "crossover rollback llm_service"
