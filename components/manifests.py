@@ -69,9 +69,9 @@ def cron_job(pod: Pod, namespace: str, *, schedule: str, deadline: int) -> Manif
     }
 
 
-def claim(name: str, namespace: str, *, storage: str, storage_class: str) -> Manifest:
+def claim(name: str, namespace: str, *, storage: str, storage_class: str, access: str = "ReadWriteOnce") -> Manifest:
     """A PersistentVolumeClaim."""
-    spec: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}}
+    spec: Manifest = {"accessModes": [access], "resources": {"requests": {"storage": storage}}}
     if storage_class:
         spec["storageClassName"] = storage_class
     return {"kind": "PersistentVolumeClaim", "metadata": metadata(name, namespace), "spec": spec}

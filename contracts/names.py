@@ -48,6 +48,8 @@ DATABASE_SCHEMA = "trading"
 
 LABEL_DATABASE_CLIENT = "crossover.dev/database-client"
 """Pods of the backend's namespace with this label, "true", may connect to the pooler."""
+LABEL_POOL = "crossover.dev/pool"
+"""On the nodes of a pool that this program made: the pool's name."""
 LABEL_TRANSITION = "crossover.dev/transition"
 """On the Job of a component's Transition and its pods: the component's slug."""
 ANNOTATION_POSTGRES_IMAGE = "crossover.dev/postgres-image"
