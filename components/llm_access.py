@@ -27,7 +27,7 @@ from components.pods import Manifest
 from components.settings import Settings
 from contracts import names
 from contracts.llm import Endpoint, Endpoints
-from contracts.llm_moving import LlmMoving
+from contracts.llm_moving import LlmMoving, Quality
 from contracts.stages import Component, Side, backend_of
 
 COMPONENT = Component.LLM_SERVICE
@@ -66,7 +66,7 @@ def moving(settings: Settings) -> LlmMoving:
     return LlmMoving(
         canary_percent=llm.canary_percent,
         sample_percent=llm.sample_percent,
-        margin=llm.quality.margin,
+        quality=Quality(**llm.quality.model_dump(exclude={"prompts"})),
         prompts=f"{PROMPTS_FOLDER}/{PROMPTS_FILE}" if llm.quality.prompts is not None else None,
         budget=llm.budget,
         gpus=vllm.gpu_needs(settings, llm.own),

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from components.config_errors import PROJECT, unfit
 from components.vllm_settings import VllmSettings
-from contracts.llm_moving import Budget
+from contracts.llm_moving import Budget, Quality
 from contracts.stages import Stage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,13 +23,11 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class QualitySettings(_Model):
+class QualitySettings(Quality):
     """The gate before our own models serve."""
 
-    margin: float = Field(default=0.05, gt=0, lt=1, allow_inf_nan=False)
-    """How much worse they may be than the hosted ones, as a share of the prompts."""
     prompts: str | None = Field(default=None, min_length=1)
-    """A file of your own prompts (docs/llm-quality.md), from the project's folder. None: those that are shipped."""
+    """A file of your own prompts, asked beside those that are shipped; from the project's folder."""
 
     @field_validator("prompts")
     @classmethod

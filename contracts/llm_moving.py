@@ -29,6 +29,21 @@ class Budget(_Record):
     """How many calls it takes to judge at all. Where callers make fewer, the watch makes them itself."""
 
 
+class Quality(_Record):
+    """What the quality gate asks of our own models before they serve (validation/llm_service)."""
+
+    margin: float = Field(default=0.05, gt=0, lt=1, allow_inf_nan=False)
+    """How much worse they may be than the hosted ones: in right answers, in their form, and in being language at all,
+    each as a share of the prompts. The fewer prompts there are, the wider it has to be for the gate to say anything."""
+    agreement: float = Field(default=0.7, gt=0, lt=1, allow_inf_nan=False)
+    """The share of the prompts in which they must be right, or say what the hosted ones said. Lower it only for models
+    that are known to differ."""
+    per_kind: int | None = Field(default=None, ge=1)
+    """How many prompts of each kind are asked at most. None: all."""
+    concurrency: int = Field(default=4, ge=1, le=256)
+    """Calls in flight at each side."""
+
+
 class LlmMoving(_Record):
     """See each field."""
 
@@ -36,10 +51,10 @@ class LlmMoving(_Record):
     """Percent of the conversations that our own models answer at stage scale; the hosted side answers the rest."""
     sample_percent: float = Field(default=5.0, ge=0, le=100, allow_inf_nan=False)
     """Percent of the calls that the side which does not serve is sent, too, in shadow and scale."""
-    margin: float = Field(default=0.05, gt=0, lt=1, allow_inf_nan=False)
-    """How much worse our own models may be than the hosted ones, as a share of the prompts of the quality gate."""
+    quality: Quality = Field(default_factory=Quality)
     prompts: str | None = None
-    """The path of a file with prompts, where the Transition finds it. None: those that are shipped."""
+    """The path of a file with prompts of the user's, where the Transition finds it. None: those alone that are
+    shipped."""
     budget: Budget = Field(default_factory=Budget)
     gpus: GpuNeeds = GpuNeeds(())
     """Of our own models; empty: they run on CPUs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
@@ -14,12 +15,15 @@ from contracts.stages import Component, Stage, deployed_backends
 from contracts.volumes import volume_bytes
 from cutover.context import Context
 from cutover.database import DatabaseSteps, Moving
+from cutover.errors import StepFailed
 from cutover.event_bus import EventBusSteps
 from cutover.llm_service import LlmSteps, opening
 from cutover.llm_service.asking import Model
 from cutover.llm_service.gate import Gate
 from cutover.servers import servers
-from validation.result import Check, Report
+from validation.llm_service.gate import Settings, Side, judge
+from validation.llm_service.prompts import BadPrompts, load, stratified
+from validation.result import Report
 
 
 def steps_of(
@@ -48,13 +52,30 @@ def steps_of(
 
 def _gate(wished: LlmMoving) -> Gate:
     """The quality gate of validation/llm_service, with what config says of it."""
+    quality = wished.quality
+    settings = Settings(
+        margin=quality.margin,
+        format_margin=quality.margin,
+        degenerate_margin=quality.margin,
+        agreement=quality.agreement,
+        concurrency=quality.concurrency,
+        ttft_ratio=wished.budget.ttft_ratio,
+    )
 
-    def judge(old: Model, new: Model) -> Report:
-        margin = f"{new.name} is worse than {old.name} by less than {wished.margin:g}"
-        why = "this version has no quality gate"
-        return Report(subject="quality", checks=(Check.unknown("quality", expected=margin, why=why),))
+    def judged(old: Model, new: Model) -> Report:
+        try:
+            prompts = load(*([Path(wished.prompts)] if wished.prompts else []))
+        except BadPrompts as error:
+            raise StepFailed(f"{error}", "Mend the file that crossover:llm_service.quality.prompts names") from error
+        if quality.per_kind is not None:
+            prompts = stratified(prompts, quality.per_kind)
+        return judge(_side(old), _side(new), prompts, settings, subject=f"{old.name} -> {new.name}")
 
-    return judge
+    return judged
+
+
+def _side(model: Model) -> Side:
+    return Side(model.backend, model.name, model.open)
 
 
 def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from contracts.llm_moving import Budget
 from contracts.registry import AdapterRecord
@@ -11,15 +11,15 @@ from cutover.errors import CouldNotCheck
 from validation.result import Verdict
 
 EPOCH = "epoch"
-"""In an adapter's status: since which epoch began its figures count. Older ones are of before the switch."""
+"""In an adapter's status: the epoch of its figures, which are of the last minute. An older one's are of before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of the calls to one backend, over all live orchestrators since an epoch began. Times in milliseconds: `p50` is
-    the mean of the orchestrators' medians, by their calls; `p95` the worst of theirs; None where nobody told one.
-    `fallbacks`: calls that the other side had to answer in its place; `in_flight`: under way there now, None where not
-    everybody tells."""
+    """Of the calls to one backend in the last minute, under one epoch, over all live orchestrators. Times in
+    milliseconds, samples' too: `p50` is the mean of the orchestrators' medians, by their calls, `p95` the worst of
+    theirs; None where nobody told one. `fallbacks`: calls that the other side had to answer in its place; `in_flight`:
+    under way there now, None where not everybody tells."""
 
     calls: int = 0
     errors: int = 0
@@ -31,15 +31,14 @@ class Figures:
     in_flight: int | None = 0
 
     @property
+    def asked(self) -> int:
+        """All that it was sent, samples included."""
+        return self.calls + self.samples
+
+    @property
     def failures(self) -> int:
         """Calls that this backend failed. One that fell back may be told as an error, too: none counts twice."""
         return max(self.errors, self.fallbacks)
-
-    def since(self, earlier: Figures) -> Figures:
-        """The same, without the calls that were counted in `earlier`. An orchestrator that was restarted meanwhile
-        counts anew: nothing goes below 0."""
-        counts = ("calls", "errors", "fallbacks", "samples", "sample_errors")
-        return replace(self, **{name: max(0, getattr(self, name) - getattr(earlier, name)) for name in counts})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,12 @@ class Judgement:
 
 
 def figures(records: Iterable[AdapterRecord], backend: str, epoch: int) -> Figures:
-    """Of `backend`, since `epoch` began. Raises CouldNotCheck for figures that are none."""
+    """Of `backend`, under `epoch`. Raises CouldNotCheck for figures that are none."""
     told = [record for record in records if record.live and record.status.get(EPOCH) == str(epoch)]
-    medians = [(_number(r, f"{backend}.ttft_p50_ms"), _count(r, f"{backend}.calls")) for r in told]
+    medians = [
+        (_number(r, f"{backend}.ttft_p50_ms"), _count(r, f"{backend}.calls") + _count(r, f"{backend}.samples"))
+        for r in told
+    ]
     known = [(value, calls) for value, calls in medians if value is not None and calls > 0]
     worst = [value for r in told if (value := _number(r, f"{backend}.ttft_p95_ms")) is not None]
     flying = [_number(record, f"{backend}.in_flight") for record in told]

@@ -36,12 +36,10 @@ class Watching:
         self._asked, self._next_question = Asked(), 0.0
         fence.await_followed(self._c)
         back, budget = goes_back(transition), self._w.moving.budget
-        # Traffic that went back stays, so that its failures of before must not fail every watch that comes after.
-        earlier = self._figures(self._c.route.active) if back else Figures()
         # Figures are as old as the last renewal: those of the last seconds have to come, too.
         ends = self._c.now() + self._c.timing.watch + self._w.pace.told
         while True:
-            found = self._figures(self._c.route.active).since(earlier)
+            found = self._figures(self._c.route.active)
             old_p50 = None if back else self._old_p50()
             judgement = judged(found, old_p50, self._asked, budget)
             now = self._c.now()
@@ -62,11 +60,11 @@ class Watching:
         return figures(self._c.registry.records(self._c.component), backend, self._c.route.epoch)
 
     def _old_p50(self) -> float | None:
-        """The median of the side that served: now, where it still answers a part, or as it was told before the
-        switch."""
+        """The median of the side that served: now, where it still answers a part or gets samples, or as it was told
+        before the switch."""
         least = self._w.moving.budget.calls
         for found in (self._figures(other(self._c.route.active)), self._switching.before):
-            if found is not None and found.calls >= least and found.p50 is not None:
+            if found is not None and found.asked >= least and found.p50 is not None:
                 return found.p50
         return None
 

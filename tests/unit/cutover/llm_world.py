@@ -17,7 +17,7 @@ from contracts.registry import AdapterRecord
 from contracts.routes import Route
 from contracts.stages import BACKENDS, Component, Stage, deployed_backends, other_backend
 from cutover.context import Context
-from cutover.llm_service import LlmSteps, Model, Pace
+from cutover.llm_service import LlmSteps, Model, Models, Pace
 from cutover.llm_service.preflight.cluster_items import NEEDED
 from cutover.plan import Step, StepMethod, Transition
 from cutover.run import Outcome, Runner
@@ -75,6 +75,10 @@ class Orchestrator(ChatBackend):
             self._told.clear()
         self._route = seen
 
+    def forget(self) -> None:
+        """A minute goes by."""
+        self._told.clear()
+
     def tell(self, registry: MemoryRegistry) -> None:
         """Renew the record."""
         self.follow()
@@ -124,7 +128,9 @@ class LlmWorld:
         self.lock = MemoryLock()
         self.cluster = MemoryAccess(NEEDED)
         self.nodes = MemoryNodes()
+        self.models: Models = {name: {alias: self.model(name, alias) for alias in ALIASES} for name in self.sides}
         self.moving = LlmMoving(budget=Budget(calls=2))
+        self.pace = PACE
         self.worse = ""
         self.judged: list[tuple[str, str]] = []
         self.lines: list[str] = []
@@ -145,13 +151,13 @@ class LlmWorld:
 
     def steps(self, context: Context) -> LlmSteps:
         """The steps of a run."""
-        models = {name: {alias: self._model(name, alias) for alias in ALIASES} for name in self.sides}
         front = Model(
             backend=self.front.name, alias="default", name="default", base_url="front", open=lambda: self.front
         )
-        return LlmSteps(context, models, front, self.gate, self.moving, PACE)
+        return LlmSteps(context, self.models, front, self.gate, self.moving, self.pace)
 
-    def _model(self, side: str, alias: str) -> Model:
+    def model(self, side: str, alias: str) -> Model:
+        """Who answers an alias at a side, in memory."""
         chat = self.sides[side]
         return Model(backend=side, alias=alias, name=f"{side}-model", base_url=f"http://{side}/v1", open=lambda: chat)
 
@@ -205,5 +211,6 @@ class LlmWorld:
         self.sides[side].fault = LLMUnavailable("it is down, as asked for")
 
     def up(self, side: str) -> None:
-        """They do again."""
+        """They do again, and for long enough: figures are of the last minute."""
         self.sides[side].fault = None
+        self.front.forget()
