@@ -64,8 +64,13 @@ class Answers:
 async def ask_both(old: Side, new: Side, prompts: Sequence[Prompt], manner: Manner) -> tuple[Answers, Answers]:
     """Both sides' answers. Failures are answers of their own kind (Reply.error): nothing is raised for them."""
     async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(_Asker(side, manner).ask(prompts)) for side in (old, new)]
+        asked = [group.create_task(ask(side, prompts, manner)) for side in (old, new)]
     return asked[0].result(), asked[1].result()
+
+
+async def ask(side: Side, prompts: Sequence[Prompt], manner: Manner) -> Answers:
+    """One side's answers, as ask_both gives them."""
+    return await _Asker(side, manner).ask(prompts)
 
 
 class _Asker:

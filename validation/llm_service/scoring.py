@@ -17,7 +17,7 @@ ALIKE = 0.5
 """From which share of common word pairs on two free texts count as the same answer (Dice's coefficient)."""
 SHORTEST_LOOP = 48
 """Characters. Below it, an answer is too short to tell a loop from a list of numbers."""
-LOOP_RATIO = 3.5
+LOOP_RATIO = 3.0
 """How far zlib shrinks a text that goes round in a loop. Prose and code of that length shrink by 1.1 to 2.5; Whisper's
 decoder gives up at 2.4, over longer texts."""
 _FENCE = re.compile(r"^```[a-zA-Z0-9]*\n(.*?)\n?```$", re.DOTALL)

@@ -1,6 +1,6 @@
 """A right answer to each `code` prompt that ships: what its label must accept."""
 
-SOLUTIONS = '''
+SOLUTIONS = """
 def sma(closes, n):
     return sum(closes[-n:]) / n
 
@@ -149,4 +149,4 @@ def safe_divide(numerator, denominator):
 
 def bars_per_day(minutes):
     return 390 // minutes
-'''
+"""

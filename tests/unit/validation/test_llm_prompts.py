@@ -40,6 +40,7 @@ def of(kind: str) -> list[Prompt]:
 def test_there_are_enough_and_each_kind_is_there_as_often() -> None:
     assert len(PROMPTS) >= 200
     counts = Counter(prompt.kind for prompt in PROMPTS)
+    assert counts.pop("context") >= 10  # long ones, by which a context that is cut off is seen
     assert set(counts) == {"extraction", "sentiment", "classification", "arithmetic", "order_check", "code"}
     assert max(counts.values()) == min(counts.values())
     assert len({prompt.user for prompt in PROMPTS}) == len(PROMPTS)
@@ -49,7 +50,9 @@ def test_no_label_of_a_kind_is_so_frequent_that_saying_it_always_would_do() -> N
     for kind in ("sentiment", "classification"):
         answers = Counter(prompt.expect.answer for prompt in of(kind) if isinstance(prompt.expect, Exact))
         assert max(answers.values()) <= 0.4 * answers.total()
-    decisions = Counter(bool(prompt.expect.answer) for prompt in of("order_check") if isinstance(prompt.expect, Refusal))
+    decisions = Counter(
+        bool(prompt.expect.answer) for prompt in of("order_check") if isinstance(prompt.expect, Refusal)
+    )
     assert decisions[False] >= 10  # who refuses everything is wrong, too
 
 
@@ -168,6 +171,25 @@ def test_what_is_to_be_extracted_stands_in_the_text(prompt: Prompt) -> None:
     assert {value[name] for name in ("quantity", "price") if value[name] is not None} <= numbers
     assert re.search(rf"\b{value['symbol']}\b", prompt.user)
     assert (value["price"] is None) == (value["order_type"] == "market")
+
+
+@pytest.mark.parametrize("prompt", of("context"), ids=lambda prompt: prompt.id)
+def test_the_answer_stands_in_the_digest_once_for_the_symbol_that_is_asked_for(prompt: Prompt) -> None:
+    *lines, question = prompt.user.split("\n")
+    symbol = question.removeprefix("What is the desk's stop for ").removesuffix("?")
+    assert isinstance(prompt.expect, Number)
+    told = [line for line in lines if line.startswith(f"{symbol}: ")]
+    assert told == [f"{symbol}: The desk's stop for today is {prompt.expect.answer:.2f}."]
+    assert len(lines) >= 16
+
+
+def test_what_is_asked_for_stands_at_every_place_of_a_digest() -> None:
+    places = []
+    for prompt in of("context"):
+        *lines, question = prompt.user.split("\n")
+        symbol = question.split()[-1].removesuffix("?")
+        places.append(next(place for place, line in enumerate(lines) if line.startswith(f"{symbol}: ")) / len(lines))
+    assert min(places) == 0 and max(places) > 0.9 and sum(0.3 < place < 0.7 for place in places) >= 4
 
 
 def test_the_workloads_image_holds_them() -> None:
