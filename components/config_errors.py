@@ -60,8 +60,9 @@ def _problem(item: ErrorDetails, file: str, root: type[BaseModel]) -> str:
         )
     if kind == _UNFIT:
         context = item["ctx"]
-        key = f"{path}.{context['key']}" if context["key"] else path
-        return f"  {file}: {path}: {context['reason']}. Fix: pulumi config set --path {key} {context['fix']}"
+        key = (f"{path}.{context['key']}" if loc else f"{path}{context['key']}") if context["key"] else path
+        told = f"{path}: " if loc else ""  # of all of config, the reason itself says what it is about
+        return f"  {file}: {told}{context['reason']}. Fix: pulumi config set --path {key} {context['fix']}"
     return f"  {file}: {path} is {value}: {item['msg']}. Fix: {setting} VALUE"
 
 

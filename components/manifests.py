@@ -139,3 +139,18 @@ def role_binding(name: str, namespace: str, role_name: str, accounts: Sequence[s
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role_name},
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace} for account in accounts],
     }
+
+
+def cluster_role(name: str, rules: Sequence[Manifest]) -> Manifest:
+    """A ClusterRole, for what is of no namespace."""
+    return {"kind": "ClusterRole", "metadata": {"name": name, "labels": labels(name)}, "rules": list(rules)}
+
+
+def cluster_role_binding(name: str, role_name: str, account: str, namespace: str) -> Manifest:
+    """Gives the ClusterRole to one service account."""
+    return {
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name, "labels": labels(name)},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role_name},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }

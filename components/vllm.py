@@ -31,8 +31,13 @@ _NODE_SECONDS = 900
 
 def token_secret(settings: Settings, own: VllmSettings, token: object) -> Manifest:
     """The Secret with our token, which exists at every stage: a pod that is to start must find it."""
+    return secret(SECRET, settings.namespaces.backend, token_data(own, token))
+
+
+def token_data(own: VllmSettings, token: object) -> dict[str, object]:
+    """What that Secret holds: pods are made anew where any of it is another."""
     hub = {} if own.hf_token is None else {vllm_engine.HUB_KEY: own.hf_token.get_secret_value()}
-    return secret(SECRET, settings.namespaces.backend, {TOKEN_KEY: token, **hub})
+    return {TOKEN_KEY: token, **hub}
 
 
 def endpoints(settings: Settings, own: VllmSettings) -> dict[str, Endpoint]:

@@ -9,6 +9,9 @@ from contracts.routes import Fence, Progress
 from cutover.context import Context, StepFailed, utc_now
 from cutover.plan import Step, Transition
 
+_FOLLOW_SECONDS = 10.0
+"""How long a live adapter may take to see a route that was written."""
+
 
 def progress(transition: Transition, step: Step) -> Progress:
     """That `transition` has come to `step`, now."""
@@ -69,7 +72,7 @@ def await_followed(context: Context) -> None:
 
     context.until(
         lambda: not deaf(),
-        10.0,
+        _FOLLOW_SECONDS,
         lambda: StepFailed(
             f"live adapters do not follow epoch {epoch}: {', '.join(deaf())}",
             "They did not see the route change; see their logs",

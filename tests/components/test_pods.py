@@ -22,6 +22,7 @@ CASES = [
 API_USERS = {
     *("trading-engine", "market-feed", "event-bus-mirror", "transition-event-bus"),
     *("database-pooler", "database-carrier", "transition-database"),
+    *("llm-orchestrator", "transition-llm-service"),
 }
 
 
