@@ -10,6 +10,7 @@ from adapters.llm.errors import Failure
 
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\n", b"\r\n")
 _ERRORS = (b'data: {"error"', b'data:{"error"', b"error:", b"event: error", b"event:error")
+_ERROR_WITHIN = b'\ndata: {"error"'
 _LONGEST_FIELD = 6
 _DONE = b"[DONE]"
 _TAIL = 24
@@ -31,16 +32,23 @@ class Events:
         """GARBAGE where an event should begin and none does, ERROR_EVENT where it is an error."""
 
     def take(self, chunk: bytes) -> bytes:
-        """What may travel on of all that came: whole events. See `wrong` first."""
+        """What may travel on of all that came: whole events, up to what is wrong."""
         held = self._held + chunk if self._held else chunk
-        if self._begins:
-            self._look(held)
         end = len(held) if held.endswith((b"\n\n", b"\r\n\r\n")) else _last_end(held)
-        if not end and len(held) > LONGEST_EVENT:
-            self._begins, end = False, len(held)
-        elif end:
+        begins = self._begins
+        if end:
             self._begins = True
+        elif len(held) > LONGEST_EVENT:
+            self._begins, end = False, len(held)
         passed, self._held = held[:end], held[end:]
+        if begins and self._is_wrong(held):
+            return b""
+        at = passed.find(_ERROR_WITHIN)
+        if at >= 0:
+            self.wrong = Failure.ERROR_EVENT
+            passed = passed[: at + 1]
+        elif end and self._held and self._begins:
+            self._is_wrong(self._held)
         if passed:
             self._tail = (self._tail + passed)[-_TAIL:] if len(passed) < _TAIL else passed[-_TAIL:]
         return passed
@@ -54,11 +62,13 @@ class Events:
         """Whether the end of a whole answer has come."""
         return _DONE in self._tail or bool(self.rest())
 
-    def _look(self, held: bytes) -> None:
-        if held.startswith(_ERRORS):
+    def _is_wrong(self, event: bytes) -> bool:
+        """Whether `event`, or its beginning, is none."""
+        if event.startswith(_ERRORS):
             self.wrong = Failure.ERROR_EVENT
-        elif len(held) >= _LONGEST_FIELD and not held.startswith(_FIELDS):
+        elif len(event) >= _LONGEST_FIELD and not event.startswith(_FIELDS):
             self.wrong = Failure.GARBAGE
+        return self.wrong is not None
 
 
 def _last_end(held: bytes) -> int:

@@ -176,14 +176,13 @@ class _Stream(ChatStream):
         events, name = Events(), self._backend.name
         with self._backend._translated(Failure.CLOSED_EARLY):
             async for chunk in self._response.content.iter_any():
-                passed = events.take(chunk)
+                if passed := events.take(chunk):
+                    yield passed
                 if events.wrong is Failure.GARBAGE:
                     raise LLMGarbled(f"{name} sent something that is no event: {chunk[:60]!r}")
                 if events.wrong is not None:
                     text = f"{name} failed in its answer: {chunk[:300].decode(errors='replace')}"
                     raise LLMUnavailable(text, events.wrong)
-                if passed:
-                    yield passed
         if not events.whole:
             raise LLMUnavailable(f"{name} broke the connection: the answer has no end", Failure.CLOSED_EARLY)
         if rest := events.rest():

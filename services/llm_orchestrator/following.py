@@ -78,6 +78,8 @@ class Follower:
 
     def _take(self, route: Route) -> None:
         plan = plan_of(route, self._configured)
+        if plan == self._plan:
+            return  # a cutover notes its steps in the route, too
         if plan.active not in self._configured:
             _log.error(
                 "the route names %s and LLM_ENDPOINTS does not: calls go to %s. Add its endpoints",
@@ -86,7 +88,6 @@ class Follower:
             )
         self._figures.begin(plan.epoch)
         self._plan = plan
-        self._trouble = None
         metrics.LLM_EPOCH.set(plan.epoch)
         self._news.set()
         _log.info("following the route", extra={"epoch": plan.epoch, "active": plan.active, "share": route.share})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import resource
 from collections.abc import Callable
 
 from fastapi import FastAPI
@@ -22,6 +24,9 @@ from services.llm_orchestrator.lanes import Lanes
 from services.llm_orchestrator.router import Router
 from services.llm_orchestrator.sampler import Sampler
 from services.llm_orchestrator.settings import OrchestratorSettings
+
+_OTHER_FILES = 256
+_log = logging.getLogger(__name__)
 
 
 def fixed_route(side: str) -> Route:
@@ -65,6 +70,17 @@ def assemble(
     return create_api(orchestrator, Health(ready={"route": follower.ready}), lifecycle=follower, closing=closing)
 
 
+def make_room(calls: int) -> None:
+    """Let this process have two connections a call. Where a container runtime sets a soft limit, it is often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * calls + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        _log.warning("at most %d files may be open: %d calls at a time need %d", hard, calls, wanted)
+        wanted = hard
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def build(settings: OrchestratorSettings, abort: Abort) -> FastAPI:
     """The orchestrator's app, with real backends.
 
@@ -72,6 +88,7 @@ def build(settings: OrchestratorSettings, abort: Abort) -> FastAPI:
     own form, which a Service without endpoints could not give them.
     """
     del abort
+    make_room(settings.max_in_flight)
     if not settings.routes:
         store: RouteStore = MemoryRouteStore(fixed_route(settings.fixed_side))
         return assemble(settings, store, None, connector(settings))

@@ -103,14 +103,17 @@ def test_events_pass_whole_however_they_are_cut(lines: list[str], done: bool, da
         ([b"<html>"], Failure.GARBAGE),
         ([b"data: {}\n\n", b"\x00\x01\x02\x03\x04\x05\x06"], Failure.GARBAGE),
         ([b"data: {}\n\n", b'data: {"error": {"message": "out of memory"}}\n\n'], Failure.ERROR_EVENT),
+        ([b"data: {}\n\n\x00\x01\x02\x03\x04\x05\x06"], Failure.GARBAGE),
+        ([b'data: {}\n\ndata: {"error": {}}\n\n'], Failure.ERROR_EVENT),
+        ([b'data: {}\n\ndata: {"error": '], Failure.ERROR_EVENT),
         ([b"da", b"ta: {}\n\n"], None),
     ],
 )
-def test_what_is_no_event_is_seen(chunks: list[bytes], wrong: Failure | None) -> None:
+def test_what_is_no_event_is_seen_and_what_came_before_it_passes(chunks: list[bytes], wrong: Failure | None) -> None:
     events = Events()
-    for chunk in chunks:
-        events.take(chunk)
+    passed = b"".join(map(events.take, chunks))
     assert events.wrong is wrong
+    assert passed == (b"" if chunks == [b"<html>"] else b"data: {}\n\n")
 
 
 def test_half_an_event_is_kept_back_unless_it_is_too_long() -> None:
