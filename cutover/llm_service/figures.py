@@ -109,11 +109,12 @@ def allowed(calls: int, budget: Budget) -> int:
 def judged(new: Figures, old_p50: float | None, asked: Asked, budget: Budget) -> Judgement:
     """Whether what was told of the side that came to serve keeps the budget. `old_p50`: the median of the side that
     served, None where that is not to be judged. Too few calls are no pass."""
-    may_fail = allowed(new.calls, budget)
+    meant = max(new.calls, new.failures)  # a side that keeps failing is not asked any more, and calls fall back at once
+    may_fail = allowed(meant, budget)
     if new.failures > may_fail:
         return Judgement(
             Verdict.DOES_NOT_HOLD,
-            f"{new.failures} of {new.calls} calls failed, {may_fail} may (budget.error_rate {budget.error_rate:g})",
+            f"{new.failures} of {meant} calls failed, {may_fail} may (budget.error_rate {budget.error_rate:g})",
         )
     if asked.wrong > allowed(asked.questions, budget):
         return Judgement(

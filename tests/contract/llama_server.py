@@ -58,7 +58,8 @@ def serving(parts: Path, folder: Path, *options: str) -> Iterator[tuple[subproce
     key.write_text(API_KEY)
     command = [sys.executable, str(load("llm").directory / "llama_server.py"), "--model", str(parts / "model.gguf")]
     command += ["--host", "127.0.0.1", "--port", str(port), "--ctx-size", "1024", "--alias", MODEL]
-    command += ["--threads", "2", "--api-key-file", str(key), *options]
+    # Its threads wait for each other by spinning: two of them on two busy cores take eight times as long as one.
+    command += ["--threads", "1", "--api-key-file", str(key), *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(parts)}

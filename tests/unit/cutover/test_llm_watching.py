@@ -12,6 +12,7 @@ from contracts.llm_moving import Budget
 from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, AdapterRecord
 from cutover.errors import CouldNotCheck
 from cutover.llm_service.figures import Asked, Figures, allowed, figures, judged
+from services.llm_orchestrator.figures import Figures as Told
 from validation.result import Verdict
 
 BUDGET = Budget()
@@ -41,6 +42,26 @@ def test_figures_are_added_up_over_live_orchestrators_of_this_epoch() -> None:
     )
     assert found == Figures(calls=40, errors=1, fallbacks=2, p50=125.0, p95=300.0, in_flight=3)
     assert found.failures == 2
+
+
+def test_what_the_orchestrator_tells_is_what_a_switch_reads() -> None:
+    told = Told()
+    told.begin(3)
+    for what, count in (("calls", 9), ("errors", 2), ("fallbacks", 1), ("samples", 4), ("sample_errors", 3)):
+        for _ in range(count):
+            told.count(3, "vllm", what)
+    told.in_flight("vllm", 1)
+    told.first_byte(3, "vllm", 0.25)
+    at = AdapterRecord("pod", "llm-orchestrator", 3, PROTOCOL_VERSION, 0.0, status=told.status())
+    assert figures([at], "vllm", 3) == Figures(
+        calls=9, errors=2, fallbacks=1, p50=250.0, p95=250.0, samples=4, sample_errors=3, in_flight=1
+    )
+    assert figures([at], "hosted", 3) == Figures(in_flight=0)
+
+
+def test_a_side_that_is_not_asked_any_more_fails_all_that_was_meant_for_it() -> None:
+    found = judged(Figures(calls=5, errors=5, fallbacks=40), None, Asked(), BUDGET)
+    assert (found.verdict, found.found.split(",")[0]) == (Verdict.DOES_NOT_HOLD, "40 of 40 calls failed")
 
 
 def test_who_does_not_tell_what_is_under_way_leaves_it_unknown() -> None:
