@@ -128,17 +128,18 @@ def _figures(calls: Sequence[Call]) -> dict[str, float]:
     whole = _of(calls, Fate.WHOLE)
     began = [call.began for call in calls]
     seconds = (max(began) - min(began)) / 1e9 if began else 0.0
-    broken, refused = _of(calls, *_BROKEN), _of(calls, Fate.REFUSED)
+    broken, torn, refused = (_of(calls, fate) for fate in (Fate.BROKEN, Fate.TORN, Fate.REFUSED))
     figures: dict[str, float] = {
-        "acknowledged": len(whole), "lost": len(_of(calls, *_LOST)), "broken": len(broken), "refused": len(refused),
-        "caller_errors": len(broken) + len(refused), "rate": len(calls) / seconds if seconds else 0.0,
-        "seconds": seconds, "streams": sum(call.streamed for call in whole),
+        "acknowledged": len(whole), "lost": len(_of(calls, *_LOST)), "broken": len(broken), "torn": len(torn),
+        "refused": len(refused), "caller_errors": len(broken) + len(torn) + len(refused),
+        "rate": len(calls) / seconds if seconds else 0.0, "seconds": seconds,
+        "streams": sum(call.streamed for call in whole),
         "moved": sum(count > 0 for count in changes_of(whole).values()),
     }  # fmt: skip
     for backend, count in sorted(Counter(call.backend for call in whole).items()):
         figures[f"acknowledged_{backend}"] = count
         figures |= _times([call for call in whole if call.backend == backend], f"_{backend}")
-    for backend, count in sorted(Counter(call.backend for call in broken).items()):
+    for backend, count in sorted(Counter(call.backend for call in [*broken, *torn]).items()):
         figures[f"broken_{backend}"] = count
     return figures | _times(whole)
 

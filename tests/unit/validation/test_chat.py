@@ -131,7 +131,7 @@ def test_a_run_whose_answers_all_came_whole_holds() -> None:
         (Fate.CUT, "nothing lost", "lost"),
         (Fate.UNENDED, "nothing lost", "lost"),
         (Fate.BROKEN, "nothing broken", "broken"),
-        (Fate.TORN, "nothing broken", "broken"),
+        (Fate.TORN, "nothing broken", "torn"),
         (Fate.DOUBLED, "nothing doubled", "doubled"),
         (Fate.REFUSED, "no call refused", "refused"),
     ],
