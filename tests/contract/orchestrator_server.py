@@ -28,22 +28,22 @@ class Running:
     pid: int
 
 
-def environment(port: int, base_url: str, model: str, api_key: str) -> Mapping[str, str]:
-    """What its pod would have: both aliases are `model` at `base_url`."""
+def environment(port: int, base_url: str, models: Mapping[str, str], api_key: str) -> Mapping[str, str]:
+    """What its pod would have, where `models` by alias are all at `base_url`, and no route says otherwise."""
     return {
         names.ENV_HTTP_PORT: str(port),
         names.ENV_LLM_SERVICE_TYPE: "openai",
         names.ENV_LLM_BASE_URL: base_url,
-        names.ENV_LLM_MODELS: f"default={model},trading={model}",
+        names.ENV_LLM_MODELS: ",".join(f"{alias}={model}" for alias, model in models.items()),
         names.ENV_LLM_API_KEY: api_key,
     }
 
 
 @contextmanager
-def orchestrator(base_url: str, model: str, api_key: str, log: Path) -> Iterator[Running]:
+def orchestrator(base_url: str, models: Mapping[str, str], api_key: str, log: Path) -> Iterator[Running]:
     """The orchestrator for as long as the block lasts. What it says goes to `log`."""
     port = free_port()
-    given = {**environment(port, base_url, model, api_key), "PATH": os.environ["PATH"]}
+    given = {**environment(port, base_url, models, api_key), "PATH": os.environ["PATH"]}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "services.llm_orchestrator"], cwd=_ROOT, env=given, stdout=output, stderr=output

@@ -24,7 +24,7 @@ from tests.contract.orchestrator_server import orchestrator
 from validation.chat.account import UNKNOWN, Account, Book, Call, Fate, read
 from validation.chat.calling import Asked, Caller
 from validation.chat.judging import WHOLE, Limits, judge
-from validation.chat.load import Load, Schedule
+from validation.chat.load import ALIASES, Load, Schedule
 from validation.load import verifying
 from validation.result import Report, Verdict
 
@@ -218,9 +218,8 @@ def test_a_real_model_answers_whole_and_its_death_is_seen(parts: Path, tmp_path:
     calm, hurt = tmp_path / "calm", tmp_path / "hurt"
     with ExitStack() as mortal, ExitStack() as stack:
         model = mortal.enter_context(llama_server.llama(parts, tmp_path))
-        at = stack.enter_context(
-            orchestrator(model, llama_server.MODEL, llama_server.API_KEY, tmp_path / "orchestrator.log")
-        )
+        models = dict.fromkeys(ALIASES, llama_server.MODEL)
+        at = stack.enter_context(orchestrator(model, models, llama_server.API_KEY, tmp_path / "orchestrator.log"))
         with asking(at.url, calm, max_tokens=4) as lines:
             assert any("whole" in line for line in lines)
         with asking(at.url, hurt, max_tokens=24) as lines:
