@@ -17,10 +17,12 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from contracts.names import ENV_LLM_ORCHESTRATOR_URL
 from tests.contract import llama_server
 from tests.contract.orchestrator_server import orchestrator
+from validation.chat.__main__ import app
 from validation.chat.account import UNKNOWN, Account, Book, Call, Fate, read
 from validation.chat.calling import Asked, Caller
 from validation.chat.judging import WHOLE, Limits, judge
@@ -186,21 +188,17 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-CHAT = (sys.executable, "-m", "validation.chat")
-
-
 @contextmanager
 def asking(url: str, folder: Path, max_tokens: int) -> Iterator[Iterator[str]]:
     """`python -m validation.chat run` as a pod runs it, and what it says; it must end well once it is stopped."""
-    options = ["--folder", str(folder), "--run", "r", "--rate", "4", "--conversations", "4", "--seconds", "60"]
-    with subprocess.Popen(
-        [*CHAT, "run", *options, "--max-tokens", str(max_tokens)], cwd=ROOT, text=True, stderr=subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], ENV_LLM_ORCHESTRATOR_URL: url},
-    ) as process:  # fmt: skip
+    command = [sys.executable, "-m", "validation.chat", "run", "--folder", str(folder), "--run", "r"]
+    command += ["--rate", "2", "--conversations", "2", "--seconds", "60", "--max-tokens", str(max_tokens)]
+    environment = {"PATH": os.environ["PATH"], ENV_LLM_ORCHESTRATOR_URL: url}
+    with subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE, env=environment) as process:
         try:
             assert process.stderr is not None
             yield iter(process.stderr)
-            subprocess.run([*CHAT, "stop", "--folder", str(folder)], cwd=ROOT, check=True, timeout=60)
+            assert CliRunner().invoke(app, ["stop", "--folder", str(folder)]).exit_code == 0
             _, said = process.communicate(timeout=60)
             assert process.returncode == 0, said
         finally:
@@ -208,9 +206,8 @@ def asking(url: str, folder: Path, max_tokens: int) -> Iterator[Iterator[str]]:
 
 
 def verified(folder: Path, status: int) -> Report:
-    command = [*CHAT, "verify", "--folder", str(folder), "--json", "--wait", "60", "--min-rate", "0.01"]
-    done = subprocess.run(command, cwd=ROOT, check=False, timeout=120, capture_output=True, text=True)
-    assert done.returncode == status, done
+    done = CliRunner().invoke(app, ["verify", "--folder", str(folder), "--json", "--wait", "60", "--min-rate", "0.01"])
+    assert done.exit_code == status, done.output
     return verifying.from_json(done.stdout)[WHOLE]
 
 
@@ -222,7 +219,7 @@ def test_a_real_model_answers_whole_and_its_death_is_seen(parts: Path, tmp_path:
         at = stack.enter_context(orchestrator(model, models, llama_server.API_KEY, tmp_path / "orchestrator.log"))
         with asking(at.url, calm, max_tokens=4) as lines:
             assert any("whole" in line for line in lines)
-        with asking(at.url, hurt, max_tokens=24) as lines:
+        with asking(at.url, hurt, max_tokens=12) as lines:
             assert any("whole" in line for line in lines)
             mortal.close()  # SIGKILL
             assert any("refused" in line for line in lines)
