@@ -17,17 +17,20 @@ ROUNDS = 3
 """The first one fills caches and arenas; what the later ones add would go on growing."""
 PEAK_LIMIT, PEAK_AIM = 128.0, 64.0
 GROWTH_LIMIT, GROWTH_AIM = 16.0, 4.0
+CPU_LIMIT, CPU_AIM = 6.0, 3.0
+"""Milliseconds a stream: a pool that is searched for every call makes it grow with the number of streams."""
 LATE_LIMIT, LATE_AIM = 5000.0, 1000.0
 _MIB = float(1 << 20)
 
 
 def figures(way: Way) -> list[Figure]:
     """Of `way`, over ROUNDS times STREAMS streams."""
-    before, peaks, rounds = way.resident(), list[int](), list[Held]()
+    before, peaks, rounds, used = way.resident(), list[int](), list[Held](), way.cpu()
     for _ in range(ROUNDS):
         way.begin_peak()
         rounds.append(asyncio.run(hold_streams(way.port, way.paced, STREAMS, RATE)))
         peaks.append(way.peak())
+    used = (way.cpu() - used) / STREAMS / ROUNDS * 1000
     whole = [timed for held in rounds for timed in held.whole]
     lost = [why for held in rounds for why in held.lost]
     if len(whole) < STREAMS:
@@ -53,6 +56,10 @@ def figures(way: Way) -> list[Figure]:
         Figure(
             figure="memory_growth", value=growth, unit="MiB", limit=GROWTH_LIMIT, aim=GROWTH_AIM, at_most=True,
             how=f"{how}; the last peak beyond the first; peaks {', '.join(f'{peak / _MIB:.0f}' for peak in peaks)} MiB",
+        ),
+        Figure(
+            figure="cpu_a_stream", value=used, unit="ms", limit=CPU_LIMIT, aim=CPU_AIM, at_most=True,
+            how=f"of the orchestrator's process, all threads; {how}",
         ),
         Figure(
             figure="stream_delay_p99", value=late, unit="ms", limit=LATE_LIMIT, aim=LATE_AIM, at_most=True,
