@@ -36,6 +36,10 @@ LLM_CUTOVER_NAME = "llm-cutover"
 BACKTESTING_NAME = "backtesting-service"
 MARKET_FEED_NAME = "market-feed"
 HTTP_PORT = 8000
+HEADER_CONVERSATION = "x-conversation-id"
+"""Of a call to the orchestrator: the conversation that it belongs to."""
+HEADER_BACKEND = "x-crossover-backend"
+"""Of its answer: the side that gave it."""
 METRICS_PORT = 9100
 
 MARKET_DATA = "market_data"

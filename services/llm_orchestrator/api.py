@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from adapters.llm import LLMError
-from contracts.names import LLM_ORCHESTRATOR_NAME
+from contracts.names import HEADER_CONVERSATION, LLM_ORCHESTRATOR_NAME
 from services.common.web import Health, Lifecycle, create_app
 from services.llm_orchestrator import errors
 from services.llm_orchestrator.admission import Admission
 from services.llm_orchestrator.errors import BadRequest, ErrorBody
 from services.llm_orchestrator.relaying import Relay
-from services.llm_orchestrator.requests import CONVERSATION_HEADER, parse
+from services.llm_orchestrator.requests import parse
 from services.llm_orchestrator.router import Call, Router
 
 MAX_BODY_BYTES = 4 << 20
@@ -130,7 +130,7 @@ class Orchestrator:
                     raise BadRequest(f"the request has more than {MAX_BODY_BYTES} bytes: send less", status=413)
             asked = parse(raw)
             call = Call(
-                self.resolve(asked.model), asked, _passed(request.headers), request.headers.get(CONVERSATION_HEADER)
+                self.resolve(asked.model), asked, _passed(request.headers), request.headers.get(HEADER_CONVERSATION)
             )
         except BaseException:
             admission.let_go(held)

@@ -11,13 +11,12 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from adapters.llm import Failure, LLMError, LLMTimeout
+from contracts.names import HEADER_BACKEND
 from services.common import metrics
 from services.llm_orchestrator import errors
 from services.llm_orchestrator.admission import Admission
 from services.llm_orchestrator.router import Begun, Call, Router
 
-BACKEND_HEADER = "x-crossover-backend"
-"""In answers: the side that gave it."""
 _log = logging.getLogger(__name__)
 
 
@@ -121,7 +120,7 @@ class Relay(Response):
 
     async def _start(self, begun: Begun, kind: str, headers: Mapping[str, str], send: Send) -> None:
         self._started, side = True, begun.lane.side
-        await _head(200, {**headers, "content-type": kind, "cache-control": "no-cache", BACKEND_HEADER: side}, send)
+        await _head(200, {**headers, "content-type": kind, "cache-control": "no-cache", HEADER_BACKEND: side}, send)
 
     async def _part(self, body: bytes, send: Send, *, last: bool = False) -> None:
         # From the last part on, a connection that is closed is nobody hanging up.

@@ -13,7 +13,6 @@ from typing import Any
 
 from services.llm_orchestrator.errors import BadRequest
 
-CONVERSATION_HEADER = "x-conversation-id"
 _SPACES = " \t\n\r"
 _GUESSED_ANSWER = 512
 _BYTES_A_TOKEN = 4

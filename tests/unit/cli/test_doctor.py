@@ -327,9 +327,9 @@ def test_a_benchmark_is_run_by_its_components_name() -> None:
     root = Path(__file__).parents[3]
     _, *arguments = bench.command(root, DATABASE, ["copy"])
     assert arguments == ["-m", "benchmarks", "database", "copy"]
-    with pytest.raises(CliError, match="no benchmark of llm_service") as raised:
-        bench.command(root, Component.LLM_SERVICE, [])
-    assert raised.value.fix == "one of: event_bus, database"
+    with pytest.raises(CliError, match="no benchmark of backtesting") as raised:
+        bench.command(root, Component.BACKTESTING, [])
+    assert raised.value.fix == "one of: event_bus, llm_service, database"
 
 
 def test_a_checkout_without_benchmarks_says_so(tmp_path: Path) -> None:
