@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from adapters.known import Fact, Unknown
 from adapters.llm.base import ChatBackend
-from adapters.llm.errors import LLMError, LLMRefused
+from adapters.llm.errors import Failure, LLMError
 
-_CREDENTIALS = (401, 403)
+_NO_SUCH_THING = frozenset({Failure.NOT_FOUND, Failure.REFUSED, Failure.GARBAGE})
 _QUESTION = "What is a moving average crossover? Answer in one sentence."
 _MAX_TOKENS = 24
 _WORDS, _DISTINCT = 8, 0.25
@@ -114,6 +114,13 @@ def _body(model: Model, user: str = "") -> dict[str, object]:
     return asked | ({"user": user} if user else {})
 
 
+def _unanswered(error: LLMError) -> Unknown:
+    """What a failure says of an endpoint. One that is busy, or loads its model, may answer yet."""
+    if error.failure is Failure.CREDENTIALS:
+        return Refused(str(error))
+    return Wrong(str(error)) if error.failure in _NO_SUCH_THING else Unknown(str(error))
+
+
 def _place(model: Model) -> object:
     return model.backend, model.place
 
@@ -135,10 +142,8 @@ def _each[T](
                 return await ask(model, backend)
         except TimeoutError:
             return Unknown(f"no answer within {seconds:g} s")
-        except LLMRefused as error:
-            return Refused(str(error)) if error.status in _CREDENTIALS else Wrong(str(error))
         except LLMError as error:
-            return Unknown(str(error))
+            return _unanswered(error)
         finally:
             await backend.close()
 

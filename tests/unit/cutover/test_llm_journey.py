@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -196,6 +197,19 @@ def test_a_side_that_does_not_answer_rightly_does_not_join(side: str) -> None:
     outcome = world.migrate(Stage.SHADOW)
     assert outcome.verdict == "does not hold" and "repeats itself" in outcome.message
     assert world.route().stage is Stage.MVP and world.route().sample is None
+
+
+def test_a_model_that_says_it_loads_is_waited_for() -> None:
+    world = LlmWorld()
+    world.reach(Stage.MVP)
+
+    def loads(transition: Transition) -> str:
+        world.sides["vllm"].fault = LLMRefused("vllm", 503, b"Loading model", "application/json")
+        threading.Timer(0.1, world.up, ["vllm"]).start()
+        return ""
+
+    world.pace = replace(world.pace, load=30.0)
+    assert world.migrate(Stage.SHADOW, instead={Step.PREFLIGHT: loads}).reached
 
 
 def test_a_model_that_never_comes_up_is_told_as_such() -> None:

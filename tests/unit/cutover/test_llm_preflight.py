@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.llm import LLMRefused, LLMUnavailable
+from adapters.llm import LLMGarbled, LLMRefused, LLMUnavailable
 from adapters.routes.base import GpuNode, Permission, RouteUnavailable
 from components import llm_access
 from components.settings import parse
@@ -29,6 +29,13 @@ Spoil = Callable[[LlmWorld], None]
 def refuses(side: str, status: int) -> Spoil:
     def spoil(world: LlmWorld) -> None:
         world.sides[side].fault = LLMRefused(side, status, b"no", "application/json")
+
+    return spoil
+
+
+def garbles(side: str) -> Spoil:
+    def spoil(world: LlmWorld) -> None:
+        world.sides[side].fault = LLMGarbled("GET models answered no list")
 
     return spoil
 
@@ -87,6 +94,8 @@ CASES: list[tuple[str, Spoil, str, str, str]] = [
     # item, what spoils it, verdict, found, fix
     ("hosted: reachable", lambda w: w.down("hosted"), UNKNOWN, "it is down", "crossover:llm_service.base_url"),
     ("hosted: reachable", refuses("hosted", 404), WRONG, "answered 404", "its version path included"),
+    ("hosted: reachable", garbles("hosted"), WRONG, "no list", "its version path included"),
+    ("vllm: reachable", refuses("vllm", 503), UNKNOWN, "answered 503", "may still be loading"),
     ("vllm: reachable", lambda w: w.down("vllm"), UNKNOWN, "it is down", "kubectl get pods"),
     ("hosted: key", refuses("hosted", 401), WRONG, "answered 401", "crossover:llm_service.api_key KEY --secret"),
     ("vllm: key", refuses("vllm", 403), WRONG, "answered 403", "Secret llm-service"),
