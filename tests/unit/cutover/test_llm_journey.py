@@ -5,25 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.llm import LLMRefused
-from contracts.llm_moving import Quality
 from contracts.registry import PROTOCOL_VERSION, AdapterRecord
 from contracts.stages import STAGE_TABLE, Stage, serving_backend
 from cutover.errors import StepFailed
 from cutover.plan import Step, Transition
 from cutover.previewing import Wishes, preview, steps_in
-from cutover.run import Outcome, validate
+from cutover.run import Outcome
 from cutover.tables import SHIFTING, TABLES
 from tests.unit.cutover.llm_world import COMPONENT, LlmWorld
 from tests.unit.cutover.world import QUICK
-from validation.result import Verdict
-from validation.verdicts import KeptVerdict
 
 ROWS = TABLES[COMPONENT].rows
 KILLS = [
@@ -100,67 +96,6 @@ def test_a_run_at_the_wanted_stage_does_nothing() -> None:
     before = world.route()
     outcome = world.migrate(Stage.SHADOW)
     assert outcome.reached and outcome.records == [] and world.route() == before
-
-
-# -- the gate
-
-
-def test_worse_models_never_serve() -> None:
-    world = LlmWorld()
-    world.reach(Stage.SHADOW)
-    epoch, world.worse = world.route().epoch, "4 of 200 fewer than the margin lets pass"
-    outcome = world.migrate(Stage.SCALE)
-    assert (outcome.verdict, outcome.stage) == ("does not hold", Stage.SHADOW)
-    assert "4 of 200" in outcome.message and world.route().epoch == epoch
-    compared = next(record for record in outcome.records if record.step == "compare")
-    assert [check.name for check in compared.checks] == ["accuracy"]
-    assert "    accuracy: 0.5" in world.lines
-
-
-def test_a_check_judges_both_sides_and_changes_nothing_but_the_verdict() -> None:
-    world = LlmWorld()
-    world.reach(Stage.SCALE)
-    before, world.judged = world.route(), []
-    context = world.context()
-    outcome = validate(context, world.steps(context))
-    assert outcome.reached and _ran(outcome) == ["preflight", "compare"]
-    assert world.judged == [("hosted-model", "vllm-model")]
-    after = world.route()
-    assert after == before.model_copy(update={"verdict": after.verdict})
-    kept = KeptVerdict.read(after.verdict)
-    assert kept is not None and (kept.outcome, kept.ahead_of) == (Verdict.HOLDS, "")
-
-
-def test_a_run_that_goes_on_with_a_switch_is_spared_the_gate() -> None:
-    world = LlmWorld()
-    world.reach(Stage.SHADOW)
-    assert world.killed_at(Stage.SCALE, Step.OPEN, after=False)
-    world.reach(Stage.SCALE)
-    assert len(world.judged) == 1
-    assert any("by a run that was cut off: 1 items hold of vllm-model" in line for line in world.lines)
-    world.reach(Stage.SHADOW, Stage.SCALE)  # another switch has a judgement of its own
-    assert len(world.judged) == 2
-
-
-@pytest.mark.parametrize(
-    "changes", [{"own": "of another model"}, {"quality": Quality(margin=0.01)}, {"prompts": __file__}]
-)
-def test_what_was_judged_is_judged_anew_where_it_is_another(changes: dict[str, object]) -> None:
-    world = LlmWorld()
-    world.reach(Stage.SHADOW)
-    assert world.killed_at(Stage.SCALE, Step.OPEN, after=False)
-    world.set(**changes)
-    world.reach(Stage.SCALE)
-    assert len(world.judged) == 2
-
-
-def test_a_judgement_that_expired_is_made_anew() -> None:
-    world = LlmWorld()
-    world.reach(Stage.SHADOW)
-    assert world.killed_at(Stage.SCALE, Step.OPEN, after=False)
-    world.verdict_limit = timedelta()
-    world.reach(Stage.SCALE)
-    assert len(world.judged) == 2
 
 
 # -- a dead side
