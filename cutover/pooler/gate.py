@@ -104,7 +104,9 @@ def next_action(at: Standing) -> Action | None:
 
 
 def _outlived(at: Standing) -> Action:
-    if at.acknowledged != at.fence or at.sure:
+    # An agent before this one may have acknowledged it: not before PgBouncer could reach no server any more.
+    told = at.acknowledged == at.fence or at.loaded == NOWHERE
+    if not told or at.sure:
         return Action.GIVE_UP
     return Action.LAST_LOOK if at.age > FENCE_HOLD_SECONDS + BLIND_SECONDS else Action.LOOK
 

@@ -257,7 +257,7 @@ class Pooler(RuleBasedStateMachine):
 
 
 Pooler.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestPooler = Pooler.TestCase
 
@@ -280,7 +280,8 @@ def held(**changed: object) -> Standing:
         (held(age=29), None),
         (held(age=31), Action.LOOK),
         (held(age=31, sure=True), Action.GIVE_UP),
-        (held(age=31, acknowledged=1), Action.GIVE_UP),
+        (held(age=31, acknowledged=1), Action.LOOK),
+        (held(age=31, acknowledged=1, loaded="hosted"), Action.GIVE_UP),
         (held(age=31 + BLIND_SECONDS), Action.LAST_LOOK),
         (held(refused=2), Action.MOVE),
         (held(fence=None, active="selfhosted"), Action.MOVE),
