@@ -49,7 +49,7 @@ test: lint ## All tests, on real servers and on the cluster
 	. .crossover/env && $(PYTHON) -m pytest $(SERVERS)
 	. .crossover/env && $(PYTHON) -m pytest $(CLUSTER)
 
-bench: venv ## Run a benchmark: make bench NAME=event_bus
+bench: venv ## Run a benchmark: make bench NAME=event_bus, or database
 	@if [ -f .crossover/env ]; then . .crossover/env; fi; $(PYTHON) -m benchmarks $(NAME)
 
 lock: venv ## Write the requirement locks anew, with hashes

@@ -1,7 +1,9 @@
 """What it costs to compare the rows of two servers, against counting them at the slower side.
 
 Both sides are on this machine, so both are counted at the same time too: otherwise the comparison would pay for a
-second server on the same cores. CROSSOVER_BENCH_ROWS sets how many rows; 10 million of them are 2 GB.
+second server on the same cores. The count that is the measure reads the rows, as it does of a table that is written
+to; of one that was just vacuumed Postgres counts the entries of an index, a tenth of the bytes: that is measured too.
+CROSSOVER_BENCH_ROWS sets how many rows; 10 million of them are 2 GB.
 """
 
 from __future__ import annotations
@@ -11,17 +13,22 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 from adapters.postgres.catalog import tables
-from adapters.postgres.driver import Address, Connection, connect
-from benchmarks.frame import Figure, ratios, take_turns
+from adapters.postgres.driver import SESSION, Address, Connection, connect
+from benchmarks.frame import Figure, Spread, ratios, take_turns
+from benchmarks.resident import MIB, peak
 from tests.contract.two_postgres import new_pair, two_servers
 from validation.database.rows import compare
 from validation.result import Verdict
 
 ENV_ROWS = "CROSSOVER_BENCH_ROWS"
 DEFAULT_ROWS = 1_000_000
-ROUNDS = 5
+ROUNDS = 9
+LIMIT, AIM = 3, 1.5
+MEMORY_LIMIT, MEMORY_AIM = 64, 32
+"""MiB, of any table: sums come here, and rows only where they differ."""
 SCHEMA = "bench"
 _CREATE = f"""
 create table {SCHEMA}.trades (id bigint primary key, account integer not null, symbol text not null,
@@ -36,26 +43,53 @@ select n, n % 1000, 'SYM' || n % 50, (n % 100000) / 100.0, n % 77, '2024-01-01':
 
 def checksum(a: Address, b: Address, schema: str, rounds: int = ROUNDS) -> list[Figure]:
     """The comparison of `schema` at both sides against count(*) of the slower side; the rows must be the same."""
-    with connect(a, "bench") as first, connect(b, "bench") as second:
+    reading = {**SESSION, "enable_indexonlyscan": "off"}
+    memory = 0
+
+    def compared() -> float:
+        nonlocal memory
+        seconds, most = peak(lambda: _timed(lambda: _same(a, b, *sides)))
+        memory = max(memory, most.rise)
+        return seconds
+
+    with ThreadPoolExecutor(1) as beside, ExitStack() as stack:
+        first, second, reader, other = (
+            stack.enter_context(connect(at, "bench", session=session))
+            for session in (SESSION, reading)
+            for at in (a, b)
+        )
         found = tables(first, [schema])
         sides = found, tables(second, [schema])
-        with ThreadPoolExecutor(1) as beside:
-            seconds = take_turns(
-                rounds,
-                {
-                    "count": lambda: _counted(first, second, [table.qualified for table in found], beside),
-                    "checksum": lambda: _timed(lambda: _same(a, b, *sides)),
-                },
-            )
-    times = ratios(seconds["checksum"], seconds["count"])
+        names = [table.qualified for table in found]
+        seconds = take_turns(
+            rounds,
+            {
+                "planned": lambda: _counted(first, second, names, beside),
+                "count": lambda: _counted(reader, other, names, beside),
+                "checksum": compared,
+            },
+        )
     rows, size = sum(table.rows for table in found), sum(table.bytes for table in found) / 1e6
-    rate = rows / statistics.median(seconds["checksum"])
+    of = f"about {rows} rows, {size:.0f} MB a side; {rows / statistics.median(seconds['checksum']):.0f} rows/s"
+    times, planned = (ratios(seconds["checksum"], seconds[name]) for name in ("count", "planned"))
+    return _figures(times, planned, memory, of)
+
+
+def _figures(times: Spread, planned: Spread, memory: int, of: str) -> list[Figure]:
     return [
         Figure(
-            figure="checksum_to_count", value=times.median, unit="x", limit=3, aim=1.5, at_most=True,
-            how=f"rows of both sides compared against count(*) at both sides at once, the slower one's time; "
-            f"about {rows} rows, {size:.0f} MB a side; {rate:.0f} rows/s; {times.text}",
-        )
+            figure="checksum_to_count", value=times.median, unit="x", limit=LIMIT, aim=AIM, at_most=True,
+            how="rows of both sides compared against count(*) at both sides at once, the slower one's time; both read "
+            f"the rows, with the processes that the servers give a query; {of}; {times.text}",
+        ),
+        Figure(
+            figure="checksum_to_index_count", value=planned.median, unit="x", at_most=True,
+            how=f"the same against count(*) as planned right after VACUUM, by an index alone; {of}; {planned.text}",
+        ),
+        Figure(
+            figure="compare_memory", value=memory / MIB, unit="MiB", limit=MEMORY_LIMIT, aim=MEMORY_AIM, at_most=True,
+            how=f"resident memory of this process at its peak, beyond what it had before; {of}",
+        ),
     ]  # fmt: skip
 
 

@@ -43,23 +43,26 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One figure. `limit` is what must hold, `aim` what is wanted; `at_most` says which side is good."""
+    """One figure. `limit` is what must hold, `aim` what is wanted, None: nobody has said; `at_most` says which side is
+    good."""
 
     figure: str
     value: float
     unit: str
-    limit: float
-    aim: float
+    limit: float | None = None
+    aim: float | None = None
     at_most: bool
     how: str
 
-    def within(self, bound: float) -> bool:
+    def within(self, bound: float | None) -> bool:
         """Whether the value is on the good side of `bound`."""
+        if bound is None:
+            return True
         return self.value <= bound if self.at_most else self.value >= bound
 
     @property
     def met(self) -> bool:
-        """Whether the aim is met."""
+        """Whether the aim is met; so it is where there is none."""
         return self.within(self.aim)
 
     def entry(self) -> dict[str, Any]:
@@ -102,10 +105,10 @@ def report(name: str, figures: Sequence[Figure]) -> int:
         table.add_column(column, justify="right" if column in ("value", "limit", "aim") else "left")
     for figure in figures:
         sign = "≤" if figure.at_most else "≥"
-        style = "green" if figure.met else "yellow" if figure.within(figure.limit) else "bold red"
+        style = "bold red" if not figure.within(figure.limit) else "green" if figure.met else "yellow"
         table.add_row(
-            figure.figure, f"[{style}]{figure.value:.4g} {figure.unit}[/{style}]", f"{sign} {figure.limit:g}",
-            f"{sign} {figure.aim:g}",
+            figure.figure, f"[{style}]{figure.value:.4g} {figure.unit}[/{style}]",
+            *("" if bound is None else f"{sign} {bound:g}" for bound in (figure.limit, figure.aim)),
         )  # fmt: skip
     Console().print(table)
     Console().print(f"how each was taken, with its spread: reports/bench/{name}.json")

@@ -1,4 +1,5 @@
-"""`crossover`: status, migrate, rollback, validate, backup, dead-letters, strays: over stack config and `pulumi up`.
+"""`crossover`: status, doctor, migrate, rollback, validate, backup, dead-letters, strays, bench: a layer over stack
+config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched.
 """
@@ -17,13 +18,17 @@ from rich.console import Console
 from adapters.routes.base import RouteError
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
-from cli import backup, dead_letters, strays
+from cli import backup, bench, dead_letters, doctor, strays
+from cli.declared import entry, file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
-from cli.stack import DEFAULT_STACK, Stack
-from cli.status import MOVABLE, gather, table
+from cli.stack import DEFAULT_STACK, ROOT, Stack
+from cli.status import MOVABLE, gather, lines, table
 from contracts import names
 from contracts.stages import Component, Stage
-from cutover.plan import ImpossiblePlan, described, plan
+from cutover import previewing
+from cutover.errors import CutoverError
+from cutover.plan import ImpossiblePlan
+from cutover.previewing import Wishes
 
 FAILED, REFUSED = 1, 2
 VALIDATE_SECONDS = 3600.0
@@ -51,18 +56,18 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Show each component: stage wanted and active, who serves, epoch, lag, last verdict."""
-    wanted = Stack(stack).wanted()
+    config = Stack(stack).config()
     api = connect(context)
-    rows = gather(wanted, KubernetesRouteStore(namespace, api), KubernetesRegistry(namespace, api))
+    registry = KubernetesRegistry(namespace, api)
+    wanted, limits = wanted_stages(config, file_of(stack)), {one: verdict_hours(config, one) for one in Component}
+    rows = gather(wanted, KubernetesRouteStore(namespace, api), registry, registry, limits)
     if as_json:
         print(json.dumps({"stack": stack, "components": [row.model_dump(mode="json") for row in rows]}))
     else:
         _out.print(table(rows, stack))
         for row in rows:
-            for group, count in sorted(row.lag.items()):
-                _out.print(f"  {row.component.value}: {group} is {count} events behind", highlight=False)
-            if row.note:
-                _out.print(f"  {row.component.value}: {row.note}", highlight=False)
+            for line in lines(row):
+                _out.print(f"  {line}", highlight=False, markup=False)
     if any(row.state in {"out of step", "unknown"} for row in rows):
         raise typer.Exit(FAILED)
 
@@ -118,6 +123,33 @@ def validate(component: _Component, context: _Context = None, namespace: _Namesp
         raise typer.Exit(FAILED)
 
 
+@app.command("doctor")
+def diagnose(
+    stack: _StackName = DEFAULT_STACK,
+    context: _Context = None,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Else the one that config names.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Check config, tools, cluster and each component from here, each with its fix. Exit status 2: not to be asked."""
+    report = doctor.examine(ROOT, stack, os.environ, doctor.Cluster.connected, context=context, namespace=namespace)
+    if as_json:
+        print(report.to_json())
+    else:
+        _out.print(report.table())
+    raise typer.Exit(doctor.EXIT[report.overall()])
+
+
+@app.command("bench")
+def measure(
+    component: _Component,
+    parts: Annotated[list[str] | None, typer.Argument(help="Parts of it; all where none is named.")] = None,
+) -> None:
+    """Measure what moving COMPONENT costs, on real servers that are started here: python -m benchmarks."""
+    raise typer.Exit(bench.run(ROOT, component, parts or ()))
+
+
 def _move(
     component: Component,
     stage: Stage,
@@ -133,7 +165,8 @@ def _move(
     how = ", in an emergency" if emergency else ""
     _out.print(f"{component.value}: {before.value} => {stage.value}{how} (stack {stack.name})", highlight=False)
     if preview:
-        _show_steps(component, stage, context, namespace, emergency=emergency)
+        wishes = Wishes.of(entry(stack.config(), component))
+        _show_steps(component, stage, context, namespace, wishes, emergency=emergency)
         raise typer.Exit(stack.preview(component, stage, emergency=emergency))
     stack.ask_for(component, stage, emergency=emergency)
     code = stack.up()
@@ -147,7 +180,7 @@ def _move(
 
 
 def _show_steps(
-    component: Component, stage: Stage, context: str | None, namespace: str, *, emergency: bool = False
+    component: Component, stage: Stage, context: str | None, namespace: str, wishes: Wishes, *, emergency: bool = False
 ) -> None:
     try:
         route = KubernetesRouteStore(namespace, connect(context)).read(component).route
@@ -155,8 +188,8 @@ def _show_steps(
         _out.print(f"the live route could not be read, so the steps are not known: {error}", highlight=False)
         return
     try:
-        steps = described(plan(route, stage, emergency=emergency, component=component), component, stage)
-    except ImpossiblePlan as error:
+        steps = previewing.preview(route, component, stage, wishes, emergency=emergency)
+    except (ImpossiblePlan, CutoverError) as error:
         raise CliError(str(error), "crossover status shows where traffic is") from None
     for line in steps:
         _out.print(line, highlight=False)

@@ -7,14 +7,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cli.declared import PROJECT, declared, emergencies, file_of, wanted_stages
 from cli.errors import CliError
 from contracts.stages import Component, Stage
 
-PROJECT = "crossover"
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_STACK = "local"
 
@@ -27,24 +27,29 @@ class Stack:
         self._root = root
         self._environment = dict(os.environ if environment is None else environment)
 
+    def config(self, file: Path | None = None) -> dict[str, Any]:
+        """What stack config says, by key; secrets are not in it. Raises CliError where it cannot be read."""
+        where = () if file is None else ("--config-file", str(file))
+        return plain(self._read("config", "--json", *where), lambda: declared(self._root, self.name, file))
+
     def wanted(self) -> dict[Component, Stage]:
         """The stage that stack config asks for, by component; mvp where it says nothing.
 
         Raises CliError where the config cannot be read or names an unknown stage.
         """
-        return wanted_stages(self._read("config", "--json"), f"Pulumi.{self.name}.yaml")
+        return wanted_stages(self.config(), file_of(self.name))
 
     def ask_for(self, component: Component, stage: Stage, *, emergency: bool = False) -> None:
         """Write what is wanted to the stack's config file. Nothing else changes until an update runs."""
-        self._write(component, stage, emergency)
+        self._write(component, stage, emergency, None)
 
     def preview(self, component: Component, stage: Stage, *, emergency: bool = False) -> int:
         """`pulumi preview` as if config asked for that, from a copy: the stack's own file stays as it is."""
-        own = self._root / f"Pulumi.{self.name}.yaml"
+        own = self._root / file_of(self.name)
         with tempfile.TemporaryDirectory(prefix="crossover-preview-") as folder:
             copy = Path(folder) / own.name
             shutil.copyfile(own, copy)
-            self._write(component, stage, emergency, "--config-file", str(copy))
+            self._write(component, stage, emergency, copy)
             return self._show("preview", "--config-file", str(copy))
 
     def up(self) -> int:
@@ -58,9 +63,10 @@ class Stack:
             raise CliError("there is no `pulumi` on PATH", "run `make setup`, then `. .crossover/env`")
         return [program, *arguments, "--stack", self.name, "--non-interactive"]
 
-    def _write(self, component: Component, stage: Stage, emergency: bool, *where: str) -> None:
-        declared = emergencies(self._read("config", "--json", *where))
-        for arguments in changes(component, stage, emergency=emergency, declared=component in declared):
+    def _write(self, component: Component, stage: Stage, emergency: bool, file: Path | None) -> None:
+        where = () if file is None else ("--config-file", str(file))
+        told = component in emergencies(self.config(file))
+        for arguments in changes(component, stage, emergency=emergency, declared=told):
             self._read(*arguments, *where)
 
     def _show(self, *arguments: str) -> int:
@@ -98,28 +104,25 @@ def changes(component: Component, stage: Stage, *, emergency: bool, declared: bo
     return [to_stage, ("config", "rm", "--path", f"{key}.emergency")] if declared else [to_stage]
 
 
-def emergencies(config_json: str) -> set[Component]:
-    """The components for which `pulumi config --json` declares an emergency."""
-    config: dict[str, Any] = json.loads(config_json)
-    return {component for component in Component if _entry(config, component).get("emergency") not in (None, False)}
-
-
-def _entry(config: Mapping[str, Any], component: Component) -> dict[str, Any]:
-    entry = config.get(f"{PROJECT}:{component.value}", {})
-    found: dict[str, Any] = entry.get("objectValue") or json.loads(entry.get("value") or "{}")
+def plain(config_json: str, from_file: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """By key, without the project, what `pulumi config --json` says. It leaves out an object that has a secret in it as
+    a whole, though its stage is none: that is taken `from_file`."""
+    prefix, found = f"{PROJECT}:", dict[str, Any]()
+    for key, given in json.loads(config_json).items():
+        name = key.removeprefix(prefix)
+        if not key.startswith(prefix):
+            continue
+        if "objectValue" in given:
+            found[name] = given["objectValue"]
+        elif "value" in given:
+            found[name] = _decoded(given["value"])
+        elif (own := from_file()).get(name) is not None:
+            found[name] = own[name]
     return found
 
 
-def wanted_stages(config_json: str, file: str) -> dict[Component, Stage]:
-    """The stages that `pulumi config --json` asks for. Raises CliError on an unknown stage, naming `file`."""
-    config: dict[str, Any] = json.loads(config_json)
-    stages = {}
-    for component in Component:
-        text = _entry(config, component).get("stage", Stage.MVP.value)
-        if text not in list(Stage):
-            raise CliError(
-                f"{file} asks for stage {text!r} of {component.value}, which does not exist",
-                f"pulumi config set --path {PROJECT}:{component.value}.stage mvp|shadow|scale|complete",
-            )
-        stages[component] = Stage(text)
-    return stages
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

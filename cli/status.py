@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from rich.table import Table
 
-from adapters.routes.base import AdapterRegistry, RouteError, RouteMissing, RouteStore
+from adapters.routes.base import AdapterRegistry, Bulletins, RouteError, RouteMissing, RouteStore
+from contracts import names
 from contracts.registry import AdapterRecord
 from contracts.routes import Route, Stranded
-from contracts.stages import Component, Stage, serving_backend
+from contracts.stages import Component, Stage, other_backend, serving_backend
+from cutover.carrier.telling import Carried, read
+from cutover.database.preflight.situation import size
 from cutover.database.reached import told
 from cutover.plan import WATCH_FAILED
 from cutover.tables import TABLES
+from validation.verdicts import KeptVerdict
 
 MOVABLE = tuple(TABLES)
 """The components that this version can move; the others stay at mvp and have no route."""
@@ -23,7 +28,8 @@ State = Literal["in step", "out of step", "switching", "not deployed", "unknown"
 
 
 class ComponentStatus(BaseModel):
-    """One row. `lag` is in events, by topic and consumer group; `since` is RFC 3339 UTC."""
+    """One row. `lag` is in events, by topic and consumer group; `since` is RFC 3339 UTC. `carried`: by source, how far
+    the database's carrier is; `compared`: the last comparison of both sides, `comparison` the same for people."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -38,19 +44,41 @@ class ComponentStatus(BaseModel):
     last_verdict: str
     since: str
     note: str = ""
+    carried: dict[str, Carried] = Field(default_factory=dict)
+    compared: KeptVerdict | None = None
+    comparison: str = ""
 
 
-def gather(wanted: Mapping[Component, Stage], store: RouteStore, registry: AdapterRegistry) -> list[ComponentStatus]:
-    """The status of every component, from the live routes and adapters. Never raises RouteError."""
-    return [_of(component, wanted[component], store, registry) for component in Component]
+def gather(
+    wanted: Mapping[Component, Stage],
+    store: RouteStore,
+    registry: AdapterRegistry,
+    bulletins: Bulletins | None = None,
+    limits: Mapping[Component, float] | None = None,
+) -> list[ComponentStatus]:
+    """The status of every component, from the live routes, adapters and carrier. `limits`: hours, by component, beyond
+    which a comparison is stale. Never raises RouteError."""
+    return [
+        _of(component, wanted[component], store, registry, bulletins, (limits or {}).get(component))
+        for component in Component
+    ]
 
 
-def _of(component: Component, wanted: Stage, store: RouteStore, registry: AdapterRegistry) -> ComponentStatus:
+def _of(
+    component: Component,
+    wanted: Stage,
+    store: RouteStore,
+    registry: AdapterRegistry,
+    bulletins: Bulletins | None,
+    limit: float | None,
+) -> ComponentStatus:
     if component not in MOVABLE:
         return judge(component, wanted, None, (), fixed=True)
     try:
         route = store.read(component).route
-        return judge(component, wanted, route, [r for r in registry.records(component) if r.live])
+        adapters = [r for r in registry.records(component) if r.live]
+        carried = read(bulletins.posted(component)) if bulletins is not None else {}
+        return judge(component, wanted, route, adapters, carried=carried, limit=hours(limit))
     except RouteMissing:
         return judge(component, wanted, None, ())
     except RouteError as error:
@@ -65,14 +93,19 @@ def judge(
     *,
     fixed: bool = False,
     problem: str = "",
+    carried: Mapping[str, Carried] | None = None,
+    limit: timedelta | None = None,
+    now: datetime | None = None,
 ) -> ComponentStatus:
-    """One row from what was read. `fixed`: this component cannot move yet and is always at mvp."""
+    """One row from what was read. `fixed`: this component cannot move yet and is always at mvp; `limit`: how old a
+    comparison may be."""
     lag: dict[str, int] = {}
     for record in adapters:
         for name, count in record.lag.items():
             lag[name] = max(count, lag.get(name, 0))
     last = route.history[-1] if route and route.history else None
     active = route.stage if route else Stage.MVP if fixed else None
+    compared = KeptVerdict.read(route.verdict) if route and route.mirror else None
     return ComponentStatus(
         component=component,
         wanted=wanted,
@@ -85,6 +118,25 @@ def judge(
         last_verdict=f"{last.outcome} ({last.to_stage.value})" if last else "-",
         since=last.at if last else "",
         note=problem or _note(wanted, route, last.detail if last and last.outcome != "holds" else ""),
+        carried=dict(carried or {}) if route and route.mirror else {},
+        compared=compared,
+        comparison=_compared(route, compared, limit or hours(None), now or datetime.now(UTC)),
+    )
+
+
+def hours(limit: float | None) -> timedelta:
+    """How old a comparison may be, where config says `limit`."""
+    return timedelta(hours=names.DEFAULT_VERDICT_HOURS if limit is None else limit)
+
+
+def _compared(route: Route | None, kept: KeptVerdict | None, limit: timedelta, now: datetime) -> str:
+    """The last comparison, of sides that are kept in step; empty where none are."""
+    if route is None or route.mirror is None:
+        return ""
+    if kept is None:
+        return "no comparison that can be read is kept" if route.verdict else "both sides were not compared yet"
+    return f"comparison {kept.told(now, limit)}" + (
+        f" ({kept.detail})" if kept.detail and not kept.outcome.passed else ""
     )
 
 
@@ -155,6 +207,34 @@ def _stranded(stranded: Mapping[str, Stranded]) -> str:
     )
 
 
+def lines(row: ComponentStatus) -> list[str]:
+    """What the table has no room for."""
+    found = [f"{group} is {count} events behind" for group, count in sorted(row.lag.items())]
+    found += [_carried(source, told) for source, told in sorted(row.carried.items())]
+    found += [text for text in (row.comparison, row.note) if text]
+    return [f"{row.component.value}: {text}" for text in found]
+
+
+def _carried(source: str, told: Carried) -> str:
+    other = other_backend(Component.DATABASE, source)
+    text = f"{source} to {other}"
+    if told.behind_seconds is not None:
+        text += f" {told.behind_seconds:.1f} s behind"
+    if told.lag_bytes is not None:
+        room = "no limit" if told.safe_bytes is None else f"{size(told.safe_bytes)} until it is lost"
+        text += f", {size(told.lag_bytes)} of WAL; the slot has {room}"
+    text += f"; {told.held} transactions held" if told.held else ""
+    return text + (f"; stands still: {told.error}" if told.error else "")
+
+
+def _behind(row: ComponentStatus) -> str:
+    """The lag of the side that follows: events, or seconds."""
+    if row.lag:
+        return str(sum(row.lag.values()))
+    told = row.carried.get(row.serves)
+    return f"{told.behind_seconds:.1f} s" if told is not None and told.behind_seconds is not None else "-"
+
+
 def table(rows: Sequence[ComponentStatus], stack: str) -> Table:
     """The rows for people."""
     # Narrow enough for a terminal of 80 columns: only the last column may wrap.
@@ -172,7 +252,7 @@ def table(rows: Sequence[ComponentStatus], stack: str) -> Table:
             str(row.epoch) if row.epoch is not None else "-",
             f"[{colour}]{row.state}[/]",
             str(row.adapters) if row.epoch is not None else "-",
-            str(sum(row.lag.values())) if row.lag else "-",
+            _behind(row),
             row.last_verdict,
         )
     return made

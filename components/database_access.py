@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from components import database_tls, hosted_postgres, selfhosted_postgres
-from components.bus_access import adapter_rules, cutover_rules, route_rules
+from components.bus_access import adapter_rules, cutover_rules
 from components.containers import WORKLOAD_IMAGE, container
 from components.hosted_postgres import MIGRATOR
 from components.manifests import deployment, disruption_budget, metadata, role, role_binding, rule, service_account
@@ -74,10 +74,11 @@ def backup_note(settings: Settings) -> Manifest:
 
 
 def rights(settings: Settings) -> list[Manifest]:
-    """Roles and bindings: the pooler's agent is an adapter of the database, the carrier reads its route."""
+    """Roles and bindings: the pooler's agent is an adapter of the database, the carrier reads its route and tells in a
+    Lease how far it is."""
     namespace = settings.namespaces.backend
     rules = {
-        CARRIER: route_rules(COMPONENT, ["get", "list", "watch"]),
+        CARRIER: adapter_rules(COMPONENT),
         CUTOVER: [*cutover_rules(COMPONENT), rule("", "configmaps", ["get"], [NOTE_NAME])],
         POOLER: adapter_rules(COMPONENT),
     }
@@ -121,7 +122,10 @@ def carrier(settings: Settings, move_hash: object) -> list[Manifest]:
         CARRIER,
         WORKLOAD_IMAGE,
         command=["python", "-m", "cutover.carrier"],
-        env=[*identity_env(), *env(**{names.ENV_NAMESPACE: namespace})],
+        env=[
+            *identity_env(),
+            *env(**{names.ENV_NAMESPACE: namespace, names.ENV_DATABASE_MASK: ",".join(settings.database.mask) or None}),
+        ],
         env_from=[{"secretRef": {"name": MOVE}}],
         ports={"metrics": names.METRICS_PORT},
         mounts=database_tls.mounts(settings),

@@ -112,6 +112,9 @@ class EventBusSettings(_Model):
     """The largest event (payload, key and headers) that publish accepts, in bytes."""
     watch_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
     """How long checks go on under traffic after a switch; a failure in that time switches back."""
+    verdict_hours: float = Field(default=names.DEFAULT_VERDICT_HOURS, gt=0, allow_inf_nan=False)
+    """How old a comparison of both sides may be: a switch that was cut off after its own compares anew beyond it, and
+    status calls it stale."""
     deadline_seconds: int = Field(default=3600, ge=60)
     """How long a Transition may take in all, history included."""
     redis: RedisSettings = Field(default_factory=RedisSettings)
@@ -210,6 +213,8 @@ class DatabaseSettings(_Model):
     """The schemas that move. Empty: those in which the migrating role owns tables."""
     accept: tuple[Annotated[str, Field(min_length=1, pattern=r"^[^,]+$")], ...] = ()
     """Items of preflight that may be let pass (docs/database-preflight.md), and are."""
+    mask: tuple[str, ...] = ()
+    """Columns whose values are shown nowhere where rows differ, as schema.table.column; `*` stands for anything."""
     rollback_loss: Literal["bounded", "none"] = "bounded"
     """What is lost where our own Postgres serves and is lost for good. `bounded`: what the hosted one had not got yet,
     which is told. `none`: nothing that was acknowledged; a commit waits for the hosted one, and where that is away, all
@@ -219,6 +224,9 @@ class DatabaseSettings(_Model):
     To be taken out again once it is back: what only it committed is told and kept then, and it is filled anew."""
     backup_hours: float = Field(default=names.DEFAULT_BACKUP_HOURS, gt=0, allow_inf_nan=False)
     """How old the last `crossover backup` may be where the database moves on."""
+    verdict_hours: float = Field(default=names.DEFAULT_VERDICT_HOURS, gt=0, allow_inf_nan=False)
+    """How old a comparison of both sides may be: a switch that was cut off after its own compares anew beyond it, and
+    status calls it stale."""
     watch_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
     """How long checks go on under traffic after a switch; a failure in that time switches back."""
     deadline_seconds: int = Field(default=3600, ge=60)
@@ -227,6 +235,18 @@ class DatabaseSettings(_Model):
     @model_validator(mode="after")
     def _emergency_goes_back(self) -> Self:
         _refuse_emergency(self.emergency, self.stage, "our own Postgres", "the hosted one")
+        return self
+
+    @model_validator(mode="after")
+    def _masks_name_columns(self) -> Self:
+        wrong = [(at, one) for at, one in enumerate(self.mask) if one.count(".") < 2 or "," in one]
+        if wrong:
+            at, one = wrong[0]
+            raise unfit(
+                f"mask has {one!r}, which is not schema.table.column: it would hide nothing",
+                key=f"mask[{at}]",
+                fix=f"SCHEMA.TABLE.{one.rpartition('.')[2].replace(',', '') or 'COLUMN'}",
+            )
         return self
 
 

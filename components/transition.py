@@ -106,6 +106,8 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
             names.ENV_DATABASE_ACCEPT: ",".join(settings.database.accept) or None,
             names.ENV_DATABASE_ROLLBACK_LOSS: settings.database.rollback_loss,
             names.ENV_DATABASE_BACKUP_HOURS: f"{settings.database.backup_hours:g}",
+            names.ENV_DATABASE_MASK: ",".join(settings.database.mask) or None,
+            names.ENV_VERDICT_HOURS: f"{settings.database.verdict_hours:g}",
             names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
             names.ENV_VOLUMES: told_volumes(_database_volumes(settings)),
         }
@@ -114,6 +116,7 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
         names.ENV_VOLUMES: told_volumes(_volumes(settings)),
         names.ENV_TOPICS: ",".join(bus.topics),
         names.ENV_PARTITIONS: str(bus.partitions),
+        names.ENV_VERDICT_HOURS: f"{bus.verdict_hours:g}",
     }
 
 

@@ -64,6 +64,10 @@ ENV_DATABASE_ROLLBACK_LOSS = "CROSSOVER_DATABASE_ROLLBACK_LOSS"
 """What a database that serves in its new place and is lost for good may take along: `bounded` (the default), `none`."""
 ENV_DATABASE_BACKUP_HOURS = "CROSSOVER_DATABASE_BACKUP_HOURS"
 """How old a backup may be before the database moves on; DEFAULT_BACKUP_HOURS where unset."""
+ENV_DATABASE_MASK = "CROSSOVER_DATABASE_MASK"
+"""Columns whose values are shown nowhere, schema.table.column, by commas; `*` stands for anything."""
+ENV_VERDICT_HOURS = "CROSSOVER_VERDICT_HOURS"
+"""How old a comparison may be that a switch goes on with; DEFAULT_VERDICT_HOURS where unset."""
 ENV_LLM_SERVICE_TYPE = "LLM_SERVICE_TYPE"
 ENV_BACKTESTING_ENGINE = "BACKTESTING_ENGINE"
 ENV_TOPICS = "CROSSOVER_TOPICS"
@@ -118,6 +122,7 @@ KAFKA_ADMIN_USER = "cutover"
 
 DEFAULT_PARTITIONS = 8
 DEFAULT_BACKUP_HOURS = 24.0
+DEFAULT_VERDICT_HOURS = 24.0
 DEFAULT_MAX_EVENT_BYTES = 900_000
 
 

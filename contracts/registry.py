@@ -25,6 +25,9 @@ ANNOTATION_STRANDED = "crossover.dev/stranded"
 ANNOTATION_STATUS = "crossover.dev/status"
 """JSON: what the adapter says of itself beyond its epoch; of which keys is its role's business."""
 
+LABEL_BESIDE = "crossover.dev/beside"
+"""On Leases of those that only tell how they are, and that no fence waits for: the component's slug."""
+
 LEASE_SECONDS = 15
 """How long an adapter counts as live after its last renewal, in seconds."""
 RENEW_SECONDS = 4.0
@@ -72,4 +75,19 @@ class AdapterRecord:
     @property
     def live(self) -> bool:
         """Whether it renewed within LEASE_SECONDS."""
+        return self.age_seconds <= LEASE_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Bulletin:
+    """What one tells of itself that works beside the adapters and takes no part in a fence, as the carrier. `status` is
+    its own business; `age_seconds` as an AdapterRecord's."""
+
+    name: str
+    status: Mapping[str, str]
+    age_seconds: float
+
+    @property
+    def live(self) -> bool:
+        """Whether it told within LEASE_SECONDS."""
         return self.age_seconds <= LEASE_SECONDS

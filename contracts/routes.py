@@ -132,7 +132,15 @@ class Route(_Record):
     tied_since: str | None = None
     """Of a database: since when a commit at the new side is acknowledged only once the old one has it, too. None (and
     not written) where it is not."""
+    verdict: str | None = None
+    """What the last comparison of both sides found, and when: a text of validation/verdicts.py. None (and not written)
+    before there was one."""
     history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def last_ended(self) -> str:
+        """When the last transition ended; empty where none did."""
+        return self.history[-1].at if self.history else ""
 
     def chain(self, topic: str) -> tuple[Segment, ...]:
         """The segments of `topic`, oldest first.

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -17,9 +18,9 @@ from adapters.routes.kubernetes_backups import KubernetesBackupNotes
 from adapters.routes.kubernetes_lock import KubernetesLock
 from contracts import names
 from contracts.stages import Component, Stage
-from cutover.component_steps import steps_of
+from cutover import previewing
+from cutover.component_steps import steps_of, wishes_of
 from cutover.context import Context
-from cutover.plan import described, plan
 from cutover.reporting import as_json, leave_termination_message, summary
 from cutover.run import Runner, validate
 from cutover.tables import TABLES
@@ -56,8 +57,9 @@ def main(
     api = connect()
     store = KubernetesRouteStore(namespace, api)
     if preview and stage is not None:
-        todo = plan(store.read(component).route, stage, emergency=emergency, component=component)
-        for line in described(todo, component, stage):
+        for line in previewing.preview(
+            store.read(component).route, component, stage, wishes_of(os.environ), emergency=emergency
+        ):
             say(line)
         return
     context = Context(
@@ -71,6 +73,7 @@ def main(
         say=say,
         owner=owner,
         backups=KubernetesBackupNotes(namespace, api),
+        verdict_limit=timedelta(hours=float(os.environ.get(names.ENV_VERDICT_HOURS) or names.DEFAULT_VERDICT_HOURS)),
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())

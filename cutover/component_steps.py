@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
+from adapters.postgres.masks import Masks
 from contracts import names
 from contracts.routes import Route
 from contracts.stages import Component, Stage, deployed_backends
@@ -14,6 +15,7 @@ from contracts.volumes import volume_bytes
 from cutover.context import Context
 from cutover.database import DatabaseSteps, Moving
 from cutover.event_bus import EventBusSteps
+from cutover.previewing import Wishes
 from cutover.servers import servers
 
 
@@ -33,9 +35,16 @@ def steps_of(
         accepted=frozenset(_listed(env, names.ENV_DATABASE_ACCEPT)),
         backup_hours=float(env.get(names.ENV_DATABASE_BACKUP_HOURS) or names.DEFAULT_BACKUP_HOURS),
         volumes=volumes,
+        masks=Masks.parse(env.get(names.ENV_DATABASE_MASK, "")),
         tied=env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none",
     )
     return DatabaseSteps(context, servers(env), moving)
+
+
+def wishes_of(env: Mapping[str, str]) -> Wishes:
+    """What config asks for beside a stage, as the environment of a Transition has it."""
+    tied = env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none"
+    return Wishes(names.all_topics(_listed(env, names.ENV_TOPICS) or names.TOPICS), tied)
 
 
 def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:

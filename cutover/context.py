@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from adapters.routes.base import (
     AdapterRegistry,
@@ -20,6 +20,7 @@ from adapters.routes.base import (
     Versioned,
 )
 from adapters.routes.memory import MemoryBackupNotes
+from contracts import names
 from contracts.registry import RENEW_SECONDS
 from contracts.routes import Route
 from contracts.stages import Component
@@ -33,11 +34,22 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a comparison rests on, for its verdict: see KeptVerdict. `spared`: it was not made anew, for a run that was
+    cut off had made it."""
+
+    positions: Mapping[str, str] = field(default_factory=dict)
+    fingerprint: str = ""
+    spared: bool = False
+
+
 @dataclass(slots=True)
 class Context:
     """One run of a cutover, and its only clock. `say` takes a line for people; `holder` names this run in
     locks, `owner` whose run it is: a newer run of the same owner takes its place; `checks` gathers what the
-    step under way has checked, item by item."""
+    step under way has checked, item by item, and `evidence` what its comparison rests on; `verdict_limit`: how old a
+    kept verdict may be; `clock` is the time of day, which verdicts are dated by."""
 
     component: Component
     store: RouteStore
@@ -49,10 +61,13 @@ class Context:
     say: Callable[[str], None]
     owner: str = ""
     backups: BackupNotes = field(default_factory=MemoryBackupNotes)
+    verdict_limit: timedelta = timedelta(hours=names.DEFAULT_VERDICT_HOURS)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     stopped: threading.Event = field(default_factory=threading.Event)
     lost_lock: threading.Event = field(default_factory=threading.Event)
     seen: Versioned = field(default_factory=lambda: Versioned(None, ""))
     checks: list[Check] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def route(self) -> Route:
@@ -78,6 +93,11 @@ class Context:
     def take_checks(self) -> tuple[Check, ...]:
         """What was checked since this was last called."""
         taken, self.checks = tuple(self.checks), []
+        return taken
+
+    def take_evidence(self) -> Evidence:
+        """What the comparison rests on that was made since this was last called."""
+        taken, self.evidence = self.evidence, Evidence()
         return taken
 
     def now(self) -> float:
@@ -146,4 +166,4 @@ class Context:
             self.rest(every)
 
 
-__all__ = ["Context", "CouldNotCheck", "CutoverError", "Interrupted", "StepFailed", "utc_now"]
+__all__ = ["Context", "CouldNotCheck", "CutoverError", "Evidence", "Interrupted", "StepFailed", "utc_now"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from contracts.routes import Route
 from contracts.stages import Component, Stage
-from cutover.tables import TABLES, TRANSITIONS, Step, Table, meaning
+from cutover.tables import TABLES, TRANSITIONS, Step, Table
 
 WATCH_FAILED = "watch_failed"
 """In progress: a switch was opened, its post-checks failed, and it could not be switched back."""
@@ -32,6 +32,11 @@ class Transition:
     steps: tuple[Step, ...]
 
     @property
+    def name(self) -> str:
+        """`shadow -> scale`, for people and for verdicts."""
+        return f"{self.origin.value if self.origin else 'nothing'} -> {self.goal.value}"
+
+    @property
     def switches(self) -> bool:
         """Whether it changes the backend that serves."""
         return Step.OPEN in self.steps or self.flees
@@ -48,17 +53,17 @@ StepMethod = Callable[[Transition], str]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What has to happen: first `undo` of a switch that was cut off, or `resume_watch` of one that
-    was opened and not confirmed, then the transitions in order."""
+    """What has to happen: first `undo` of a switch that was cut off, or what is left of one that was opened and not
+    confirmed (`watched`), then the transitions in order."""
 
     undo: bool
-    resume_watch: bool
+    watched: Transition | None
     transitions: tuple[Transition, ...]
 
     @property
     def empty(self) -> bool:
         """Whether nothing has to be done."""
-        return not (self.undo or self.resume_watch or self.transitions)
+        return not (self.undo or self.watched or self.transitions)
 
 
 def path(origin: Stage | None, goal: Stage, component: Component = Component.EVENT_BUS) -> tuple[Transition, ...]:
@@ -138,29 +143,27 @@ def plan(
     that fences anew whatever was cut off.
     """
     if route is None:
-        return Plan(False, False, path(None, wanted, component))
+        return Plan(False, None, path(None, wanted, component))
     todo = transitions(route, wanted, emergency=emergency)
     if any(transition.flees for transition in todo):
-        return Plan(False, False, todo)
-    step = route.progress.step if route.progress is not None else ""
-    watching = step == Step.WATCH or (step == WATCH_FAILED and wanted is route.stage)
-    return Plan(route.fence is not None, watching, todo)
+        return Plan(False, None, todo)
+    return Plan(route.fence is not None, _watched(route, wanted), todo)
 
 
-def described(todo: Plan, component: Component, wanted: Stage) -> list[str]:
-    """The plan for people: a line a transition and a line a step."""
-    if todo.empty:
-        return [f"{component.value} is at {wanted.value}: nothing to do"]
-    lines = ["undo a switch that was cut off before it opened"] if todo.undo else []
-    if todo.resume_watch:
-        lines.append("watch a switch to its end that was cut off while it was watched")
-    for transition in todo.transitions:
-        lines.append(f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}")
-        lines += [f"  {step.value:<16} {meaning(component, step)}" for step in transition.steps]
-    return lines
+def _watched(route: Route, wanted: Stage) -> Transition | None:
+    """What comes after the opening, of a switch that was cut off behind it or could not be switched back; None where
+    none was."""
+    progress = route.progress
+    if progress is None or not (
+        progress.step == Step.WATCH or (progress.step == WATCH_FAILED and wanted is route.stage)
+    ):
+        return None
+    row = TABLES[route.component].rows.get((progress.from_stage, route.stage), ())
+    after = row[row.index(Step.OPEN) + 1 :] if Step.OPEN in row else (Step.WATCH,)
+    return Transition(progress.from_stage, route.stage, after)
 
 
 __all__ = [
-    "TRANSITIONS", "WATCH_FAILED", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "described", "path",
-    "plan", "transitions",
+    "TRANSITIONS", "WATCH_FAILED", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "path", "plan",
+    "transitions",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from adapters.postgres.errors import PostgresError
 from adapters.routes.base import LockHeld, RouteError
 from contracts.routes import HistoryEntry, Progress, Route
 from contracts.stages import Stage
+from cutover import verdicts
 from cutover.context import Context, utc_now
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
 from cutover.plan import WATCH_FAILED, ImpossiblePlan, Plan, Step, StepMethod, Transition, path, plan, transitions
@@ -133,9 +134,9 @@ class Runner:
             if route is not None and route.stranded:
                 self._c.say("  something is still stranded: take emergency out of config once its backend is back")
             return
-        if todo.resume_watch:
+        if todo.watched:
             self._c.say(self._why_watched())
-            self._transition(self._watched_again())
+            self._transition(todo.watched)
         for transition in self._left():
             self._transition(transition)
 
@@ -161,16 +162,8 @@ class Runner:
             )
         return "an earlier switch was cut off while it was watched: watching it to the end"
 
-    def _watched_again(self) -> Transition:
-        """What comes after the opening, done again."""
-        route, progress = self._c.route, self._c.route.progress
-        origin = progress.from_stage if progress else None
-        row = TABLES[route.component].rows.get((origin, route.stage), ())
-        after = row[row.index(Step.OPEN) + 1 :] if Step.OPEN in row else (Step.WATCH,)
-        return Transition(origin, route.stage, after)
-
     def _transition(self, transition: Transition) -> None:
-        name = f"{transition.origin.value if transition.origin else 'nothing'} -> {transition.goal.value}"
+        name = transition.name
         self._c.say(f"{self._c.component.value}: {name}")
         began = self._c.now()
         opened = Step.OPEN not in transition.steps
@@ -185,7 +178,7 @@ class Runner:
 
     def _step(self, name: str, transition: Transition, step: Step) -> None:
         self._c.check_stop()
-        began = self._c.now()
+        began, at = self._c.now(), self._c.clock()
         outcome, detail = "error", ""
         try:
             detail = self._steps.steps[step](transition)
@@ -200,6 +193,8 @@ class Runner:
             seconds = self._c.now() - began
             self._outcome.records.append(StepRecord(name, step.value, outcome, detail, seconds, self._c.take_checks()))
             self._c.say(_told(step, outcome, seconds, detail))
+            if step is Step.COMPARE:
+                verdicts.keep(self._c, transition, outcome, detail, at)
 
     def _recover(self, transition: Transition, error: Exception, opened: bool, seconds: float) -> None:
         """Put traffic where it is safe: undo before the opening, switch back after it."""
@@ -272,8 +267,8 @@ class Runner:
 
 
 def validate(context: Context, steps: Steps) -> Outcome:
-    """Check the component as it stands, changing nothing: its backends and adapters, and, where a mirror
-    runs, that both logs hold the same."""
+    """Check the component as it stands, changing nothing but the verdict that is kept: its backends and adapters, and,
+    where a mirror runs, that both sides hold the same."""
     route = context.read()
     if route is None:
         return Outcome(Stage.MVP, None, CouldNotCheck.verdict, "no route was written yet: the Transition has not run")
@@ -288,7 +283,7 @@ def validate(context: Context, steps: Steps) -> Outcome:
         missing = f"the topics {', '.join(added)} are in config and not on the event bus yet. Run pulumi up"
         return Outcome(route.stage, route.stage, StepFailed.verdict, missing)
     for step in checks:
-        began = context.now()
+        began, at = context.now(), context.clock()
         verdict, detail = HOLDS, ""
         try:
             detail = steps.steps[step](here)
@@ -303,6 +298,8 @@ def validate(context: Context, steps: Steps) -> Outcome:
             StepRecord(route.stage.value, step.value, verdict, detail, seconds, context.take_checks())
         )
         context.say(_told(step, verdict, seconds, detail))
+        if step is Step.COMPARE:
+            verdicts.keep_checked(context, route, verdict, detail, at)
     if route.fence is not None and outcome.verdict == HOLDS:
         outcome.verdict = "does not hold"
         outcome.message = f"a fence stands since {route.fence.since}: publishers hold. Run pulumi up to undo or resume"

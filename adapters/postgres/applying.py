@@ -19,6 +19,7 @@ from functools import lru_cache
 
 from adapters.postgres.catalog import Column, Table, quoted
 from adapters.postgres.errors import Drift
+from adapters.postgres.masks import MASKED, cut
 from adapters.postgres.pgoutput import UNCHANGED, Delete, Relation, Row, Update, Value
 
 Parameter = str | Sequence[Value] | None
@@ -47,6 +48,8 @@ class Shape:
     key: tuple[int, ...]
     full: bool = False
     operators: Mapping[str, str] = field(default_factory=dict)
+    hidden: frozenset[str] = frozenset()
+    """Columns whose values are shown nowhere."""
 
     def cast(self, place: int, number: int) -> str:
         """Parameter `number` as a value of the column at `place`."""
@@ -60,8 +63,12 @@ class Shape:
         """Which row it is, for people: by its key, never by its other values."""
         if not self.key:
             return "a row (the table has no key)"
-        names, values = ", ".join(self.key_names), [row[place] for place in self.key]
-        return f"the row ({names}) = ({', '.join(map(str, values))})"
+        names = ", ".join(self.key_names)
+        values = [self._shown(self.columns[place].name, row[place]) for place in self.key]
+        return f"the row ({names}) = ({', '.join(values)})"
+
+    def _shown(self, column: str, value: Value) -> str:
+        return MASKED if column in self.hidden else cut(str(value))
 
     @property
     def key_names(self) -> tuple[str, ...]:
@@ -73,7 +80,10 @@ class Shape:
         key, or in another language."""
         key = self.table.key or self.table.primary_key
         found = re.match(r"Key \((.*?)\)=\((.*)\) already exists", detail, re.DOTALL)
-        return f"the row ({found[1]}) = ({found[2]})" if found and found[1] == ", ".join(key) else ""
+        if found is None or found[1] != ", ".join(key):
+            return ""
+        # Which of several values is which cannot be told for sure: one that is hidden hides all.
+        return f"the row ({found[1]}) = ({MASKED if self.hidden & set(key) else cut(found[2])})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +106,11 @@ class Statement:
         return f"{self.table}: {found}" if found else self.table
 
 
-def shape_of(relation: Relation, table: Table, operators: Mapping[str, str]) -> Shape:
-    """How changes of `relation` are written to `table`. Raises Drift where their columns or keys differ."""
+def shape_of(
+    relation: Relation, table: Table, operators: Mapping[str, str], hidden: frozenset[str] = frozenset()
+) -> Shape:
+    """How changes of `relation` are written to `table`; `hidden`: columns of it whose values are not shown.
+    Raises Drift where their columns or keys differ."""
     here = {column.name: column for column in table.stored}
     there = [column.name for column in relation.columns]
     if set(there) != set(here):
@@ -112,7 +125,7 @@ def shape_of(relation: Relation, table: Table, operators: Mapping[str, str]) -> 
             f"{table}: its rows are known by {_listed(key)} at the source, by {_listed(set(table.key))} at the target"
         )
     places = tuple(place for place, name in enumerate(there) if name in key)
-    return Shape(table, tuple(here[name] for name in there), places, full, operators)
+    return Shape(table, tuple(here[name] for name in there), places, full, operators, hidden)
 
 
 def _listed(names: set[str]) -> str:

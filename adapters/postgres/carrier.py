@@ -22,6 +22,7 @@ from adapters.postgres.driver import Address, lsn_text
 from adapters.postgres.errors import Conflict, Malformed
 from adapters.postgres.gate import Gate
 from adapters.postgres.holding import Ahead, Held
+from adapters.postgres.masks import Masks
 from adapters.postgres.pgoutput import Begin, Change, Commit, Delete, Insert, Relation, Row, Truncate, Update, decode
 from adapters.postgres.stream import Data, Keepalive, Stream
 from adapters.postgres.target import Target
@@ -308,11 +309,12 @@ class End:
     address: Address
 
 
-def open_carrier(source: End, target: End, gate: Gate, limits: Limits = LIMITS) -> Carrier:
+def open_carrier(source: End, target: End, gate: Gate, limits: Limits = LIMITS, masks: Masks | None = None) -> Carrier:
     """Open the stream from `source` to `target`, where it stopped. Its walsender at the source has the slot's name as
-    application_name. Raises SlotLost, Unavailable, Refused, StatementFailed, Conflict."""
+    application_name. No error tells what `masks` hide. Raises SlotLost, Unavailable, Refused, StatementFailed,
+    Conflict."""
     name = slot_name(source.name)
-    writer = Target(target.address, name, application=name)
+    writer = Target(target.address, name, application=name, masks=masks)
     try:
         if writer.mark == BROKEN_OFF:
             raise Conflict(f"what comes from {source.name} was broken off at {target.address} in an emergency")

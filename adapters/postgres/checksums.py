@@ -19,6 +19,11 @@ Each column is hashed by something that differs for any two stored values, in ev
 The text forms are those of driver.SESSION: a connection with other settings compares other texts. All columns count,
 those that the server computes too, in the order of their names: attribute numbers differ where columns were dropped.
 Hashes are those of little-endian machines, and of one major version as promised; 15 to 17 agree.
+
+What a row costs, as measured (7 columns, 200 bytes, in memory; ns of one process): 75 to come by it, which is what
+count(*) takes too, 35 to take it apart and to add up, 80 for a text of 128 bytes, 53 for a time, 44 for a numeric, 10
+for each column else: about 350. Nothing cheaper was found that tells as much: jit, one hash of an array or of the whole
+record (400 and more), hash_numeric with scale and sign, a time by its epoch or its distance from another one.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Descriptions:
         found = self._tables[relation.schema].get(relation.name)
         if found is None:
             raise Drift(f"{relation}: there is no such table at the target")
-        return applying.shape_of(relation, *found)
+        return applying.shape_of(relation, *found, hidden=self._target.masks.hidden(found[0]))
 
 
 def described(oid: int, relations: Mapping[int, Relation]) -> Relation:

@@ -17,6 +17,7 @@ from adapters.postgres import applying, bookkeeping
 from adapters.postgres.applying import Shape, Statement
 from adapters.postgres.driver import Address, TupleRow
 from adapters.postgres.errors import Conflict, Drift
+from adapters.postgres.masks import Masks
 from adapters.postgres.pgoutput import UNCHANGED, Delete, Insert, Relation, Row, Update
 from adapters.postgres.strays import Stray, Touched, touched
 from adapters.postgres.target import Writer
@@ -62,21 +63,21 @@ class Shapes:
             found = self._writer.tables(relation.schema).get(relation.name)
             if found is None:
                 raise Drift(f"{relation}: there is no such table at the other side")
-            self._known[place] = applying.shape_of(relation, *found)
+            self._known[place] = applying.shape_of(relation, *found, hidden=self._writer.masks.hidden(found[0]))
         return self._known[place]
 
 
 @contextmanager
-def writing(address: Address, *, carries: bool) -> Iterator[Writer]:
-    """A session for as long as a block lasts; what it did not commit is undone."""
-    with closing(Writer(address, application=APPLICATION, carries=carries)) as writer:
+def writing(address: Address, *, carries: bool, masks: Masks | None = None) -> Iterator[Writer]:
+    """A session for as long as a block lasts; what it did not commit is undone. No error tells what `masks` hide."""
+    with closing(Writer(address, application=APPLICATION, carries=carries, masks=masks)) as writer:
         yield writer
 
 
-def mend(serving: Address, mended: Address, stream: str, strays: Sequence[Stray]) -> int:
+def mend(serving: Address, mended: Address, stream: str, strays: Sequence[Stray], masks: Masks) -> int:
     """Make the rows that `strays` changed at `mended` as they are at `serving`; how many these are. `stream`: that
     from `serving`. May be done again."""
-    with writing(mended, carries=True) as writer:
+    with writing(mended, carries=True, masks=masks) as writer:
         rows = touched(strays, Shapes(writer))
         _begin(writer, stream)
         _mend(serving, writer, rows)
@@ -91,11 +92,15 @@ def apply(
     strays: Sequence[Stray],
     notes: Sequence[Statement],
     caught_up: Callable[[], None],
+    masks: Masks,
 ) -> int:
     """Do at `serving` what `strays` did at `mended`, in one transaction with `notes`, as a client would; how many rows
     these are. `caught_up` returns once all that was committed at `serving` is at `mended`. Raises Conflict where the
     serving side wrote one of the rows since: nothing was changed then."""
-    with writing(serving, carries=False) as here, writing(mended, carries=True) as there:
+    with (
+        writing(serving, carries=False, masks=masks) as here,
+        writing(mended, carries=True, masks=masks) as there,
+    ):
         shapes = Shapes(here)
         _refuse_acting(here, strays)
         rows = touched(strays, shapes)

@@ -28,6 +28,7 @@ from adapters.postgres.driver import (
     translated,
 )
 from adapters.postgres.errors import Conflict, PostgresError, StatementFailed, Unavailable
+from adapters.postgres.masks import Masks
 from adapters.postgres.pgoutput import Begin
 
 TARGET_SESSION: Mapping[str, str] = {
@@ -79,7 +80,16 @@ class Writer:
     only be closed. `carries`: triggers and foreign keys shall be off, where the role may do that.
     """
 
-    def __init__(self, address: Address, *, application: str = "crossover", carries: bool = True) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        application: str = "crossover",
+        carries: bool = True,
+        masks: Masks | None = None,
+    ) -> None:
+        self.masks = masks or Masks()
+        """What of a row no error may tell."""
         self._address = address
         self._connection = connect(address, application, session=TARGET_SESSION)
         try:
@@ -174,7 +184,9 @@ class Writer:
 class Target(Writer):
     """The session that applies `stream`."""
 
-    def __init__(self, address: Address, stream: str, *, application: str = "crossover") -> None:
+    def __init__(
+        self, address: Address, stream: str, *, application: str = "crossover", masks: Masks | None = None
+    ) -> None:
         self._stream = stream
         self._ahead: list[Statement] = []
         self._begun = 0
@@ -182,7 +194,7 @@ class Target(Writer):
         """The last commit of the source that is applied here."""
         self.strict_from = 0
         """Commits before it may be in the copy already."""
-        super().__init__(address, application=application)
+        super().__init__(address, application=application, masks=masks)
 
     def _set_up(self) -> None:
         self._connection.execute(_FIRST, (self._stream,))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.backups import BackupNote
-from contracts.registry import AdapterRecord, Tail
+from contracts.registry import AdapterRecord, Bulletin, Tail
 from contracts.routes import Route
 from contracts.stages import Component
 
@@ -102,6 +102,18 @@ class AdapterRegistry(ABC):
     @abstractmethod
     def present(self, component: Component) -> frozenset[str]:
         """The pods that may hold an adapter and are not gone yet, leaving ones included."""
+
+
+class Bulletins(ABC):
+    """What those tell of themselves that work beside the adapters: no fence waits for them."""
+
+    @abstractmethod
+    def post(self, component: Component, name: str, status: Mapping[str, str]) -> None:
+        """Tell `status` of `name`, in place of what it told before. Raises RouteUnavailable."""
+
+    @abstractmethod
+    def posted(self, component: Component) -> Sequence[Bulletin]:
+        """All that was told, by the live and by others. Raises RouteUnavailable."""
 
 
 class SwitchLock(ABC):

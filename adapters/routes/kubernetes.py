@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from adapters.routes.base import (
     AdapterRegistry,
+    Bulletins,
     RouteConflict,
     RouteError,
     RouteMissing,
@@ -35,9 +36,11 @@ from contracts.registry import (
     ANNOTATION_STRANDED,
     ANNOTATION_VERSION,
     LABEL_ADAPTER,
+    LABEL_BESIDE,
     LEASE_SECONDS,
     PROTOCOL_VERSION,
     AdapterRecord,
+    Bulletin,
     Tail,
 )
 from contracts.routes import ROUTE_KEY, Route, route_name
@@ -185,8 +188,8 @@ def _parse(data: dict[str, str] | None, name: str) -> Route | None:
         ) from error
 
 
-class KubernetesRegistry(AdapterRegistry):
-    """Adapter records as Leases, each owned by its pod so that it goes with it."""
+class KubernetesRegistry(AdapterRegistry, Bulletins):
+    """Adapter records and bulletins as Leases, each owned by its pod so that it goes with it."""
 
     def __init__(self, namespace: str = names.NAMESPACE, api: client.ApiClient | None = None) -> None:
         api = api or connect()
@@ -205,8 +208,6 @@ class KubernetesRegistry(AdapterRegistry):
         stranded: Mapping[str, Tail] | None = None,
         status: Mapping[str, str] | None = None,
     ) -> None:
-        full = _lease_name(component, name)
-        spec = {"holderIdentity": name, "renewTime": micro(now()), "leaseDurationSeconds": LEASE_SECONDS}
         annotations = {
             ANNOTATION_EPOCH: str(acknowledged_epoch),
             ANNOTATION_ROLE: role,
@@ -215,7 +216,16 @@ class KubernetesRegistry(AdapterRegistry):
             ANNOTATION_STRANDED: json.dumps({topic: astuple(tail) for topic, tail in (stranded or {}).items()}),
             ANNOTATION_STATUS: json.dumps(dict(status or {})),
         }
-        with translated(f"adapter record {full}"):
+        self._put(_lease_name(component, name), name, {LABEL_ADAPTER: component.slug}, annotations)
+
+    def post(self, component: Component, name: str, status: Mapping[str, str]) -> None:
+        full = f"beside-{component.slug}-{name}"
+        self._put(full, name, {LABEL_BESIDE: component.slug}, {ANNOTATION_STATUS: json.dumps(dict(status))})
+
+    def _put(self, full: str, name: str, labels: dict[str, str], annotations: dict[str, str]) -> None:
+        """Create or renew the Lease `full` of `name`."""
+        spec = {"holderIdentity": name, "renewTime": micro(now()), "leaseDurationSeconds": LEASE_SECONDS}
+        with translated(f"record {full}"):
             if full in self._known:
                 try:
                     self._leases.patch_namespaced_lease(
@@ -228,15 +238,11 @@ class KubernetesRegistry(AdapterRegistry):
                 except ApiException as error:
                     if error.status != 404:
                         raise
-            self._create(full, component, annotations, spec)
+            self._create(full, labels, annotations, spec)
         self._known.add(full)
 
-    def _create(self, full: str, component: Component, annotations: dict[str, str], spec: dict[str, Any]) -> None:
-        metadata: dict[str, Any] = {
-            "name": full,
-            "labels": {LABEL_ADAPTER: component.slug},
-            "annotations": annotations,
-        }
+    def _create(self, full: str, labels: dict[str, str], annotations: dict[str, str], spec: dict[str, Any]) -> None:
+        metadata: dict[str, Any] = {"name": full, "labels": labels, "annotations": annotations}
         pod, uid = os.environ.get(names.ENV_POD_NAME), os.environ.get(names.ENV_POD_UID)
         if pod and uid:
             metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}]
@@ -257,14 +263,27 @@ class KubernetesRegistry(AdapterRegistry):
             self._leases.delete_namespaced_lease(full, self._namespace, _request_timeout=REQUEST_SECONDS)
 
     def records(self, component: Component) -> Sequence[AdapterRecord]:
-        with translated("adapter records"):
-            found = self._leases.list_namespaced_lease(
-                self._namespace,
-                label_selector=f"{LABEL_ADAPTER}={component.slug}",
-                _request_timeout=REQUEST_SECONDS,
+        found, moment = self._listed(LABEL_ADAPTER, component), now()
+        return [_record(lease, moment) for lease in found]
+
+    def posted(self, component: Component) -> Sequence[Bulletin]:
+        found, moment = self._listed(LABEL_BESIDE, component), now()
+        return [
+            Bulletin(
+                lease.spec.holder_identity or lease.metadata.name,
+                json.loads((lease.metadata.annotations or {}).get(ANNOTATION_STATUS, "{}")),
+                _age(lease, moment),
             )
-        moment = now()
-        return [_record(lease, moment) for lease in found.items]
+            for lease in found
+        ]
+
+    def _listed(self, label: str, component: Component) -> Sequence[Any]:
+        with translated(f"records of {component.value}"):
+            found = self._leases.list_namespaced_lease(
+                self._namespace, label_selector=f"{label}={component.slug}", _request_timeout=REQUEST_SECONDS
+            )
+        listed: Sequence[Any] = found.items
+        return listed
 
     def present(self, component: Component) -> frozenset[str]:
         with translated("pods with adapters"):
@@ -280,18 +299,22 @@ class KubernetesRegistry(AdapterRegistry):
 
 def _record(lease: Any, now: datetime) -> AdapterRecord:
     notes = lease.metadata.annotations or {}
-    renewed = lease.spec.renew_time
     return AdapterRecord(
         name=lease.spec.holder_identity or lease.metadata.name,
         role=notes.get(ANNOTATION_ROLE, "unknown"),
         acknowledged_epoch=int(notes.get(ANNOTATION_EPOCH, "0")),
         protocol_version=int(notes.get(ANNOTATION_VERSION, "0")),
-        age_seconds=(now - renewed).total_seconds() if renewed else float("inf"),
+        age_seconds=_age(lease, now),
         lag=json.loads(notes.get(ANNOTATION_LAG, "{}")),
         clock_ahead=_clock_ahead(lease),
         stranded={t: Tail(*tail) for t, tail in json.loads(notes.get(ANNOTATION_STRANDED, "{}")).items()},
         status=json.loads(notes.get(ANNOTATION_STATUS, "{}")),
     )
+
+
+def _age(lease: Any, now: datetime) -> float:
+    renewed = lease.spec.renew_time
+    return float((now - renewed).total_seconds()) if renewed else float("inf")
 
 
 def _clock_ahead(lease: Any) -> float | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from adapters.routes.base import (
     AdapterRegistry,
     BackupNotes,
+    Bulletins,
     ClusterAccess,
     LockHeld,
     Permission,
@@ -22,7 +23,7 @@ from adapters.routes.base import (
     Versioned,
 )
 from contracts.backups import BackupNote
-from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, AdapterRecord, Tail
+from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, AdapterRecord, Bulletin, Tail
 from contracts.routes import Route
 from contracts.stages import Component
 
@@ -66,13 +67,15 @@ class MemoryRouteStore(RouteStore):
                     changed(current.route)
 
 
-class MemoryRegistry(AdapterRegistry):
-    """Adapter records in memory. `clock` gives seconds, monotonic; `alter` makes records tell something else."""
+class MemoryRegistry(AdapterRegistry, Bulletins):
+    """Adapter records and bulletins in memory. `clock` gives seconds, monotonic; `alter` makes records tell something
+    else."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._records: dict[tuple[Component, str], tuple[AdapterRecord, float]] = {}
+        self._posted: dict[tuple[Component, str], tuple[dict[str, str], float]] = {}
         self.pods: set[str] = set()
         self.alter: Callable[[AdapterRecord], AdapterRecord] = lambda record: record
 
@@ -107,6 +110,18 @@ class MemoryRegistry(AdapterRegistry):
 
     def present(self, component: Component) -> frozenset[str]:
         return frozenset(self.pods)
+
+    def post(self, component: Component, name: str, status: Mapping[str, str]) -> None:
+        with self._lock:
+            self._posted[component, name] = dict(status), self._clock()
+
+    def posted(self, component: Component) -> Sequence[Bulletin]:
+        with self._lock:
+            return [
+                Bulletin(name, status, self._clock() - at)
+                for (owner, name), (status, at) in self._posted.items()
+                if owner == component
+            ]
 
 
 @dataclass(slots=True)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 
 from adapters import metrics
 from adapters.event_bus.view import RouteView
 from adapters.postgres.carrier import End
-from adapters.routes.kubernetes import KubernetesRouteStore
+from adapters.postgres.masks import Masks
+from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from contracts import names
 from contracts.stages import Component
 from cutover.carrier.service import CarrierService
+from cutover.carrier.telling import Telling
 from cutover.servers import servers
 
 
@@ -20,12 +23,19 @@ def main() -> None:
     """Follow the route until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     ends = [End(name, address) for name, address in servers(os.environ).items()]
-    view = RouteView(KubernetesRouteStore(os.environ.get(names.ENV_NAMESPACE, names.NAMESPACE)), Component.DATABASE)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: view.stop())
+    namespace, api = os.environ.get(names.ENV_NAMESPACE, names.NAMESPACE), connect()
+    view = RouteView(KubernetesRouteStore(namespace, api), Component.DATABASE)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: view.stop())
     metrics.serve(names.METRICS_PORT)
     view.start()
-    CarrierService(view, *ends).run()
+    masks = Masks.parse(os.environ.get(names.ENV_DATABASE_MASK, ""))
+    service = CarrierService(view, *ends, masks=masks)
+    name = os.environ.get(names.ENV_POD_NAME) or socket.gethostname()
+    telling = Telling(KubernetesRegistry(namespace, api), name, service.standing)
+    telling.start()
+    service.run()
+    telling.stop()
 
 
 if __name__ == "__main__":

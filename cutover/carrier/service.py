@@ -22,9 +22,12 @@ from adapters.postgres.driver import connect, translated
 from adapters.postgres.errors import PostgresError
 from adapters.postgres.gate import Gate
 from adapters.postgres.heartbeats import beat
+from adapters.postgres.masks import Masks
 from adapters.postgres.side import opened
+from adapters.postgres.slots import SlotState
 from adapters.postgres.target import TARGET_SESSION
 from contracts.routes import Mirror
+from cutover.carrier.telling import ERROR_CHARACTERS, Carried
 from cutover.positions import content_from
 
 _log = logging.getLogger(__name__)
@@ -98,12 +101,17 @@ class Repeating:
 
 
 class Direction:
-    """One stream, kept open until stopped. `gate` says what of it passes."""
+    """One stream, kept open until stopped. `gate` says what of it passes, `masks` what of a row no error tells."""
 
-    def __init__(self, source: End, target: End, gate: Gate) -> None:
-        self._source, self._target, self._gate = source, target, gate
+    def __init__(self, source: End, target: End, gate: Gate, masks: Masks) -> None:
+        self._source, self._target, self._gate, self._masks = source, target, gate, masks
         self._state: State | None = None
         self._repeating = Repeating(f"{source.name} to {target.name}", source.name, self._carry)
+
+    @property
+    def source(self) -> str:
+        """Where it reads."""
+        return self._source.name
 
     @property
     def state(self) -> State | None:
@@ -126,7 +134,7 @@ class Direction:
 
     def _carry(self, repeating: Repeating) -> None:
         name = self._source.name
-        carrier = open_carrier(self._source, self._target, self._gate)
+        carrier = open_carrier(self._source, self._target, self._gate, masks=self._masks)
         metrics.CARRIER_UP.labels(name).set(1)
         try:
             self._follow(carrier, repeating)
@@ -156,7 +164,14 @@ class Pulse:
 
     def __init__(self, end: End) -> None:
         self._end = end
+        self.slot: SlotState | None = None
+        """As it was seen last; None where there is none, or nobody answered yet."""
         self._repeating = Repeating(f"heartbeat of {end.name}", end.name, self._beat)
+
+    @property
+    def name(self) -> str:
+        """Of the side."""
+        return self._end.name
 
     def stop(self) -> None:
         """Ask it to end."""
@@ -171,7 +186,7 @@ class Pulse:
         with connect(address, "crossover_heartbeat", session=_BEAT_SESSION) as connection, translated(address):
             while not repeating.stopped:
                 beat(connection, name)
-                slot = slots.slot_state(connection, slot_name(name))
+                self.slot = slot = slots.slot_state(connection, slot_name(name))
                 repeating.well()
                 if slot is not None:
                     metrics.CARRIED_LAG.labels(name).set(slot.lag_bytes)
@@ -216,8 +231,9 @@ class Counting:
 class CarrierService:
     """Keeps both directions running while the route names a mirror."""
 
-    def __init__(self, view: RouteView, hosted: End, selfhosted: End) -> None:
+    def __init__(self, view: RouteView, hosted: End, selfhosted: End, *, masks: Masks | None = None) -> None:
         self._view = view
+        self._masks = masks or Masks()
         self._ends = (hosted, selfhosted)
         self._gates = {end.name: Gate() for end in self._ends}
         self._current: Mirror | None = None
@@ -227,6 +243,11 @@ class CarrierService:
     def directions(self) -> tuple[Direction, ...]:
         """Those that run."""
         return tuple(running for running in self._running if isinstance(running, Direction))
+
+    def standing(self) -> dict[str, Carried]:
+        """By source, how far each direction that runs is."""
+        pulses = {running.name: running.slot for running in self._running if isinstance(running, Pulse)}
+        return {running.source: _carried(running, pulses.get(running.source)) for running in self.directions}
 
     def run(self) -> None:
         """Follow the route until the view is stopped."""
@@ -250,8 +271,8 @@ class CarrierService:
         if not self._running:
             first, second = self._ends
             self._running = [
-                Direction(first, second, self._gates[first.name]),
-                Direction(second, first, self._gates[second.name]),
+                Direction(first, second, self._gates[first.name], self._masks),
+                Direction(second, first, self._gates[second.name], self._masks),
                 *(Pulse(end) for end in self._ends),
                 Counting(second, first, self._gates[second.name]),
             ]
@@ -262,3 +283,14 @@ class CarrierService:
             one.stop()
         for one in running:
             one.join()
+
+
+def _carried(direction: Direction, slot: SlotState | None) -> Carried:
+    state = direction.state
+    return Carried(
+        behind_seconds=None if state is None else round(state.seconds_behind, 3),
+        lag_bytes=None if slot is None else slot.lag_bytes,
+        safe_bytes=None if slot is None else slot.safe_bytes,
+        held=state.held.transactions if state is not None and state.held else 0,
+        error=direction.error[:ERROR_CHARACTERS],
+    )

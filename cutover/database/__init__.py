@@ -9,6 +9,7 @@ from contracts.stages import Stage
 from cutover.context import Context
 from cutover.database.adding import Adding
 from cutover.database.defining import Defining
+from cutover.database.due import due
 from cutover.database.fleeing import Fleeing
 from cutover.database.joining import Joining
 from cutover.database.leaving import Leaving
@@ -25,7 +26,7 @@ class DatabaseSteps:
 
     def __init__(self, context: Context, servers: Mapping[str, Address], moving: Moving) -> None:
         self._work = DatabaseWork(context, servers, moving)
-        self._tying = tying = Tying(self._work)
+        tying = Tying(self._work)
         self._adding = Adding(self._work, Defining(self._work))
         joining = Joining(self._work, tying, Defining(self._work))
         switching, leaving = Switching(self._work, tying), Leaving(self._work)
@@ -69,11 +70,11 @@ class DatabaseSteps:
         return ()
 
     def due(self, wanted: Stage) -> tuple[Step, ...]:
-        """What is to be done beside a journey: tables that are new; whether commits wait, as config has it; and once
-        traffic fled, to tell of it again."""
-        if self._work.context.route.stranded:
-            return (Step.COUNT,)
-        return (*self._tying.due(wanted), *self._adding.due(wanted))
+        """What is to be done beside a journey: whether commits wait, as config has it; once traffic fled, to tell of it
+        again; and tables that are new."""
+        route = self._work.context.route
+        asked = due(route, wanted, tied=self._work.moving.tied)
+        return asked if route.stranded else (*asked, *self._adding.due(wanted))
 
     def close(self) -> None:
         """Give up connections."""

@@ -15,6 +15,7 @@ from adapters.postgres.applying import Statement
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import translated
 from adapters.postgres.errors import Unavailable
+from adapters.postgres.masks import Masks
 from adapters.postgres.pgoutput import Row
 from adapters.postgres.strays import Stray, Touched, Verdict
 from adapters.postgres.target import applied
@@ -23,7 +24,6 @@ from cutover.database.strays_told import ROWS_TOLD, ToldStray, told
 from cutover.database.work import DatabaseWork, other
 from cutover.plan import Transition
 from cutover.positions import content_from
-from validation.database.differences import Masks
 
 LOOK_SECONDS = 3.0
 """For which a heartbeat is waited for before a stream is taken to stand still."""
@@ -160,11 +160,11 @@ class Straying:
 
         notes = self._notes(side, chosen, Verdict.APPLIED, by, done=False)
         servers, stream = self._w.servers, slot_name(serving)
-        mending.apply(servers[serving], servers[side], stream, chosen, notes, caught_up)
+        mending.apply(servers[serving], servers[side], stream, chosen, notes, caught_up, self._masks)
 
     def _mend(self, side: str, chosen: Sequence[Stray]) -> None:
         serving = other(side)
-        mending.mend(self._w.servers[serving], self._w.servers[side], slot_name(serving), chosen)
+        mending.mend(self._w.servers[serving], self._w.servers[side], slot_name(serving), chosen, self._masks)
 
     def await_passed(self, side: str) -> None:
         """Wait until the carrier has gone past what was settled. Raises StepFailed."""

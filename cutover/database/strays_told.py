@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from adapters.postgres.masks import Masks
 from adapters.postgres.pgoutput import UNCHANGED, Row
 from adapters.postgres.stranded import TABLE, committed_at
 from adapters.postgres.strays import Stray, Touched
-from validation.database.differences import Change, Masks, describe
+from validation.database.differences import Change, describe
 
 ROWS_TOLD = 20
 """Of one stray. All of its changes stand in crossover.stranded."""

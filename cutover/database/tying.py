@@ -16,7 +16,7 @@ from adapters.postgres.errors import PostgresError
 from contracts.stages import Stage
 from cutover.context import CouldNotCheck, StepFailed, utc_now
 from cutover.database.work import APPLICATION, HOSTED, OURS, SEE_CARRIER, DatabaseWork
-from cutover.plan import Step, Transition
+from cutover.plan import Transition
 from cutover.refusing import refuse
 from validation.result import Check
 
@@ -30,16 +30,6 @@ class Tying:
     def __init__(self, work: DatabaseWork) -> None:
         self._w = work
         self._c = work.context
-
-    def due(self, wanted: Stage) -> tuple[Step, ...]:
-        """What a run does for config alone, where it journeys nowhere or on. It stands in no one's way who leaves."""
-        route = self._c.route
-        if route.stage is Stage.SCALE and bool(route.tied_since) != self._w.moving.tied:
-            if not self._w.moving.tied:
-                return (Step.UNTIE,)
-            return (Step.TIE,) if wanted is Stage.SCALE else ()
-        left = route.tied_since and route.stage is not Stage.SCALE  # by a switch that was undone
-        return (Step.UNTIE,) if left and wanted is route.stage else ()
 
     def tie(self, transition: Transition) -> str:
         """As config has it. Where commits shall wait: seen to do so before it is told."""

@@ -5,29 +5,29 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from adapters.known import Fact, Unknown
 from adapters.postgres import heartbeats, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.catalog import Table, tables
 from adapters.postgres.content_facts import extensions, owned_schemas
-from adapters.postgres.driver import Address, lsn, translated
+from adapters.postgres.driver import Address, lsn, lsn_text, translated
+from adapters.postgres.masks import Masks
 from adapters.postgres.side import Side, open_side, opened
 from adapters.postgres.target import TARGET_SESSION
 from adapters.routes.base import RouteError
 from contracts import names, stages
 from contracts.stages import Component, backend_of, other_backend
-from cutover.context import Context, StepFailed
+from cutover.context import Context, Evidence, StepFailed
 from cutover.database.preflight import ACCEPTABLE, Backup, End, Journey, Limits, Situation, checks, gather, journey
 from cutover.plan import Transition
 from cutover.refusing import refuse
 from validation.database import fingerprint, structure
-from validation.database.differences import Masks
 from validation.database.fingerprint import Fingerprint
 from validation.database.looking import Looks
 from validation.database.rows import Pace, Rows, compare
 from validation.result import Check
+from validation.verdicts import KeptVerdict, moment
 
 COMPONENT = Component.DATABASE
 APPLICATION = "crossover-cutover"
@@ -189,6 +189,7 @@ class DatabaseWork:
             Situation(
                 journey=kind, source=source, target=target, facts=facts, volumes=self.moving.volumes,
                 accepted=self.moving.accepted,
+                masks=self.moving.masks,
                 pooled=frozenset({self.moving.role}),
                 backup=self._backup(),
                 limits=Limits(backup_hours=self.moving.backup_hours),
@@ -202,7 +203,9 @@ class DatabaseWork:
             note = self.context.backups.read()
         except RouteError as error:
             return Unknown(str(error))
-        return None if note is None else Backup(side=note.side, hours=note.hours(datetime.now(UTC)), place=note.place)
+        return (
+            None if note is None else Backup(side=note.side, hours=note.hours(self.context.clock()), place=note.place)
+        )
 
     def await_beat(self, source: str, seconds: float) -> float:
         """Write a heartbeat at `source` and wait until it has come to the other side: then all that was committed
@@ -230,23 +233,30 @@ class DatabaseWork:
         with translated(side.address):
             return heartbeats.heard(side.connection, source)
 
-    def compare(self) -> str:
-        """Definitions and rows of both sides, under traffic. Raises StepFailed, CouldNotCheck."""
+    def compare(self, kept: KeptVerdict | None = None) -> str:
+        """Definitions and rows of both sides, under traffic. By a verdict that was `kept` the rows need not be read
+        again, as long as the side that serves declares what it did then. Raises StepFailed, CouldNotCheck."""
         lock = threading.Lock()  # the comparison asks from several threads, and the main one waits for it
 
         def settle() -> None:
             with lock:
                 self.await_beat(self.active, self.context.timing.drain)
 
-        self.remember_structure()
+        digest = self.remember_structure().digest
+        positions = {name: lsn_text(self.wal(name)) for name in (self.active, self.passive)}
         declared = self._structure()
+        if kept is not None and kept.fingerprint == digest:
+            self.context.evidence = Evidence(spared=True)
+            return f"{declared} kinds of definitions equal; rows were at {moment(kept.at)}, by a run that was cut off"
+        self.context.evidence = Evidence(positions, digest)
         found = self._rows(self.tables(self.active), Looks(settle=settle), None)
         self._refuse(found)
         return f"{declared} kinds of definitions and {found.compared} rows of {len(found.tables)} tables equal"
 
-    def remember_structure(self) -> None:
+    def remember_structure(self) -> Fingerprint:
         """From here on the side that serves shall declare what it does now."""
-        self._declared = self._fingerprint()
+        self._declared = declared = self._fingerprint()
+        return declared
 
     def refuse_drift(self) -> None:
         """Raise StepFailed where somebody changed a definition at the side that serves since it was remembered."""
@@ -291,7 +301,7 @@ class DatabaseWork:
         compared = {str(table) for table in wanted}
         there = [table for table in self.tables(target) if str(table) in compared]
         return compare(
-            self.servers[source], self.servers[target], wanted, there, looks=looks,
+            self.servers[source], self.servers[target], wanted, there, masks=self.moving.masks, looks=looks,
             pace=Pace(connections=2, seconds=seconds), stop=self.context.stopped.is_set,
         )  # fmt: skip
 

@@ -115,7 +115,8 @@ class PoolerAgent:
             self._tell()
             return _TICKS[at.gate]
         _log.info("%s, at %s: %s", at.gate.value, at.loaded or "nowhere", action.value)
-        done = self._look_again(at) if action is Action.LOOK else self._acting.act(action, at)
+        looks = action in (Action.LOOK, Action.LAST_LOOK)
+        done = self._look_again(at, last=action is Action.LAST_LOOK) if looks else self._acting.act(action, at)
         self._acting.troubles.pop(Trouble.ERROR, None)
         self._tell()
         return 0.0 if done else _RETRY_SECONDS
@@ -136,15 +137,15 @@ class PoolerAgent:
             age = min(max(time.time() - memory.at, 0.0), FENCE_HOLD_SECONDS)
             self._fence_seen = memory.epoch, time.monotonic() - age
 
-    def _look_again(self, at: Standing) -> bool:
-        """Read the route itself. Whether that was possible."""
+    def _look_again(self, at: Standing, *, last: bool) -> bool:
+        """Read the route itself. Whether that was possible, or the fence was given up for it."""
         try:
             route = self._store.read(Component.DATABASE).route
         except RouteError as error:
             self._acting.troubles[Trouble.ROUTE] = (
                 f"fence {at.fence} is {at.age:.0f} s old and held on, for whether it was opened cannot be read: {error}"
             )
-            return False
+            return last and self._acting.act(Action.GIVE_UP, at)
         self._acting.troubles.pop(Trouble.ROUTE, None)
         if route is not None:
             self._view.take(route)

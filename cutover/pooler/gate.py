@@ -43,6 +43,9 @@ class Action(StrEnum):
     """Tell the cutover that nothing is written any more."""
     LOOK = "look"
     """The fence ran out, and it may have been opened unseen: read the route itself, not what the watch told last."""
+    LAST_LOOK = "last look"
+    """The same after so long that, where it cannot be read now either, the fence is given up: an agent that stood still
+    all that time has not looked yet."""
     GIVE_UP = "give up"
     """Obey this fence no longer."""
     MOVE = "move"
@@ -101,8 +104,11 @@ def next_action(at: Standing) -> Action | None:
 
 
 def _outlived(at: Standing) -> Action:
-    blind = at.age > FENCE_HOLD_SECONDS + BLIND_SECONDS
-    return Action.GIVE_UP if at.acknowledged != at.fence or at.sure or blind else Action.LOOK
+    # An agent before this one may have acknowledged it: not before PgBouncer could reach no server any more.
+    told = at.acknowledged == at.fence or at.loaded == NOWHERE
+    if not told or at.sure:
+        return Action.GIVE_UP
+    return Action.LAST_LOOK if at.age > FENCE_HOLD_SECONDS + BLIND_SECONDS else Action.LOOK
 
 
 def _open(at: Standing) -> Action | None:

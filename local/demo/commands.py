@@ -112,8 +112,12 @@ class Pulumi:
 
     def set_stage(self, component: str, stage: str) -> None:
         """`pulumi config set`: the one thing a user does to move a component."""
-        self._line(f"$ pulumi config set --path crossover:{component}.stage {stage}")
-        self._quiet("config", "set", "--path", f"crossover:{component}.stage", stage, "--stack", STACK)
+        self.set(f"crossover:{component}.stage", stage)
+
+    def set(self, path: str, value: str) -> None:
+        """`pulumi config set --path`. No secrets: others can read arguments."""
+        self._line(f"$ pulumi config set --path {path} {value}")
+        self._quiet("config", "set", "--path", path, value, "--stack", STACK)
 
     def preview(self) -> Finished:
         """`pulumi preview`."""

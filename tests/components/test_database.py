@@ -33,15 +33,22 @@ def test_the_wanted_stage_shows_on_the_transition(stage: Stage) -> None:
     assert container["envFrom"] == [{"secretRef": {"name": "database-move"}}]
 
 
-def test_an_emergency_and_what_may_be_lost_are_the_transitions_to_know() -> None:
-    program = render({"database": {"stage": "shadow", "emergency": True, "rollback_loss": "none"}})
+def test_an_emergency_what_may_be_lost_and_what_is_hidden_are_the_transitions_to_know() -> None:
+    told = {"rollback_loss": "none", "mask": ["a.b.c", "a.*.d"], "verdict_hours": 2}
+    program = render({"database": {"stage": "shadow", "emergency": True, **told}})
     assert program.one("Transition", "database").manifest["emergency"] is True
     (container,) = template(_job(program))["spec"]["containers"]
     assert container["args"][-1] == "--emergency"
     assert {"name": names.ENV_DATABASE_ROLLBACK_LOSS, "value": "none"} in container["env"]
+    hidden = {"name": names.ENV_DATABASE_MASK, "value": "a.b.c,a.*.d"}
+    assert hidden in container["env"] and {"name": names.ENV_VERDICT_HOURS, "value": "2"} in container["env"]
+    (carrier,) = template(program.one("Deployment", names.CARRIER_NAME))["spec"]["containers"]
+    assert hidden in carrier["env"]
     (usual,) = template(_job(at(Stage.SHADOW)))["spec"]["containers"]
     assert "--emergency" not in usual["args"]
     assert {"name": names.ENV_DATABASE_ROLLBACK_LOSS, "value": "bounded"} in usual["env"]
+    assert {"name": names.ENV_VERDICT_HOURS, "value": "24"} in usual["env"]
+    assert names.ENV_DATABASE_MASK not in {one["name"] for one in usual["env"]}
 
 
 def test_both_servers_the_pooler_and_the_carrier_come_before_the_transition_and_services_after() -> None:

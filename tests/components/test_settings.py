@@ -46,6 +46,12 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
             {"database": {"stage": "complete", "emergency": True}},
             ["emergency is true at stage complete", "the hosted one", "crossover:database.emergency false"],
         ),
+        (
+            {"database": {"mask": ["bank.account.owner", "account.mail"]}},
+            ["mask has 'account.mail'", "would hide nothing", "crossover:database.mask[1] SCHEMA.TABLE.mail"],
+        ),
+        ({"database": {"verdict_hours": 0}}, ["crossover:database.verdict_hours is 0", "greater than 0"]),
+        ({"event_bus": {"verdict_hours": "day"}}, ["crossover:event_bus.verdict_hours is 'day'"]),
         ({"database": {"rollback_loss": "some"}}, ["rollback_loss is 'some'", "bounded, none"]),
         ({"event_buss": {}}, ["crossover:event_buss", "'event_bus'"]),
         ({"event_bus": {"partitions": "many"}}, ["crossover:event_bus.partitions is 'many'", "integer"]),

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,8 @@ class DatabaseWorld:
         self.lock = MemoryLock()
         self.lines: list[str] = []
         self.tied = False
+        self.later = timedelta()
+        """How far the runs' time of day is ahead."""
         self.accepted = frozenset({"backup"})
         self.gone: set[str] = set()
         """Sides that were killed for good."""
@@ -89,6 +92,11 @@ class DatabaseWorld:
         """What services connect to."""
         at = self.bouncer.settings
         return Address("127.0.0.1", at.port, at.database, CLIENT, CLIENT_PASSWORD, "disable")
+
+    @property
+    def moving(self) -> Moving:
+        """What config says of the move."""
+        return Moving(role=OWN_ROLE, tied=self.tied, accepted=self.accepted)
 
     @property
     def route(self) -> Route:
@@ -112,12 +120,15 @@ class DatabaseWorld:
         """Of another run."""
         store, registry = self.board.store, self.board.registry
         run = f"run-{next(self._runs)}"
-        return Context(Component.DATABASE, store, registry, self.lock, MemoryAccess(()), TIMING, run, self.lines.append)
+        context = Context(
+            Component.DATABASE, store, registry, self.lock, MemoryAccess(()), TIMING, run, self.lines.append
+        )
+        context.clock = lambda: datetime.now(UTC) + self.later
+        return context
 
     def steps(self, context: Context, moving: Moving | None = None) -> DatabaseSteps:
         """Of another run."""
-        moving = moving or Moving(role=OWN_ROLE, tied=self.tied, accepted=self.accepted)
-        return DatabaseSteps(context, self.servers, moving)
+        return DatabaseSteps(context, self.servers, moving or self.moving)
 
     def migrate(
         self,

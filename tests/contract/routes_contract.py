@@ -1,4 +1,4 @@
-"""The contract of a route store, an adapter registry and a switch lock, for the fake and the real one."""
+"""The contract of a route store, an adapter registry, bulletins and a switch lock, for the fake and the real one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from adapters.routes.base import AdapterRegistry, LockHeld, RouteConflict, RouteStore, SwitchLock
+from adapters.routes.base import AdapterRegistry, Bulletins, LockHeld, RouteConflict, RouteStore, SwitchLock
 from contracts.registry import PROTOCOL_VERSION
 from contracts.routes import Fence, HistoryEntry, Progress, Route, Segment
 from contracts.stages import Component, Stage
@@ -18,11 +18,12 @@ BUS = Component.EVENT_BUS
 
 @dataclass(slots=True)
 class Routes:
-    """One backend's three parts."""
+    """One backend's parts."""
 
     store: RouteStore
     registry: AdapterRegistry
     lock: SwitchLock
+    bulletins: Bulletins
 
 
 def route(epoch: int = 1) -> Route:
@@ -90,6 +91,20 @@ class RoutesContract:
         routes.registry.withdraw(BUS, "pod-a.bus")
         routes.registry.withdraw(BUS, "pod-a.bus")
         assert [r.name for r in routes.registry.records(BUS)] == ["pod-b.bus"]
+
+    def test_what_is_told_beside_the_adapters_is_read_and_no_fence_knows_of_it(self, routes: Routes) -> None:
+        assert list(routes.bulletins.posted(BUS)) == []
+        routes.bulletins.post(BUS, "pod-a", {"hosted": "1"})
+        routes.bulletins.post(BUS, "pod-a", {"hosted": "2", "selfhosted": '{"a": "ü"}'})
+        routes.bulletins.post(BUS, "pod-b", {})
+        routes.bulletins.post(Component.DATABASE, "pod-a", {"of": "another"})
+        found = {bulletin.name: bulletin for bulletin in routes.bulletins.posted(BUS)}
+        assert {name: dict(one.status) for name, one in found.items()} == {
+            "pod-a": {"hosted": "2", "selfhosted": '{"a": "ü"}'},
+            "pod-b": {},
+        }
+        assert all(one.live for one in found.values())
+        assert list(routes.registry.records(BUS)) == []
 
     def test_a_held_lock_refuses_another_holder_and_names_the_first(self, routes: Routes) -> None:
         routes.lock.acquire(BUS, "first", 0)

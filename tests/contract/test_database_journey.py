@@ -4,19 +4,25 @@ no transfer fails, none is lost, and what was cut off is finished by the next ru
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from adapters.postgres import asking
 from adapters.postgres.driver import connect
+from adapters.postgres.masks import Masks
 from contracts.stages import Component, Stage
 from cutover.context import StepFailed
-from cutover.plan import Step, Transition, path
+from cutover.plan import Step, Transition
+from cutover.previewing import Wishes, preview, steps_in
+from cutover.reporting import as_json, summary
 from cutover.tables import TABLES
 from tests.contract.database_world import Bank, DatabaseWorld, before, database_servers, database_world
 from tests.contract.postgres_server import Postgres
 from validation.result import Verdict
+from validation.verdicts import KeptVerdict
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
 ROWS = TABLES[Component.DATABASE].rows
@@ -84,6 +90,42 @@ def test_a_run_that_is_killed_before_any_step_is_finished_by_the_next(
     assert report.overall() is Verdict.HOLDS, report.failures()
 
 
+def test_a_run_that_is_killed_after_its_comparison_goes_on_by_it_only_while_that_is_fresh(
+    world: DatabaseWorld, tmp_path: Path
+) -> None:
+    bank = Bank(world, tmp_path)
+    world.reach(Stage.SHADOW)
+
+    def killed() -> None:
+        with pytest.raises(Killed):
+            world.migrate(Stage.SCALE, before(Step.TIE, _die))
+        kept = KeptVerdict.read(world.route.verdict)
+        assert kept is not None and (kept.outcome, kept.ahead_of) == (Verdict.HOLDS, "shadow -> scale")
+        assert set(kept.positions) == {"hosted", "selfhosted"} and kept.fingerprint
+
+    def went_on() -> str:
+        outcome = world.migrate(Stage.SCALE)
+        assert outcome.reached, outcome.message
+        (told,) = [record.detail for record in outcome.records if record.step == Step.COMPARE]
+        return told
+
+    killed()
+    world.later = timedelta(hours=23)
+    assert "by a run that was cut off" in went_on()
+    world.reach(Stage.SHADOW)
+    killed()
+    world.later += timedelta(hours=25)
+    assert "rows of" in went_on()
+    world.reach(Stage.SHADOW)
+    killed()
+    with connect(world.pair.hosted, "test") as hosted, connect(world.pair.own, "test") as own:
+        for side in (own, hosted):
+            side.execute("create index transfer_at on bank.transfer (at)")
+    assert "rows of" in went_on()  # of other definitions
+    report = bank.judged()
+    assert report.overall() is Verdict.HOLDS, report.failures()
+
+
 def test_a_gate_that_fails_in_the_pause_leaves_clients_where_they_were(world: DatabaseWorld, tmp_path: Path) -> None:
     bank = Bank(world, tmp_path)
     world.reach(Stage.SHADOW)
@@ -109,11 +151,16 @@ def test_a_row_that_differs_stops_the_switch_before_the_pause(world: DatabaseWor
     with connect(world.pair.own, "test", autocommit=False) as own:
         own.execute("update crossover.mark set at = now() where stream = 'by hand'")
         own.execute(
-            "update bank.transfer set amount = amount + 1 where id = (select min(id::text)::uuid from bank.transfer)"
+            "update bank.transfer set amount = 987654 where id = (select min(id::text)::uuid from bank.transfer)"
         )
         own.commit()
-    outcome = world.migrate(Stage.SCALE)
-    assert outcome.verdict == "does not hold" and "bank.transfer" in outcome.message and "amount" in outcome.message
+    for masks, shown in ((Masks(frozenset({"bank.*.amount"})), False), (Masks(), True)):
+        world.lines.clear()
+        outcome = world.migrate(Stage.SCALE, moving=replace(world.moving, masks=masks))
+        assert outcome.verdict == "does not hold" and "bank.transfer" in outcome.message and "amount" in outcome.message
+        told = [*world.lines, summary(Component.DATABASE, outcome), as_json(Component.DATABASE, outcome)]
+        last = world.route.model_copy(update={"history": world.route.history[-1:]})
+        assert ("987654" in "".join([*told, last.model_dump_json()])) is shown
     assert world.route.stage is Stage.SHADOW and world.serves() == "hosted"
     bank.judged()
 
@@ -163,11 +210,32 @@ def _drop_index(world: DatabaseWorld) -> None:
 
 
 def test_the_plan_of_each_transition_is_what_runs(world: DatabaseWorld, tmp_path: Path) -> None:
+    """What `crossover migrate database --preview` lists: there, back, and for good; what was cut off, too."""
     bank = Bank(world, tmp_path)
     world.reach(Stage.MVP)
-    for origin, goal in ((Stage.MVP, Stage.SCALE), (Stage.SCALE, Stage.MVP)):
-        planned = [step.value for row in path(origin, goal, Component.DATABASE) for step in row.steps]
+
+    def as_previewed(goal: Stage) -> list[str]:
+        lines = preview(world.route, Component.DATABASE, goal, Wishes(tied=world.tied))
         outcome = world.migrate(goal)
         assert outcome.reached, outcome.message
-        assert [record.step for record in outcome.records] == planned
+        assert [record.step for record in outcome.records] == [step.value for step in steps_in(lines)]
+        return lines
+
+    def killed(goal: Stage, step: Step) -> None:
+        with pytest.raises(Killed):
+            world.migrate(goal, before(step, _die))
+
+    as_previewed(Stage.SCALE)
+    as_previewed(Stage.MVP)
+    killed(Stage.SHADOW, Step.BUILD)
+    as_previewed(Stage.SHADOW)
+    killed(Stage.SCALE, Step.OPEN)
+    assert "undo" in as_previewed(Stage.SCALE)[0]
+    killed(Stage.SHADOW, Step.UNTIE)
+    assert steps_in(as_previewed(Stage.SHADOW)) == [Step.UNTIE, Step.WATCH]
+    as_previewed(Stage.SCALE)
+    world.tied = True
+    assert steps_in(as_previewed(Stage.SCALE)) == [Step.TIE]
+    as_previewed(Stage.COMPLETE)
+    assert steps_in(as_previewed(Stage.COMPLETE)) == []
     bank.judged()

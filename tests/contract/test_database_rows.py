@@ -10,9 +10,10 @@ from adapters.postgres import checksums
 from adapters.postgres.catalog import Column, Table
 from adapters.postgres.checksums import Query, Span
 from adapters.postgres.driver import connect
+from adapters.postgres.masks import MASKED, Masks
 from tests.contract.copied_tables import at_hosted, at_own, catalog, copy_over, create
 from tests.contract.two_postgres import Pair, new_pair, two_servers
-from validation.database.differences import MASKED, Kind, Masks
+from validation.database.differences import Kind
 from validation.database.looking import Looks
 from validation.database.rows import Pace, Rows, compare
 from validation.result import Verdict

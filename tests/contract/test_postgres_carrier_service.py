@@ -14,10 +14,11 @@ from adapters.event_bus.view import RouteView
 from adapters.postgres import bookkeeping
 from adapters.postgres.driver import connect
 from adapters.postgres.heartbeats import heard
-from adapters.routes.memory import MemoryRouteStore
+from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
 from contracts.routes import Mirror, Route
 from contracts.stages import Component, Stage
 from cutover.carrier.service import CarrierService
+from cutover.carrier.telling import Carried, Telling, read
 from tests.contract.carrying import Lane, lane, wait_until
 from tests.contract.postgres_server import Postgres
 from tests.contract.two_postgres import two_servers
@@ -37,6 +38,7 @@ class Running:
     def __init__(self, between: Lane) -> None:
         self.between = between
         self.store = MemoryRouteStore()
+        self.registry = MemoryRegistry()
         self.view = RouteView(self.store, Component.DATABASE)
         self.service = CarrierService(self.view, *between.ends.values())
         self._epoch = 0
@@ -65,6 +67,11 @@ class Running:
         self.view.stop()
         self._thread.join(30)
         assert not self._thread.is_alive() and self.service.directions == ()
+
+    def told(self) -> dict[str, Carried]:
+        """What status would be told now."""
+        Telling(self.registry, "pod", self.service.standing).tell()
+        return read(self.registry.posted(Component.DATABASE))
 
     def proved(self, source: str) -> None:
         """Wait for a heartbeat of `source` that is written from now on."""
@@ -106,9 +113,11 @@ def test_it_carries_as_the_route_says_and_turns_with_it(servers: tuple[Postgres,
         made.proved("hosted")
         made.proved("selfhosted")
         between.same("t")
+        assert all(told.lag_bytes is not None and not told.held for told in made.told().values())
         between.own.execute("insert into shop.t values (2, 'too early')")
         _, back = made.service.directions
         wait_until(lambda: back.state is not None and back.state.held is not None)
+        assert {source: told.held for source, told in made.told().items()} == {"hosted": 0, "selfhosted": 1}
         assert count(between, "hosted") == 1
         since = between.rows("selfhosted", "select pg_current_wal_insert_lsn()::text")[0][0]
         made.route("selfhosted", str(since))  # what was written before it stays held
@@ -122,6 +131,7 @@ def test_it_carries_as_the_route_says_and_turns_with_it(servers: tuple[Postgres,
         assert between.rows("hosted", "select id from shop.t order by 1") == [(1,), (2,)]
         made.route(None)
         wait_until(lambda: made.service.directions == ())
+        assert made.told() == {}
 
 
 def test_a_server_that_is_restarted_is_gone_on_with(servers: tuple[Postgres, Postgres]) -> None:
@@ -160,6 +170,7 @@ def test_a_conflict_is_told_and_gone_on_with_once_it_is_mended(servers: tuple[Po
         there, _ = made.service.directions
         wait_until(lambda: "Conflict: shop.t" in there.error)
         assert there.state is not None and "t_pkey" in there.state.error
+        assert "t_pkey" in made.told()["hosted"].error
         made.proved("selfhosted")  # the other way is not touched by it
         with between.own.transaction():
             between.own.execute(

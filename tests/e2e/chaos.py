@@ -9,6 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +64,20 @@ def await_true(holds: Callable[[], bool], seconds: float, what: str) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(POLL_SECONDS)  # kubectl and /proc are polled, with a deadline
+
+
+@contextmanager
+def gone(stack: Stack, statefulset: str) -> Iterator[None]:
+    """A server is gone at once, and does not come back while the block lasts. Its volume stays."""
+    name = f"statefulset/{statefulset}"
+    replicas = (stack.kubectl.get("statefulset", statefulset) or {})["spec"]["replicas"]
+    stack.kubectl.run("scale", name, "--replicas=0")
+    stack.kubectl.run("delete", "pod", "-l", f"app={statefulset}", "--force", "--grace-period=0", timeout=90)
+    try:
+        yield
+    finally:
+        stack.kubectl.run("scale", name, f"--replicas={replicas}")
+        stack.kubectl.run("rollout", "status", name, "--timeout=240s", timeout=260)
 
 
 def transition_job(stack: Stack, name: str, stage: Stage, act: str, before: Step) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +26,8 @@ from validation.load.verifying import WHOLE
 from validation.result import Report
 
 COMPONENT = Component.EVENT_BUS
+EMERGENCY_STEPS = ("survey", "break_off", "flee")
+"""Of those of every component, what somebody waits for."""
 RATE = 500.0
 """Events a second: enough that a gap of milliseconds would show, and that other tests have a machine too."""
 
@@ -91,6 +95,23 @@ class Stack:
         assert process.returncode != 0, f"an interrupted pulumi up said that it ended well:\n{output}"
         return output
 
+    def crossover(self, *arguments: str, status: int = 0) -> str:
+        """The output of the command, which must end with that exit status."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", *arguments],
+            cwd=self.root, env=self.env, text=True, capture_output=True, check=False, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == status, f"crossover {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def end_emergency(self) -> None:
+        """Whatever became of a test, the next one's config asks for none."""
+        path = f"crossover:{self.component.value}.emergency"
+        subprocess.run(
+            [self.pulumi.program, "config", "rm", "--path", path, "--stack", "local"],
+            cwd=self.root, env=self.env, capture_output=True, check=False,
+        )  # fmt: skip
+
     @contextmanager
     def load(self, rate: float = RATE) -> Iterator[Load]:
         """Load on the bus, `rate` events/s, for as long as the block lasts; its pod is removed in any case."""
@@ -156,6 +177,13 @@ def clean_bank(bank: Bank, windows: Mapping[str, tuple[int, int]] | None = None)
                 for name, report in reports.items() for check in report.failures()]  # fmt: skip
     assert not problems, "\n".join([*problems, bank.said()])
     return reports
+
+
+def seconds_of_emergency(said: str) -> float:
+    """How long the steps of an emergency took, by what the run told of them."""
+    found = dict(re.findall(rf"\b({'|'.join(EMERGENCY_STEPS)}) +holds +([\d.]+) s", said))
+    assert set(found) == set(EMERGENCY_STEPS), said
+    return sum(float(seconds) for seconds in found.values())
 
 
 def figures_of(finished: Finished) -> str:

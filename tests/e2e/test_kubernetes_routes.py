@@ -29,7 +29,6 @@ class TestKubernetesRoutes(RoutesContract):
         namespace = f"routes-{uuid.uuid4().hex[:8]}"
         core.create_namespace({"metadata": {"name": namespace}})
         core.create_namespaced_config_map(namespace, {"metadata": {"name": route_name(Component.EVENT_BUS)}})
-        yield Routes(
-            KubernetesRouteStore(namespace, api), KubernetesRegistry(namespace, api), KubernetesLock(namespace, api)
-        )
+        registry = KubernetesRegistry(namespace, api)
+        yield Routes(KubernetesRouteStore(namespace, api), registry, KubernetesLock(namespace, api), registry)
         core.delete_namespace(namespace)

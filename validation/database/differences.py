@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
 from adapters.postgres.catalog import Table
+from adapters.postgres.masks import MASKED, Masks, cut
 
-MASKED = "(masked)"
-_SHOWN = 60
+_SHORT = 60
+"""Characters of a value that is shown whole."""
 _BEFORE = 12
+_MOST = 600
+"""Characters that are said of one row, however many columns it has."""
 
 
 class Kind(StrEnum):
@@ -96,28 +98,16 @@ class Difference:
     count: int = 1
 
     def __str__(self) -> str:
-        named = ", ".join(f"{column} = {_quoted(value)}" for column, value in self.key.items())
+        named = cut(", ".join(f"{column} = {_quoted(value)}" for column, value in self.key.items()), most=_MOST // 2)
         text = f"{self.table} ({named}): {self.kind}"
         if self.count > 1:
             text += f", {self.count} times"
-        changes = [f"{c.column} {_quoted(c.a)} at A, {_quoted(c.b)} at B" for c in self.changes]
-        return text + "".join(f"; {change}" for change in changes)
-
-
-@dataclass(frozen=True, slots=True)
-class Masks:
-    """Columns whose values appear nowhere. A pattern is schema.table.column, `*` stands for anything."""
-
-    patterns: frozenset[str] = frozenset()
-
-    def hides(self, table: Table, column: str) -> bool:
-        """Whether the values of that column are not to be shown."""
-        name = f"{table.schema}.{table.name}.{column}"
-        return any(fnmatchcase(name, pattern) for pattern in self.patterns)
-
-    def hidden(self, table: Table) -> frozenset[str]:
-        """The columns of `table` that are not to be shown."""
-        return frozenset(column.name for column in table.columns if self.hides(table, column.name))
+        for told, c in enumerate(self.changes):
+            change = f"; {c.column} {_quoted(c.a)} at A, {_quoted(c.b)} at B"
+            if told and len(text) + len(change) > _MOST:
+                return f"{text}; and {len(self.changes) - told} more columns"
+            text += change
+        return text
 
 
 Row = Mapping[str, str | None]
@@ -143,21 +133,15 @@ def _change(column: str, a: str | None, b: str | None, hide: bool) -> Change:
     if a is None or b is None:
         return Change(column, _masked(a, False), _masked(b, False))
     start = max(0, _common(a, b) - _BEFORE)
-    if max(len(a), len(b)) <= _SHOWN:
+    if max(len(a), len(b)) <= _SHORT:
         start = 0
-    return Change(column, _cut(a, start), _cut(b, start))
+    return Change(column, cut(a, start), cut(b, start))
 
 
 def _masked(value: str | None, hide: bool) -> str | None:
     if hide:
         return MASKED
-    return value if value is None else _cut(value, 0)
-
-
-def _cut(value: str, start: int) -> str:
-    """As much of a long value as fits in a line, from `start`: what differs is in sight."""
-    end = start + _SHOWN
-    return ("…" if start else "") + value[start:end] + (f"… ({len(value)} characters)" if end < len(value) else "")
+    return value if value is None else cut(value)
 
 
 def _common(a: str, b: str) -> int:

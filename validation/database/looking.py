@@ -16,7 +16,8 @@ from adapters.postgres import checksums
 from adapters.postgres.catalog import Table
 from adapters.postgres.checksums import Key, Query, Span
 from adapters.postgres.driver import Address, Connection, TupleRow, sql, translated
-from validation.database.differences import Answer, Difference, Masks, Row, Sight, Version, describe, judge
+from adapters.postgres.masks import Masks
+from validation.database.differences import Answer, Difference, Row, Sight, Version, describe, judge
 
 _PART_ROWS, _MOST_PARTS = 500, 1 << 16
 _AT_ONCE = 50_000

@@ -22,7 +22,8 @@ from adapters.postgres.catalog import Table
 from adapters.postgres.checksums import Key, Span
 from adapters.postgres.driver import SESSION, Address, connect
 from adapters.postgres.errors import PostgresError
-from validation.database.differences import Difference, Masks
+from adapters.postgres.masks import Masks
+from validation.database.differences import Difference
 from validation.database.looking import Both, Examination, Found, Looks
 from validation.database.progress import Part, Progress, shape
 from validation.result import Check, Report, Verdict, combine

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from adapters.postgres.bookkeeping import SCHEMA, slot_name
 from adapters.postgres.catalog import Identity, Table
 from adapters.postgres.facts import Extension, Kind, SideFacts
+from adapters.postgres.masks import Masks
 from cutover.database.preflight.item import Decide, Finding, Item, On
 from cutover.database.preflight.situation import SELFHOSTED, Journey, NotKnown, Situation, known, slot_of
 
@@ -56,6 +57,13 @@ def _refused(*kinds: Kind, fine: str = "none", modes: Sequence[str] = ()) -> Dec
         return Finding(wrong=wrong, fine=fine + harmless)
 
     return decide
+
+
+def _masks(at: Situation, side: str, facts: SideFacts) -> Finding:
+    tables, patterns = known(facts.contents).tables, sorted(at.masks.patterns)
+    found = {one: sum(len(Masks(frozenset({one})).hidden(table)) for table in tables) for one in patterns}
+    wrong = [f"{one} names no column that moves" for one in patterns if not found[one]]
+    return Finding(wrong=wrong, fine=f"{sum(found.values())} columns are hidden" if patterns else "none")
 
 
 def _temporary(at: Situation, side: str, facts: SideFacts) -> Finding:
@@ -338,6 +346,14 @@ ITEMS = (
         expected="no foreign key or trigger of what stays: it would check or write where nobody serves any more",
         fix="DROP TRIGGER or DROP CONSTRAINT there, and let the application do it",
         decide=_inward,
+        on=On.SOURCE,
+    ),
+    Item(
+        name="masks",
+        expected="each entry of crossover:database.mask names a column: else its values would be shown",
+        fix="Correct it (SCHEMA.TABLE.COLUMN, `*` for anything; each partition is a table of its own name), or take it "
+        "out of crossover:database.mask",
+        decide=_masks,
         on=On.SOURCE,
     ),
     Item(

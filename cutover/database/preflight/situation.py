@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from adapters.known import Fact, Unknown
 from adapters.postgres.facts import Contents, Replication, SideFacts, Slot
+from adapters.postgres.masks import Masks
 from contracts.stages import BACKENDS, Component, Side
 from cutover.plan import Step, Transition
 
@@ -82,7 +83,7 @@ class Situation:
     "" where there is none. `volumes`: bytes of a side's disk, where config knows them. `pooled`: users as whom the
     pooler connects; empty: the owners of what moves. `encrypt`: sides to which a connection must be encrypted.
     `backup`: the last one, None where none is noted. `accepted`: items that the operator lets pass, of those that may
-    be."""
+    be. `masks`: columns whose values are shown nowhere."""
 
     journey: Journey
     source: str
@@ -94,6 +95,7 @@ class Situation:
     encrypt: frozenset[str] = frozenset()
     backup: Fact[Backup | None] = None
     accepted: frozenset[str] = frozenset()
+    masks: Masks = field(default_factory=Masks)
 
     @property
     def going_back(self) -> bool:

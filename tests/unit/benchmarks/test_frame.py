@@ -46,6 +46,14 @@ def test_a_broken_limit_fails_and_a_missed_aim_is_shown(
     assert entries[0]["met"] is met
 
 
+def test_a_figure_without_a_limit_is_shown_and_breaks_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame, "REPORTS", tmp_path)
+    free = frame.Figure(figure="f", value=1e9, unit="ms", at_most=True, how="by hand")
+    assert frame.report("x", [free]) == 0
+    assert json.loads((tmp_path / "x.json").read_text())[0]["limit"] is None
+    assert frame.report("x", [free, figure(11)]) == 1
+
+
 def test_no_figures_are_no_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frame, "REPORTS", tmp_path)
     assert frame.report("x", []) == 1

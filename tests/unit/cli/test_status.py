@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -13,15 +15,19 @@ from adapters.routes.base import RouteUnavailable, Versioned
 from adapters.routes.jobs import after_pattern
 from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
 from cli.__main__ import app
+from cli.declared import declared, emergencies, verdict_hours, wanted_stages
 from cli.errors import CliError
-from cli.stack import changes, emergencies, wanted_stages
-from cli.status import gather, judge, table
+from cli.stack import changes, plain
+from cli.status import gather, judge, lines, table
 from contracts.registry import PROTOCOL_VERSION, AdapterRecord
 from contracts.routes import Fence, HistoryEntry, Progress, Route, Stranded
 from contracts.stages import Component, Stage, serving_backend
+from cutover.carrier.telling import Carried, Telling
 from cutover.database.reached import Reached
 from cutover.plan import WATCH_FAILED
-from cutover.positions import WAL
+from cutover.positions import WAL, carried
+from validation.result import Verdict
+from validation.verdicts import KeptVerdict
 
 WANTED = dict.fromkeys(Component, Stage.MVP)
 
@@ -94,13 +100,13 @@ def test_the_table_has_a_row_a_component() -> None:
 
 def test_wanted_stages_come_from_config_and_default_to_mvp() -> None:
     config = json.dumps({"crossover:event_bus": {"value": '{"stage":"scale"}', "objectValue": {"stage": "scale"}}})
-    assert wanted_stages(config, "Pulumi.x.yaml") == {**WANTED, Component.EVENT_BUS: Stage.SCALE}
+    assert wanted_stages(plain(config, dict), "Pulumi.x.yaml") == {**WANTED, Component.EVENT_BUS: Stage.SCALE}
 
 
 def test_an_unknown_stage_names_the_file_and_the_fix() -> None:
     config = json.dumps({"crossover:event_bus": {"objectValue": {"stage": "sale"}}})
     with pytest.raises(CliError, match=r"Pulumi\.x\.yaml asks for stage 'sale'") as raised:
-        wanted_stages(config, "Pulumi.x.yaml")
+        wanted_stages(plain(config, dict), "Pulumi.x.yaml")
     assert "pulumi config set" in raised.value.fix
 
 
@@ -166,11 +172,97 @@ def test_what_is_written_to_config(emergency: bool, declared: bool, wanted: list
 @pytest.mark.parametrize(("value", "found"), [(True, {BUS}), ("true", {BUS}), (False, set()), (None, set())])
 def test_a_declared_emergency_is_seen_in_config(value: object, found: set[Component]) -> None:
     entry = {"stage": "shadow"} | ({} if value is None else {"emergency": value})
-    assert emergencies(json.dumps({"crossover:event_bus": {"value": json.dumps(entry)}})) == found
-    assert emergencies(json.dumps({"crossover:event_bus": {"objectValue": entry}})) == found
+    assert emergencies(plain(json.dumps({"crossover:event_bus": {"value": json.dumps(entry)}}), dict)) == found
+    assert emergencies(plain(json.dumps({"crossover:event_bus": {"objectValue": entry}}), dict)) == found
 
 
 def test_in_an_emergency_nothing_is_retired() -> None:
     result = CliRunner().invoke(app, ["rollback", "event_bus", "--retire", "--emergency"])
     assert isinstance(result.exception, CliError)
     assert "nobody else has" in str(result.exception)
+
+
+FILE = """
+config:
+  crossover:kube_context: here
+  crossover:database:
+    stage: shadow
+    emergency: false
+    verdict_hours: 2
+    hosted: {host: db.example, password: {secure: v1:abc}}
+"""
+
+
+def test_an_object_with_a_secret_in_it_is_read_from_its_file_without_the_secret(tmp_path: Path) -> None:
+    """`pulumi config --json` leaves such an object out as a whole, and the stage with it."""
+    (tmp_path / "Pulumi.x.yaml").write_text(FILE)
+    (tmp_path / "Pulumi.yaml").write_text("config:\n  size: {default: standard}\n  database: {default: {stage: mvp}}\n")
+    found = declared(tmp_path, "x")
+    assert found == {
+        "size": "standard",
+        "kube_context": "here",
+        "database": {
+            "stage": "shadow",
+            "emergency": False,
+            "verdict_hours": 2,
+            "hosted": {"host": "db.example", "password": "(secret)"},
+        },
+    }
+    told = json.dumps({"crossover:database": {"secret": True}, "crossover:kube_context": {"value": "here"}})
+    config = plain(told, lambda: found)
+    assert wanted_stages(config, "")[Component.DATABASE] is Stage.SHADOW
+    assert (verdict_hours(config, Component.DATABASE), verdict_hours(config, BUS)) == (2.0, 24.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [(None, "there is no Pulumi.x.yaml"), ("a: [1\nb: 2", "Pulumi.x.yaml, line 2"), ("[]", "no keys")]
+)
+def test_a_file_that_cannot_be_read_is_named_with_its_line(tmp_path: Path, text: str | None, why: str) -> None:
+    if text is not None:
+        (tmp_path / "Pulumi.x.yaml").write_text(text)
+    with pytest.raises(CliError, match=why) as raised:
+        declared(tmp_path, "x")
+    assert raised.value.fix
+
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+KEPT = KeptVerdict(outcome=Verdict.HOLDS, at=NOW - timedelta(hours=30), active="hosted", detail="10 rows equal")
+
+
+def _compared(verdict: str | None, hours: float = 24.0) -> str:
+    at = _database(Stage.SHADOW, mirror=carried("hosted", "selfhosted", 1), verdict=verdict)
+    row = judge(Component.DATABASE, Stage.SHADOW, at, [], limit=timedelta(hours=hours), now=NOW)
+    assert (row.compared is None) == ("holds" not in row.comparison and "not hold" not in row.comparison)
+    return row.comparison
+
+
+def test_the_age_of_the_last_comparison_is_shown_and_whether_it_is_stale() -> None:
+    assert _compared(KEPT.to_json()) == "comparison holds, 30.0 h old: stale, the limit is 24 h"
+    assert _compared(KEPT.to_json(), 48) == "comparison holds, 30.0 h old"
+    wrong = KEPT.model_copy(update={"outcome": Verdict.DOES_NOT_HOLD, "at": NOW, "detail": "bank.t differs"})
+    assert _compared(wrong.to_json()) == "comparison does not hold, 0.0 h old (bank.t differs)"
+    assert "no comparison that can be read" in _compared("of a version to come")
+    assert _compared(None) == "both sides were not compared yet"
+    alone = judge(Component.DATABASE, Stage.MVP, _database(Stage.MVP, verdict=KEPT.to_json()), [], now=NOW)
+    assert alone.comparison == ""
+
+
+def test_a_database_shows_how_far_the_side_is_that_follows() -> None:
+    registry = MemoryRegistry()
+    told = {
+        "hosted": Carried(behind_seconds=0.25, lag_bytes=12_000, safe_bytes=512_000_000),
+        "selfhosted": Carried(behind_seconds=3, lag_bytes=0, held=2, error="Conflict: t"),
+    }
+    Telling(registry, "pod", lambda: told).tell()
+    at = _database(Stage.SHADOW, mirror=carried("hosted", "selfhosted", 1))
+    rows = gather(WANTED, MemoryRouteStore(at), registry, registry)
+    [row] = [row for row in rows if row.component is Component.DATABASE]
+    assert row.carried == told
+    said = lines(row)
+    assert "database: hosted to selfhosted 0.2 s behind, 12.0 kB of WAL; the slot has 512.0 MB until it is lost" in said
+    assert (
+        "database: selfhosted to hosted 3.0 s behind, 0 bytes of WAL; the slot has no limit; 2 transactions held; "
+        "stands still: Conflict: t" in said
+    )
+    assert "0.2 s" in [str(cell) for cell in table(rows, "x").columns[7].cells]
+    row.model_dump_json()

@@ -52,7 +52,7 @@ def test_every_stage_is_reached_from_every_other_neighbour_by_neighbour(
 @given(component=movable, stage=stages, wanted=stages)
 def test_the_plan_is_a_function_of_record_and_wish(component: Component, stage: Stage, wanted: Stage) -> None:
     route = _route(stage, component=component)
-    assert plan(route, wanted) == Plan(False, False, path(stage, wanted, component))
+    assert plan(route, wanted) == Plan(False, None, path(stage, wanted, component))
     assert plan(route, wanted).empty == (stage is wanted)
 
 
@@ -62,7 +62,7 @@ def test_what_was_cut_off_is_never_passed_over(component: Component, stage: Stag
     watched = _route(stage, component=component, watching=True)
     assert plan(fenced, wanted).undo
     assert not plan(fenced, wanted).empty
-    assert plan(watched, wanted).resume_watch
+    assert plan(watched, wanted).watched
     assert not plan(watched, wanted).empty
 
 
@@ -88,7 +88,7 @@ def test_every_component_that_moves_has_an_emergency_and_what_comes_after(compon
         (Stage.SHADOW, Stage.SHADOW)
     }
     found = plan(_route(Stage.SCALE, component=component), Stage.SHADOW, emergency=True)
-    assert found == Plan(False, False, (_flight(component),))
+    assert found == Plan(False, None, (_flight(component),))
     stranded = _stranding(_route(Stage.SHADOW, component=component))
     assert plan(stranded, Stage.SHADOW).transitions == (_settlement(component),)
     assert plan(stranded, Stage.SHADOW, emergency=True).empty
@@ -160,7 +160,7 @@ def test_an_emergency_asks_the_dead_backend_nothing_whatever_was_cut_off(cut_off
     route = _route(Stage.SCALE, fence=cut_off == "fence", watching=cut_off == "watching", component=component)
     found = plan(route, Stage.SHADOW, emergency=True)
     flight = _flight(component)
-    assert found == Plan(False, False, (flight,))
+    assert found == Plan(False, None, (flight,))
     asked = {Step.PREFLIGHT, Step.PROVE_WAY_BACK, Step.COMPARE, Step.SEAL, Step.DRAIN, Step.CHECK, Step.WATCH}
     assert not {*asked, Step.TIE, Step.UNTIE} & set(flight.steps)
 
@@ -209,5 +209,5 @@ def test_a_switch_that_failed_its_post_checks_is_watched_again_unless_another_st
     left = Progress(from_stage=None, to_stage=stage, step=WATCH_FAILED, since="2026-01-01T00:00:00Z")
     route = _route(stage, component=component).model_copy(update={"progress": left})
     made = plan(route, wanted)
-    assert made.resume_watch is (wanted is stage) and made.empty is False
+    assert (made.watched is not None) is (wanted is stage) and made.empty is False
     assert made.transitions == path(stage, wanted, component)

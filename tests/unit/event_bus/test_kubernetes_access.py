@@ -18,9 +18,11 @@ from kubernetes import client
 
 from adapters.routes.base import LockHeld, Permission, RouteMissing, RouteUnavailable
 from adapters.routes.jobs import KubernetesJobs
-from adapters.routes.kubernetes import _clock_ahead
+from adapters.routes.kubernetes import KubernetesRegistry, _clock_ahead
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_lock import KubernetesLock
+from adapters.routes.workloads import Deployed, deployed
+from contracts.registry import ANNOTATION_STATUS, LABEL_BESIDE
 from contracts.stages import Component
 
 
@@ -131,6 +133,38 @@ def test_an_adapters_clock_is_what_it_wrote_against_when_the_server_was_told() -
     assert _clock_ahead(lease(told + timedelta(seconds=8.5), told - timedelta(hours=1), told)) == 8.0
     assert _clock_ahead(lease(told, None)) is None
     assert _clock_ahead(lease(None, told)) is None
+
+
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/trading/leases"
+
+
+def test_a_bulletin_is_a_lease_that_no_fence_looks_for(server: ApiServer, api: client.ApiClient) -> None:
+    name = f"{LEASES}/beside-database-pod"
+    server.answers |= {f"POST {LEASES}": (201, {}), f"PATCH {name}": (200, {})}
+    registry = KubernetesRegistry("trading", api)
+    registry.post(Component.DATABASE, "pod", {"hosted": "1"})
+    registry.post(Component.DATABASE, "pod", {"hosted": "2"})
+    (made, created), (renewed, patch) = server.asked
+    assert (made, renewed) == (f"POST {LEASES}", f"PATCH {name}")
+    assert created["metadata"]["labels"] == {LABEL_BESIDE: "database"}
+    assert patch["metadata"]["annotations"] == {ANNOTATION_STATUS: '{"hosted": "2"}'}
+    stale = created | {"spec": created["spec"] | {"renewTime": "2020-01-01T00:00:00.000000Z"}}
+    server.answers[f"GET {LEASES}"] = (200, {"items": [created, stale, {"metadata": {"name": "bare"}, "spec": {}}]})
+    fresh, *others = registry.posted(Component.DATABASE)
+    assert (fresh.name, fresh.status, fresh.live) == ("pod", {"hosted": "1"}, True)
+    assert [one.live for one in others] == [False, False]
+
+
+def test_a_deployment_tells_how_many_pods_are_ready(server: ApiServer, api: client.ApiClient) -> None:
+    path = "GET /apis/apps/v1/namespaces/trading/deployments/pooler"
+    with pytest.raises(RouteMissing):
+        deployed(api, "trading", "pooler")
+    for body, found in (
+        ({"spec": {"replicas": 2}, "status": {"readyReplicas": 1}}, Deployed(2, 1)),
+        ({"spec": {}, "status": {}}, Deployed(1, 0)),
+    ):
+        server.answers[path] = (200, body)
+        assert deployed(api, "trading", "pooler") == found
 
 
 def test_a_job_like_the_transition_is_run_and_its_output_told(server: ApiServer, api: client.ApiClient) -> None:

@@ -67,6 +67,7 @@ class Pooler(RuleBasedStateMachine):
         self.sure_of = 0
         self.paused_at = 0.0
         self.api = True
+        self.given_up_blind = 0
 
     # -- the cutover
 
@@ -172,6 +173,7 @@ class Pooler(RuleBasedStateMachine):
             Action.BLOCK: [lambda: self._write(NOWHERE), lambda: self._load(NOWHERE)],
             Action.ACKNOWLEDGE: [lambda: self._acknowledge(at)],
             Action.LOOK: [self._look],
+            Action.LAST_LOOK: [lambda: self._look() if self.api else self._refuse_blindly(at)],
             Action.GIVE_UP: [lambda: self._refuse(at)],
             Action.MOVE: [write, load, self._resume, forget],
             Action.POINT: [write, load],
@@ -217,9 +219,14 @@ class Pooler(RuleBasedStateMachine):
             self.sure_of = self.view.fence or 0
             self.view = self.truth
 
+    def _refuse_blindly(self, at: Standing) -> None:
+        assert at.age > FENCE_HOLD_SECONDS + BLIND_SECONDS
+        self.given_up_blind = at.fence or 0
+        self._refuse(at)
+
     def _resume(self) -> None:
         assert self.paused_by == "agent", "resumed what an operator had paused"
-        blind = not self.api and self.now - self.truth.since > FENCE_HOLD_SECONDS
+        blind = self.view.fence is not None and self.view.fence == self.given_up_blind
         assert self.loaded == self.truth.active or blind, "resumed at a side that the route does not name"
         self.paused_by = ""
 
@@ -250,7 +257,7 @@ class Pooler(RuleBasedStateMachine):
 
 
 Pooler.TestCase.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=400, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestPooler = Pooler.TestCase
 
@@ -273,8 +280,9 @@ def held(**changed: object) -> Standing:
         (held(age=29), None),
         (held(age=31), Action.LOOK),
         (held(age=31, sure=True), Action.GIVE_UP),
-        (held(age=31, acknowledged=1), Action.GIVE_UP),
-        (held(age=31 + BLIND_SECONDS), Action.GIVE_UP),
+        (held(age=31, acknowledged=1), Action.LOOK),
+        (held(age=31, acknowledged=1, loaded="hosted"), Action.GIVE_UP),
+        (held(age=31 + BLIND_SECONDS), Action.LAST_LOOK),
         (held(refused=2), Action.MOVE),
         (held(fence=None, active="selfhosted"), Action.MOVE),
         (held(fence=None, active="selfhosted", loaded="hosted", drained=False), Action.AWAIT),

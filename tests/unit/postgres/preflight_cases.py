@@ -19,6 +19,7 @@ from adapters.postgres.facts import (
     Storage,
     Thing,
 )
+from adapters.postgres.masks import Masks
 from cutover.database.preflight import Journey
 from cutover.database.preflight.situation import Backup, Refused
 from tests.unit.postgres.built_facts import ORDERS, SESSION, SLOT, Spoil, both, configured, locale, tells, whole
@@ -43,6 +44,10 @@ def own_slot(name: str = HOSTED, **changes: object) -> Spoil:
 
 def busy(name: str = HOSTED, **changes: object) -> Spoil:
     return tells(name, activity=Activity(sessions=(replace(SESSION, **changes),)))  # type: ignore[arg-type]
+
+
+def hides(*patterns: str) -> Spoil:
+    return configured(masks=Masks(frozenset(patterns)))
 
 
 def table(**changes: object) -> Spoil:
@@ -227,6 +232,7 @@ WRONG: list[tuple[str, Journey, Spoil, str, str]] = [
     ("hosted: session features", JOIN, busy(listens=True), "listens", "connection of its own"),
     ("selfhosted: sessions past the pooler", SWITCH, busy(OWN), "pid 42 (app)", "pg_terminate_backend(42)"),
     ("selfhosted: sessions past the pooler", LEAVE, busy(OWN), "pid 42 (app)", "pg_terminate_backend(42)"),
+    ("hosted: masks", JOIN, hides("app.orders.note", "app.order.note"), "app.order.note names no col", "Correct it"),
     ("hosted: backup", JOIN, configured(backup=None), "none is noted", "crossover backup"),
     ("hosted: backup", SWITCH, configured(backup=replace(BACKUP, hours=24.5)), "24.5 h old, in x", "crossover backup"),
     ("hosted: backup", JOIN, configured(backup=replace(BACKUP, hours=float("nan"))), "nan h old", "crossover backup"),
@@ -250,6 +256,7 @@ MISSING: list[tuple[str, Journey, Spoil]] = [
         "inheritance", "rules", "triggers", "materialised views to fill", "foreign keys into schemas that stay",
         "policies into schemas that stay", "other references into schemas that stay",
         "references from schemas that stay", "session features")),
+    ("hosted: masks", JOIN, both(hides("app.orders.note"), tells(HOSTED, contents=Unknown("lost")))),
     ("hosted: schemas", JOIN, tells(HOSTED, "contents", tables=())),
     ("hosted: replica identity", JOIN, tells(HOSTED, "contents", tables=())),
     ("hosted: session_replication_role", JOIN,

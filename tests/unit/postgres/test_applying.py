@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adapters.postgres.applying import (
@@ -135,3 +137,13 @@ def test_columns_and_keys_that_differ_are_drift() -> None:
 def test_an_error_tells_the_key_and_no_other_value() -> None:
     assert SHAPE.told(("1", "secret", "secret")) == "the row (id) = (1)"
     assert "secret" not in WHOLE.told(("1", "secret"))
+
+
+def test_an_error_tells_no_value_of_a_key_that_is_hidden_and_cuts_a_long_one() -> None:
+    hidden = replace(SHAPE, hidden=frozenset({"id"}))
+    (one,) = insert(hidden, [("secret", "a", None)], catching_up=False)
+    assert one.told() == "shop.Order: the row (id) = ((masked))"
+    (many,) = insert(hidden, [("secret", "a", None), ("2", "b", None)], catching_up=True)
+    assert many.told("Key (id)=(secret) already exists.") == "shop.Order: the row (id) = ((masked))"
+    assert len(SHAPE.told(("x" * 10_000, "a", None))) < 150
+    assert len(SHAPE.told_duplicate(f"Key (id)=({'x' * 10_000}) already exists.")) < 150

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapters.postgres.applying import Shape
 from adapters.postgres.catalog import Column, Table
+from adapters.postgres.masks import Masks
 from adapters.postgres.pgoutput import (
     UNCHANGED,
     Begin,
@@ -19,7 +20,6 @@ from adapters.postgres.pgoutput import (
 from adapters.postgres.stranded import Seen
 from adapters.postgres.strays import MOST_CHANGES, Gathered, Stray, touched
 from cutover.database.strays_told import told
-from validation.database.differences import Masks
 
 TABLE = Table("s", "t", (Column("id", "integer"), Column("a", "text"), Column("b", "text")), ("id",), ("id",))
 SHAPE = Shape(TABLE, TABLE.columns, (0,))

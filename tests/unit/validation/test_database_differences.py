@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.postgres.catalog import Column, Table
+from adapters.postgres.masks import MASKED, Masks
 from validation.database.differences import (
-    MASKED,
     Answer,
     Change,
     Kind,
-    Masks,
     Sight,
     Version,
     describe,
@@ -96,6 +95,15 @@ def test_what_is_masked_is_not_shown(pattern: str) -> None:
 
 def test_other_columns_are_shown() -> None:
     assert Masks(frozenset({"s.t.nam", "t.name", "s.t"})).hidden(TABLE) == frozenset()
+
+
+def test_what_is_said_of_a_row_is_bounded_however_wide_it_is() -> None:
+    wide = Table("s", "wide", tuple(Column(f"column_{n}", "text") for n in range(500)), ("column_0",), ("column_0",))
+    a, b = ({column.name: letter * 1000 for column in wide.columns} for letter in "ab")
+    for key in (("column_0",), ()):
+        for other in (b, None):
+            assert len(str(describe(wide, key, a, other, Masks()))) < 800
+    assert "and 498 more columns" in str(describe(wide, ("column_0",), a, b, Masks()))
 
 
 def test_what_differs_in_a_long_value_is_in_sight() -> None:

@@ -1,4 +1,5 @@
-"""Our own Postgres, started by its image's script: its own certificate or the user's, and TLS for all but itself."""
+"""Our own Postgres, started by its image's script: its own certificate or the user's, TLS for all but itself, and a
+start that waits for nobody."""
 
 from __future__ import annotations
 
@@ -93,3 +94,14 @@ def _certificate(folder: Path, name: str, *, days: int) -> tuple[str, str]:
          str(certificate)], check=True, capture_output=True,
     )  # fmt: skip
     return certificate.read_text(), key.read_text()
+
+
+def test_a_server_whose_commits_wait_for_another_starts_again(server: OwnImage) -> None:
+    """Its start writes roles, and nobody can follow before it serves."""
+    server.start({})
+    with connect(server.address("disable"), "test", session={}) as connection:
+        connection.execute("alter system set synchronous_standby_names = 'crossover_from_selfhosted'")
+    server.stop()
+    server.start({})
+    with connect(server.address("disable"), "test", session={}) as connection:
+        assert connection.execute("show synchronous_standby_names").fetchone() == ("crossover_from_selfhosted",)

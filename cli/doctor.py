@@ -1,0 +1,253 @@
+"""`crossover doctor`: what would be found out late otherwise, asked from here, each with its fix. Changes nothing.
+
+Exit status: 0 all holds; 1 something is wrong; 2 nothing is, as far as could be asked.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from adapters.known import Fact, Unknown
+from adapters.routes.base import (
+    AdapterRegistry,
+    BackupNotes,
+    Bulletins,
+    ClusterAccess,
+    Permission,
+    RouteError,
+    RouteMissing,
+    RouteStore,
+)
+from adapters.routes.jobs import KubernetesJobs
+from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
+from adapters.routes.kubernetes_access import KubernetesAccess
+from adapters.routes.kubernetes_backups import KubernetesBackupNotes
+from adapters.routes.workloads import Deployed, deployed
+from cli import diagnosing
+from cli.declared import SECRET, declared, file_of
+from cli.diagnosing import BESIDE, Asked
+from cli.errors import CliError
+from cli.status import MOVABLE, hours
+from contracts.routes import Route
+from contracts.stages import Component
+from cutover.carrier.telling import read
+from validation.result import Check, Report, Verdict
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+
+EXIT = {Verdict.HOLDS: 0, Verdict.DOES_NOT_HOLD: 1, Verdict.COULD_NOT_CHECK: 2}
+NEEDED = (
+    Permission("get", "configmaps"),
+    Permission("list", "pods"),
+    Permission("list", "leases", "coordination.k8s.io"),
+    Permission("get", "deployments", "apps"),
+    Permission("list", "jobs", "batch"),
+    Permission("create", "jobs", "batch"),
+    Permission("delete", "jobs", "batch"),
+)
+"""What status, doctor and validate do in the cluster, with the caller's own rights."""
+_SECRETS = (("database", "hosted", "password"), ("llm_service", "api_key"))
+_TOOL_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where everything is asked. `job` gives a component's last Transition, `deployed` how a Deployment stands."""
+
+    store: RouteStore
+    registry: AdapterRegistry
+    bulletins: Bulletins
+    notes: BackupNotes
+    access: ClusterAccess
+    job: Callable[[Component], dict[str, Any]]
+    deployed: Callable[[str], Deployed]
+
+    @classmethod
+    def connected(cls, context: str | None, namespace: str) -> Cluster:
+        """The one that `context` names. Raises RouteUnavailable."""
+        api = connect(context)
+        registry = KubernetesRegistry(namespace, api)
+        return cls(
+            KubernetesRouteStore(namespace, api),
+            registry,
+            registry,
+            KubernetesBackupNotes(namespace, api),
+            KubernetesAccess(namespace, api),
+            KubernetesJobs(api, namespace).transition,
+            lambda name: deployed(api, namespace, name),
+        )
+
+
+def examine(
+    root: Path,
+    stack: str,
+    env: Mapping[str, str],
+    cluster: Callable[[str | None, str], Cluster],
+    *,
+    context: str | None = None,
+    namespace: str | None = None,
+    now: datetime | None = None,
+) -> Report:
+    """All that can be asked from here; `cluster` connects, by context and namespace. What config lacks is told first:
+    without it only the tools can be looked at."""
+    settings, checks = config_checks(root, stack, env)
+    checks += tool_checks(root, env)
+    if settings is not None:
+        place = namespace or settings.namespaces.backend
+        where = f"context {context or settings.kube_context}, namespace {place}"
+        checks += cluster_checks(
+            settings, where, lambda: cluster(context or settings.kube_context, place), now or datetime.now(UTC)
+        )
+    return Report(subject=f"stack {stack}", checks=tuple(checks))
+
+
+def config_checks(root: Path, stack: str, env: Mapping[str, str]) -> tuple[Settings | None, list[Check]]:
+    """Stack config as the update would read it: each error by file and key, and secrets that stand in the clear."""
+    from components.settings import ENV_KUBE_CONTEXT, SettingsError, parse  # slow, and nobody else needs it here
+
+    expected = "stack config can be used"
+    try:
+        raw = declared(root, stack)
+    except CliError as error:
+        return None, [Check.that("config", False, expected=expected, found=str(error), fix=error.fix)]
+    checks = list(_in_the_clear(raw, stack))
+    if env.get(ENV_KUBE_CONTEXT):
+        raw["kube_context"] = env[ENV_KUBE_CONTEXT]
+    try:
+        settings = parse(stack, _hidden(raw))
+    except SettingsError as error:
+        for problem in error.problems:
+            found, _, fix = problem.strip().partition(". Fix: ")
+            checks.append(Check.that("config", False, expected=expected, found=found, fix=fix))
+        return None, checks
+    return settings, [Check.that("config", True, expected=expected, found=file_of(stack)), *checks]
+
+
+def _in_the_clear(raw: Mapping[str, Any], stack: str) -> Iterator[Check]:
+    for path in _SECRETS:
+        value: Any = raw
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value not in (None, "", SECRET):
+            key = f"crossover:{'.'.join(path)}"
+            found = f"{file_of(stack)}: {key} is in the clear"
+            yield Check.that(
+                f"config: {'.'.join(path)}", False, expected="encrypted", found=found,
+                fix=f"pulumi config set --path {key} --secret; then change it, where the file was shared",
+            )  # fmt: skip
+
+
+def _hidden(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same with the placeholder in place of secrets in the clear, too: no error can repeat one then."""
+    made = {key: dict(value) if isinstance(value, dict) else value for key, value in raw.items()}
+    for *path, last in _SECRETS:
+        at: Any = made
+        for key in path:
+            inner = at.get(key) if isinstance(at, dict) else None
+            if isinstance(inner, dict):
+                at[key] = inner = dict(inner)
+            at = inner
+        if isinstance(at, dict) and last in at:
+            at[last] = SECRET
+    return made
+
+
+def tool_checks(root: Path, env: Mapping[str, str]) -> list[Check]:
+    """The programs that are run from here."""
+    try:
+        least = str(yaml.safe_load((root / "Pulumi.yaml").read_text()).get("requiredPulumiVersion", ""))
+    except (OSError, yaml.YAMLError, AttributeError):
+        least = ""
+    setup = "make setup, then . .crossover/env; or install it"
+    return [
+        diagnosing.version("pulumi", _told(["pulumi", "version"], env), least.strip(">= "), setup),
+        diagnosing.version("kubectl", _told(["kubectl", "version", "--client"], env), "", setup),
+    ]
+
+
+def _told(command: Sequence[str], env: Mapping[str, str]) -> Fact[str]:
+    program = shutil.which(command[0], path=env.get("PATH"))
+    if program is None:
+        return Unknown(f"there is no {command[0]} on PATH")
+    try:
+        done = subprocess.run(
+            [program, *command[1:]], env=dict(env), capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, timeout=_TOOL_SECONDS,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Unknown(f"{program} does not run: {type(error).__name__}")
+    found = re.search(r"v?\d+\.\d+\.\d+\S*", done.stdout)
+    return found[0] if found else Unknown(f"{program} does not tell its version")
+
+
+def cluster_checks(settings: Settings, where: str, connected: Callable[[], Cluster], now: datetime) -> list[Check]:
+    """What the cluster tells. Where it cannot be asked, that is the one thing said of it."""
+    expected = "its API server answers"
+    try:
+        cluster = connected()
+        cluster.access.clock_ahead()
+    except RouteError as error:
+        fix = "kubectl config get-contexts; see that its API server runs and can be reached from here"
+        return [Check.unknown(f"cluster: {where}", expected=expected, why=str(error), fix=fix)]
+    checks = [Check.that("cluster", True, expected=expected, found=where), _rights(cluster.access)]
+    for component in MOVABLE:
+        checks += diagnosing.component(_asked(settings, component, cluster), now)
+    return checks
+
+
+def _rights(access: ClusterAccess) -> Check:
+    expected = "what status, doctor and validate do may be done"
+    fix = "Ask who keeps the cluster for a Role with them, in the backend's namespace"
+    try:
+        missing = [str(permission) for permission in NEEDED if not access.allows(permission)]
+    except RouteError as error:
+        return Check.unknown("rights", expected=expected, why=str(error), fix=fix)
+    found = f"not allowed: {', '.join(missing)}" if missing else f"{len(NEEDED)} rights"
+    return Check.that("rights", not missing, expected=expected, found=found, fix=fix)
+
+
+def _asked(settings: Settings, component: Component, cluster: Cluster) -> Asked:
+    wanted = settings.event_bus if component is Component.EVENT_BUS else settings.database
+    of_database = component is Component.DATABASE
+    accepts = of_database and "backup" in settings.database.accept
+    return Asked(
+        component=component,
+        wanted=wanted.stage,
+        emergency=wanted.emergency,
+        limit=hours(wanted.verdict_hours),
+        route=_route(cluster.store, component),
+        job=_fact(lambda: cluster.job(component)),
+        adapters=_fact(lambda: cluster.registry.records(component)),
+        present=_fact(lambda: cluster.registry.present(component)),
+        deployments={name: _fact(partial(cluster.deployed, name)) for name in BESIDE[component]},
+        carried=_fact(lambda: read(cluster.bulletins.posted(component))) if of_database else {},
+        backup=_fact(cluster.notes.read) if of_database else None,
+        backup_hours=None if accepts else settings.database.backup_hours,
+    )
+
+
+def _route(store: RouteStore, component: Component) -> Fact[Route | None]:
+    try:
+        return store.read(component).route
+    except RouteMissing:
+        return None
+    except RouteError as error:
+        return Unknown(str(error))
+
+
+def _fact[T](ask: Callable[[], T]) -> Fact[T]:
+    try:
+        return ask()
+    except RouteError as error:
+        return Unknown(str(error))
