@@ -99,6 +99,7 @@ def test_clients_go_on_at_the_hosted_side_within_seconds(world: Mortal, tmp_path
     finally:
         if how == "hanging":
             world.signal_all(signal.SIGCONT)
+    bank.judged()
 
 
 def test_a_side_that_serves_is_not_fled_from(world: Mortal, tmp_path: Path) -> None:
