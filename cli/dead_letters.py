@@ -6,23 +6,21 @@ here neither backend can be reached, and a replay must obey the fence of a switc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import connect
-from cli.errors import CliError
+from cli.pod_reports import report_of
+from cli.pod_reports import show as show_report
 from contracts import names
 
 JOB_NAME = "dead-letters"
 COMMAND = ("python", "-m", "services.dead_letters")
 
 app = typer.Typer(no_args_is_help=True, help="What consumers set aside: shown, and published again.")
-_out = Console()
 _Topic = Annotated[str, typer.Argument(help="The topic that events were set aside from.")]
 _Group = Annotated[str, typer.Option("--group", help="Only what this consumer group set aside.")]
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
@@ -69,26 +67,7 @@ def _grouped(group: str) -> list[str]:
 
 def _run(arguments: Sequence[str], as_json: bool, context: str | None, namespace: str) -> None:
     code, output = KubernetesJobs(connect(context), namespace).run_as_client(JOB_NAME, [*COMMAND, *arguments])
-    report = report_of(output)
-    if as_json:
-        print(json.dumps(report))
-    else:
-        for line in lines(report):
-            _out.print(line, highlight=False, markup=False, soft_wrap=True)
-    if code:
-        raise typer.Exit(code)
-
-
-def report_of(output: str, fix: str = f"kubectl describe job -l app={JOB_NAME}") -> dict[str, Any]:
-    """The report in a pod's output: its last line that is a JSON object. Raises CliError where there is none."""
-    for line in reversed(output.splitlines()):
-        if line.startswith("{"):
-            try:
-                found: dict[str, Any] = json.loads(line)
-            except ValueError:
-                continue
-            return found
-    raise CliError(f"the pod gave no report: {output[-2000:] or 'it wrote nothing'}", fix)
+    show_report(code, report_of(output, f"kubectl describe job -l app={JOB_NAME}"), lines, as_json=as_json)
 
 
 def lines(report: dict[str, Any]) -> list[str]:

@@ -6,23 +6,20 @@ The work is done by `python -m cutover.strays` in a pod beside the data, under t
 from __future__ import annotations
 
 import getpass
-import json
 import socket
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import connect
-from cli.dead_letters import report_of
 from cli.errors import CliError
+from cli.pod_reports import report_of, show
 from contracts import names
 from contracts.stages import Component
 
 JOB_NAME = "strays"
 COMMAND = ("python", "-m", "cutover.strays")
-_out = Console()
 
 
 def strays(
@@ -57,13 +54,7 @@ def strays(
     jobs = KubernetesJobs(connect(context), namespace)
     code, output = jobs.run_beside(component, JOB_NAME, [*COMMAND, action, *chosen, *by])
     report = report_of(output, "run it again; kubectl get events tells why a pod did not start")
-    if as_json:
-        print(json.dumps(report))
-    else:
-        for line in lines(report):
-            _out.print(line, highlight=False, markup=False, soft_wrap=True)
-    if code:
-        raise typer.Exit(code)
+    show(code, report, lines, as_json=as_json)
 
 
 def lines(report: dict[str, Any]) -> list[str]:

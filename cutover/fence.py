@@ -62,20 +62,31 @@ def laggards(context: Context, epoch: int) -> list[str]:
 def await_followed(context: Context) -> None:
     """Wait until every live adapter has acknowledged the route's epoch. Raises StepFailed."""
     epoch = context.route.epoch
-
-    def deaf() -> list[str]:
-        records = context.registry.records(context.component)
-        return [record.name for record in records if record.live and record.acknowledged_epoch < epoch]
-
     context.until(
-        lambda: not deaf(),
+        lambda: not behind(context, epoch),
         10.0,
         lambda: StepFailed(
-            f"live adapters do not follow epoch {epoch}: {', '.join(deaf())}",
+            f"live adapters do not follow epoch {epoch}: {', '.join(behind(context, epoch))}",
             "They did not see the route change; see their logs",
         ),
         every=0.1,
     )
+
+
+def behind(context: Context, epoch: int) -> list[str]:
+    """Live adapters that have not acknowledged `epoch`. Silent ones are not among them: an emergency does not wait for
+    those."""
+    records = context.registry.records(context.component)
+    return [record.name for record in records if record.live and record.acknowledged_epoch < epoch]
+
+
+def await_briefly(context: Context, missing: Callable[[], list[str]], seconds: float) -> list[str]:
+    """Who is missing still when nobody is, or after `seconds`: an emergency goes on without them."""
+    deadline = context.now() + seconds
+    while (found := missing()) and context.now() < deadline:
+        context.check_stop()
+        context.rest(0.02)
+    return found
 
 
 def _counts(record: AdapterRecord, present: frozenset[str]) -> bool:

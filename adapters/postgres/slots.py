@@ -20,6 +20,10 @@ select confirmed_flush_lsn::text, restart_lsn::text, active_pid, wal_status, saf
        database, plugin
   from pg_catalog.pg_replication_slots where slot_name = %s
 """
+_END_READER = """
+select pg_catalog.pg_terminate_backend(active_pid) from pg_catalog.pg_replication_slots
+ where slot_name = %s and active_pid is not null
+"""
 PLUGIN = "pgoutput"
 _DUPLICATE = "42710"
 LOST = "lost"
@@ -128,6 +132,11 @@ def slot_state(connection: Connection, name: str) -> SlotState | None:
         database=database or "",
         plugin=plugin or "",
     )
+
+
+def end_reader(connection: Connection, name: str) -> bool:
+    """End the process that reads the slot; whether there was one. A carrier opens another within seconds."""
+    return connection.execute(_END_READER, (name,)).fetchone() is not None
 
 
 def drop_slot(connection: Connection, name: str) -> bool:

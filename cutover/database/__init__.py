@@ -30,7 +30,7 @@ class DatabaseSteps:
         self._adding = Adding(self._work, Defining(self._work))
         joining = Joining(self._work, tying, Defining(self._work))
         switching, leaving = Switching(self._work, tying), Leaving(self._work)
-        self.straying = Straying(self._work, moving.masks)
+        self.straying = Straying(self._work)
         fleeing, settling = Fleeing(self._work), Settling(self._work)
         self.undo = switching.undo
         self.readmit = switching.readmit

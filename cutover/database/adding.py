@@ -16,7 +16,6 @@ from adapters.postgres.errors import PostgresError, Unavailable
 from contracts.stages import Stage
 from cutover.context import CouldNotCheck, StepFailed
 from cutover.database.defining import Defining
-from cutover.database.straying import end_reader
 from cutover.database.work import DatabaseWork
 from cutover.plan import Step, Transition
 from cutover.tables import TABLE_ADDITION
@@ -77,7 +76,7 @@ class Adding:
         self._defining.rest(source, target)  # behind the rows, for which no trigger may act
         with translated(there.address):
             slots.publish(there.connection, [table for table in self._w.tables(target) if str(table) in map(str, new)])
-        end_reader(self._w, source)  # opened anew it is strict again
+        self._w.end_reader(source)  # opened anew it is strict again
         self._w.await_beat(source, self._c.timing.backfill)
         return f"{len(new)} tables with {rows} rows: {', '.join(map(str, new))}"
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from adapters.postgres import breaking_off, counting, heartbeats, slots
@@ -23,14 +22,13 @@ from contracts.stages import Stage
 from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed, utc_now
 from cutover.database.reached import Reached, told
-from cutover.database.work import APPLICATION, COMPONENT, DatabaseWork
+from cutover.database.work import APPLICATION, DatabaseWork
 from cutover.plan import Step, Transition
 from cutover.positions import WAL
 
 _log = logging.getLogger(__name__)
 _UNKNOWN_SECONDS = 86_400.0
 """For which sequences are taken to have been out of sight where nothing is known of it."""
-_END = "select pg_catalog.pg_terminate_backend(%s)"
 
 
 class Fleeing:
@@ -47,16 +45,14 @@ class Fleeing:
         sent: list[int] = []
         # On a thread, for it may never answer.
         threading.Thread(target=lambda: self._write(dead, sent), name="survey", daemon=True).start()
-        if not self._await(lambda: [] if sent and self._w.heard(alive, dead) >= sent[0] else ["it"], self._survey):
+        if not fence.await_briefly(
+            self._c, lambda: [] if sent and self._w.heard(alive, dead) >= sent[0] else ["it"], self._c.timing.survey
+        ):
             raise StepFailed(
                 f"{dead} serves: it takes writes, and they come to {alive}. An emergency would only strand rows",
                 "Take emergency out of config and run pulumi up: the ordinary way back strands nothing",
             )
         return f"{dead} is not seen to serve; it is not asked any more"
-
-    @property
-    def _survey(self) -> float:
-        return self._c.timing.survey
 
     def _write(self, dead: str, sent: list[int]) -> None:
         try:
@@ -82,7 +78,7 @@ class Fleeing:
         reached = Reached(applied, heard.number, at, tied=route.tied_since is not None)
         told = told.model_copy(update={"copied": {WAL: reached.cursor}})
         self._c.write(self._c.route.model_copy(update={"fence": told}))
-        silent = self._await(lambda: self._behind(epoch), self._c.timing.flight_fence)
+        silent = fence.await_briefly(self._c, lambda: fence.behind(self._c, epoch), self._c.timing.flight_fence)
         waited = f"; not waited for: {', '.join(silent)}" if silent else ""
         return f"epoch {epoch} announced; {alive} has all up to {reached}{waited}"
 
@@ -131,7 +127,7 @@ class Fleeing:
         """Tell what is known of that which only the dead side has; and keep nothing for it any more, lest the disk of
         the side that lives fill: it is copied anew once it is back."""
         route, alive = self._c.route, self._w.active
-        silent = self._await(lambda: self._behind(route.epoch), self._c.timing.flight_count)
+        silent = fence.await_briefly(self._c, lambda: fence.behind(self._c, route.epoch), self._c.timing.flight_count)
         if silent:
             self._c.say(f"    not heard of, may still write at the dead side: {', '.join(silent)}")
         try:
@@ -141,19 +137,6 @@ class Fleeing:
         if kept:
             self._c.say(f"    {alive} still keeps WAL for the dead side, and it piles up: {kept}")
         return told(next(iter((route.stranded or {}).values())))
-
-    def _behind(self, epoch: int) -> list[str]:
-        """Live adapters that have not acknowledged `epoch`. Silent ones are not waited for in an emergency."""
-        records = self._c.registry.records(COMPONENT)
-        return [record.name for record in records if record.live and record.acknowledged_epoch < epoch]
-
-    def _await(self, missing: Callable[[], list[str]], seconds: float) -> list[str]:
-        """Who is missing still when nobody is, or after `seconds`."""
-        deadline = self._c.now() + seconds
-        while (found := missing()) and self._c.now() < deadline:
-            self._c.check_stop()
-            self._c.rest(0.02)
-        return found
 
 
 def drop_slot(work: DatabaseWork, backend: str, seconds: float) -> str:
@@ -169,10 +152,7 @@ def drop_slot(work: DatabaseWork, backend: str, seconds: float) -> str:
             if work.context.now() > deadline:
                 return str(error)
         if work.context.now() > patience:
-            with translated(side.address):
-                found = slots.slot_state(side.connection, name)
-            if found is not None and found.reader is not None:
-                side.rows(_END, (found.reader,))
+            work.end_reader(backend)
         work.context.rest(0.05)
 
 

@@ -144,11 +144,7 @@ class Settling:
 
         def unread() -> bool:
             with translated(back.address):
-                found = slots.slot_state(back.connection, name)
-            if found is None or found.reader is None:
-                return True
-            back.rows("select pg_catalog.pg_terminate_backend(%s)", (found.reader,))
-            return False
+                return not slots.end_reader(back.connection, name)
 
         self._c.until(
             unread,

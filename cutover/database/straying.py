@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adapters.postgres import bookkeeping, heartbeats, mending, slots, stranded, strays
+from adapters.postgres import bookkeeping, heartbeats, mending, stranded, strays
 from adapters.postgres.applying import Statement
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import translated
 from adapters.postgres.errors import Unavailable
-from adapters.postgres.masks import Masks
 from adapters.postgres.pgoutput import Row
 from adapters.postgres.strays import Stray, Touched, Verdict
 from adapters.postgres.target import applied
@@ -27,7 +26,6 @@ from cutover.positions import content_from
 
 LOOK_SECONDS = 3.0
 """For which a heartbeat is waited for before a stream is taken to stand still."""
-_END = "select pg_catalog.pg_terminate_backend(%s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,9 @@ class Held:
 class Straying:
     """Finds strays and settles them."""
 
-    def __init__(self, work: DatabaseWork, masks: Masks) -> None:
+    def __init__(self, work: DatabaseWork) -> None:
         self._w = work
-        self._masks = masks
+        self._masks = work.moving.masks
         self._c = work.context
 
     def find(self) -> tuple[Held, ...]:
@@ -87,7 +85,7 @@ class Straying:
         while True:
             gathered = strays.Gathered(keepers, content_from(self._c.route.mirror, side))
             try:
-                end_reader(self._w, side)
+                self._w.end_reader(side)
                 stranded.gather(self._w.servers[side], stream, begin, end, gathered, self._c.check_stop)
                 return gathered.found
             except Unavailable:  # the carrier was faster
@@ -187,15 +185,6 @@ class Straying:
         if not done:
             return "nothing was written past the pooler"
         return f"strays: {', '.join(done)}; each change is kept in {stranded.TABLE} at both sides"
-
-
-def end_reader(work: DatabaseWork, side: str) -> None:
-    """End the process by which the slot at `side` is read: the carrier opens another within seconds."""
-    here = work.at(side)
-    with translated(here.address):
-        found = slots.slot_state(here.connection, slot_name(side))
-    if found is not None and found.reader is not None:
-        here.rows(_END, (found.reader,))
 
 
 def _key(stray: Stray) -> tuple[int, int]:

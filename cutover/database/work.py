@@ -158,6 +158,12 @@ class DatabaseWork:
             slots.drop_slot(side.connection, name)
             slots.unpublish(side.connection)
 
+    def end_reader(self, backend: str) -> bool:
+        """End the process by which the slot at `backend` is read; whether there was one."""
+        side = self.at(backend)
+        with translated(side.address):
+            return slots.end_reader(side.connection, slot_name(backend))
+
     def pressure(self) -> str:
         """Why nothing more should be copied for a while: a standby of the source, if it has any, falls behind, or its
         clients are about to find no connection."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.event_bus.base import EventLog, Refuge
 from adapters.event_bus.errors import EventBusError
-from contracts.registry import AdapterRecord, Tail
-from contracts.routes import Fence, Mirror, Progress, Route, Segment, Stranded
+from contracts.registry import Tail
+from contracts.routes import Fence, Mirror, Route, Segment, Stranded
+from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed, utc_now
 from cutover.event_bus.work import COMPONENT, BusWork
 from cutover.plan import Step, Transition
@@ -66,7 +67,7 @@ class Fleeing:
                 _log.info("the survey of %s: %s", self._w.active.name, error)
 
         threading.Thread(target=look, name="survey", daemon=True).start()
-        self._await(lambda: [] if seen else ["an answer"], self._c.timing.survey)
+        fence.await_briefly(self._c, lambda: [] if seen else ["an answer"], self._c.timing.survey)
         if any(seen):
             raise StepFailed(
                 f"{self._w.active.name} serves: {seen[0]}. An emergency would only strand events",
@@ -98,12 +99,10 @@ class Fleeing:
             first = mirror.starts[topic]
             copied[topic] = dict(at if at is not None and self._w.passive.reached(at, first) else first)
         epoch = max(route.epoch, route.fence.epoch if route.fence else 0) + 1
-        fence = Fence(epoch=epoch, since=utc_now(), holder=self._c.holder, copied=copied)
-        progress = Progress(
-            from_stage=transition.origin, to_stage=transition.goal, step=Step.BREAK_OFF.value, since=utc_now()
-        )
-        self._c.write(route.model_copy(update={"fence": fence, "progress": progress}))
-        silent = self._await(lambda: self._behind(epoch), self._c.timing.flight_fence)
+        told = Fence(epoch=epoch, since=utc_now(), holder=self._c.holder, copied=copied)
+        progress = fence.progress(transition, Step.BREAK_OFF)
+        self._c.write(route.model_copy(update={"fence": told, "progress": progress}))
+        silent = fence.await_briefly(self._c, lambda: fence.behind(self._c, epoch), self._c.timing.flight_fence)
         return f"epoch {epoch} announced" + (f"; not waited for: {', '.join(silent)}" if silent else "")
 
     def flee(self, transition: Transition) -> str:
@@ -149,7 +148,7 @@ class Fleeing:
     def count(self, transition: Transition) -> str:
         """Tell what only the dead backend holds, as far as live publishers know."""
         route = self._c.route
-        silent = self._await(lambda: self._behind(route.epoch), self._c.timing.flight_count)
+        silent = fence.await_briefly(self._c, lambda: fence.behind(self._c, route.epoch), self._c.timing.flight_count)
         tails = self._tails()
         stranded = {topic: _told(tail, tails.get(topic)) for topic, tail in (route.stranded or {}).items()}
         self._c.write(route.model_copy(update={"stranded": stranded}))
@@ -169,26 +168,10 @@ class Fleeing:
                 found[topic] = found[topic] + tail if topic in found else tail
         return found
 
-    def _behind(self, epoch: int) -> list[str]:
-        """Live adapters that have not acknowledged `epoch`. Silent ones are not waited for in an emergency."""
-        return [r.name for r in self._c.registry.records(COMPONENT) if _late(r, epoch)]
-
-    def _await(self, missing: Callable[[], list[str]], seconds: float) -> list[str]:
-        """Who is missing still when nobody is, or after `seconds`."""
-        deadline = self._c.now() + seconds
-        while (found := missing()) and self._c.now() < deadline:
-            self._c.check_stop()
-            self._c.rest(0.02)
-        return found
-
 
 def counted(tail: Stranded) -> str:
     """How much is stranded, for people."""
     return f"{'at least ' if tail.at_least else ''}{tail.count} events only {tail.backend} holds"
-
-
-def _late(record: AdapterRecord, epoch: int) -> bool:
-    return record.live and record.acknowledged_epoch < epoch
 
 
 def _told(stranded: Stranded, tail: Tail | None) -> Stranded:

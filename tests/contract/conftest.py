@@ -1,4 +1,5 @@
-"""Real servers for the event bus, started once a session; and one event log after the other."""
+"""Real servers for the event bus, started once a session, and one event log after the other; and for the database, two
+servers a module and one world after the other."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from adapters.postgres import asking
 from tests.contract.bus_servers import KafkaServer, RedisServer
+from tests.contract.database_world import DatabaseWorld, database_servers, database_world
 from tests.contract.event_logs import Bench, KafkaBench, MemoryBench, RedisBench
 from tests.contract.own_servers import own_kafka, own_redis
+from tests.contract.postgres_server import Postgres
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +49,23 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     made.admin.ensure()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[tuple[Postgres, Postgres]]:
+    """The hosted one and our own."""
+    with database_servers() as both:
+        yield both
+
+
+@pytest.fixture
+def world(servers: tuple[Postgres, Postgres]) -> Iterator[DatabaseWorld]:
+    """A pair of databases behind one pooler."""
+    with database_world(*servers) as made:
+        yield made
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preflight without the wait in which it sees how fast WAL grows, which is no matter here."""
+    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)

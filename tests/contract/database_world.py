@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -209,6 +210,19 @@ def before(step: Step, act: Callable[[], None]) -> Callable[[DatabaseSteps], Non
         steps.steps[step] = acted
 
     return change
+
+
+def as_client(world: DatabaseWorld, *statements: str) -> None:
+    """Through the pooler."""
+    with connect(world.client, "test", session={}) as client:
+        for statement in statements:
+            client.execute(statement.encode())
+
+
+def asked(world: DatabaseWorld, side: str, query: str) -> list[tuple[Any, ...]]:
+    """What a side says."""
+    with connect(world.servers[side], "test") as connection:
+        return connection.execute(query.encode()).fetchall()
 
 
 @contextmanager

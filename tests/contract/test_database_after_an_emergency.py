@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres import asking, slots
+from adapters.postgres import slots
 from adapters.postgres.driver import connect, psycopg, sql
 from contracts.stages import Component, Stage
 from cutover.context import Interrupted
@@ -33,12 +33,7 @@ from tests.contract.pooler.bench import until
 from tests.contract.postgres_server import PASSWORD
 from tests.contract.two_postgres import OWN_ROLE
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)  # how fast WAL grows is no matter here
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(300), pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture

@@ -13,46 +13,15 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres import adding, asking, slots
+from adapters.postgres import adding, slots
 from adapters.postgres.driver import connect, psycopg
 from contracts.stages import Stage
 from cutover.database.defining import Defining
-from tests.contract.database_world import Bank, DatabaseWorld, database_servers, database_world
-from tests.contract.postgres_server import Postgres
+from tests.contract.database_world import Bank, DatabaseWorld, as_client, asked
 from tests.contract.two_postgres import OWN_ROLE
 from validation.result import Verdict
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Postgres, Postgres]]:
-    with database_servers() as both:
-        yield both
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)  # how fast WAL grows is no matter here
-
-
-@pytest.fixture
-def world(servers: tuple[Postgres, Postgres]) -> Iterator[DatabaseWorld]:
-    with database_world(*servers) as made:
-        yield made
-
-
-def as_client(world: DatabaseWorld, *statements: str) -> None:
-    """Through the pooler."""
-    with connect(world.client, "test", session={}) as client:
-        for statement in statements:
-            client.execute(statement.encode())
-
-
-def asked(world: DatabaseWorld, side: str, query: str) -> list[tuple[Any, ...]]:
-    """What a side says."""
-    with connect(world.servers[side], "test") as connection:
-        return connection.execute(query.encode()).fetchall()
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(300), pytest.mark.usefixtures("quick")]
 
 
 def later(name: str) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres import asking
 from adapters.postgres.driver import connect, psycopg
 from adapters.postgres.errors import Unavailable
 from contracts.stages import Stage
@@ -25,12 +24,7 @@ from tests.contract.postgres_server import Postgres
 from tests.contract.slow_link import SlowLink
 from validation.result import Verdict
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)  # how fast WAL grows is no matter here
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(300), pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture

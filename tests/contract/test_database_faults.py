@@ -5,13 +5,11 @@ that the documents give leads on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from adapters.postgres import asking, bookkeeping, slots
+from adapters.postgres import bookkeeping, slots
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import connect
 from adapters.postgres.stream import Stream
@@ -22,6 +20,8 @@ from cutover.tables import TABLES
 from tests.contract.database_world import (
     Bank,
     DatabaseWorld,
+    as_client,
+    asked,
     before,
     database_servers,
     database_world,
@@ -30,40 +30,9 @@ from tests.contract.database_world import (
 from tests.contract.mortal_database import Killed, Mortal, die, fill_up, small_disk
 from tests.contract.moved_databases import TYPES
 from tests.contract.pooler.bench import until
-from tests.contract.postgres_server import Postgres
 from validation.result import Verdict
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Postgres, Postgres]]:
-    with database_servers() as both:
-        yield both
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)  # how fast WAL grows is no matter here
-
-
-@pytest.fixture
-def world(servers: tuple[Postgres, Postgres]) -> Iterator[DatabaseWorld]:
-    with database_world(*servers) as made:
-        yield made
-
-
-def as_client(world: DatabaseWorld, *statements: str) -> None:
-    """Through the pooler."""
-    with connect(world.client, "test", session={}) as client:
-        for statement in statements:
-            client.execute(statement.encode())
-
-
-def asked(world: DatabaseWorld, side: str, query: str) -> list[tuple[Any, ...]]:
-    """What a side says."""
-    with connect(world.servers[side], "test") as connection:
-        return connection.execute(query.encode()).fetchall()
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(300), pytest.mark.usefixtures("quick")]
 
 
 def drop_slot(world: DatabaseWorld, side: str) -> None:

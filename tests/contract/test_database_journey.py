@@ -3,14 +3,12 @@ no transfer fails, none is lost, and what was cut off is finished by the next ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from adapters.postgres import asking
 from adapters.postgres.driver import connect
 from adapters.postgres.masks import Masks
 from contracts.stages import Component, Stage
@@ -19,30 +17,12 @@ from cutover.plan import Step, Transition
 from cutover.previewing import Wishes, preview, steps_in
 from cutover.reporting import as_json, summary
 from cutover.tables import TABLES
-from tests.contract.database_world import Bank, DatabaseWorld, before, database_servers, database_world
-from tests.contract.postgres_server import Postgres
+from tests.contract.database_world import Bank, DatabaseWorld, before
 from validation.result import Verdict
 from validation.verdicts import KeptVerdict
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(300), pytest.mark.usefixtures("quick")]
 ROWS = TABLES[Component.DATABASE].rows
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Postgres, Postgres]]:
-    with database_servers() as both:
-        yield both
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)  # how fast WAL grows is no matter here
-
-
-@pytest.fixture
-def world(servers: tuple[Postgres, Postgres]) -> Iterator[DatabaseWorld]:
-    with database_world(*servers) as made:
-        yield made
 
 
 def test_there_and_back_and_there_for_good_while_a_bank_transfers(world: DatabaseWorld, tmp_path: Path) -> None:

@@ -3,14 +3,14 @@ by a person; on real servers, and killed at each effect."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapters.postgres import asking, mending
+from adapters.postgres import mending
 from adapters.postgres.driver import connect
 from adapters.postgres.target import Writer
 from contracts.stages import Stage
@@ -19,31 +19,17 @@ from cutover.database import straying
 from cutover.plan import WATCH_FAILED, Step, Transition
 from cutover.strays import Action, run
 from tests.contract import database_world as worlds
-from tests.contract.database_world import Bank, DatabaseWorld, before, database_servers, database_world
+from tests.contract.database_world import Bank, DatabaseWorld, asked, before
 from tests.contract.pooler.bench import until
-from tests.contract.postgres_server import Postgres
 from validation.result import Verdict
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Postgres, Postgres]]:
-    with database_servers() as both:
-        yield both
-
-
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)  # how fast WAL grows is no matter here
+def impatient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(straying, "LOOK_SECONDS", 1.0)
     monkeypatch.setattr(worlds, "TIMING", replace(worlds.TIMING, drain=3.0))
-
-
-@pytest.fixture
-def world(servers: tuple[Postgres, Postgres]) -> Iterator[DatabaseWorld]:
-    with database_world(*servers) as made:
-        yield made
 
 
 def write(world: DatabaseWorld, side: str, *statements: str) -> None:
@@ -52,12 +38,6 @@ def write(world: DatabaseWorld, side: str, *statements: str) -> None:
         for statement in statements:
             connection.execute(statement.encode())
         connection.commit()
-
-
-def asked(world: DatabaseWorld, side: str, query: str) -> list[tuple[Any, ...]]:
-    """What a side says."""
-    with connect(world.servers[side], "test") as connection:
-        return connection.execute(query.encode()).fetchall()
 
 
 def once(world: DatabaseWorld, side: str, *statements: str) -> Callable[[], None]:

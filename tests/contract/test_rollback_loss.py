@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from adapters.postgres import asking, slots, synchronous
+from adapters.postgres import slots, synchronous
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import connect
 from adapters.postgres.side import opened
@@ -18,30 +17,12 @@ from cutover.reporting import as_json
 from cutover.run import Outcome, validate
 from tests.contract.database_world import Bank, DatabaseWorld, database_servers, database_world
 from tests.contract.pooler.bench import until
-from tests.contract.postgres_server import Postgres
 from tests.contract.two_postgres import OWN_ROLE
 from validation.bank.account import read
 from validation.result import Verdict
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(300), pytest.mark.usefixtures("quick")]
 STREAM = "crossover_from_selfhosted"
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[Postgres, Postgres]]:
-    with database_servers() as both:
-        yield both
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)  # how fast WAL grows is no matter here
-
-
-@pytest.fixture
-def world(servers: tuple[Postgres, Postgres]) -> Iterator[DatabaseWorld]:
-    with database_world(*servers) as made:
-        yield made
 
 
 def _named(world: DatabaseWorld) -> str:

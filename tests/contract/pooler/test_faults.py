@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -219,19 +219,26 @@ def test_where_the_route_cannot_be_read_an_acknowledged_fence_is_held_on(
         assert rows(made.addresses["hosted"]) == held
 
 
-def test_an_emergency_does_not_wait_for_a_transaction_that_does_not_end(made: Bouncer, board: Switchboard) -> None:
+@contextmanager
+def stuck(made: Bouncer, board: Switchboard) -> Iterator[tuple[Future[None], threading.Event]]:
+    """A transaction that does not end until it is released: what becomes of it, and the release."""
     release, entered = threading.Event(), threading.Event()
 
-    def stuck() -> None:
+    def hold() -> None:
         with made.client() as client, client.transaction():
             client.execute("select 1")
             entered.set()
             release.wait(30)
 
-    with agent(board, made, pause_seconds=0.3), ThreadPoolExecutor(1) as threads:
+    with ThreadPoolExecutor(1) as threads:
         board.await_acknowledged(1)
-        held = threads.submit(stuck)
+        held = threads.submit(hold)
         assert entered.wait(10)
+        yield held, release
+
+
+def test_an_emergency_does_not_wait_for_a_transaction_that_does_not_end(made: Bouncer, board: Switchboard) -> None:
+    with agent(board, made, pause_seconds=0.3), stuck(made, board) as (held, release):
         board.await_acknowledged(board.fence(emergency=True))
         board.open("selfhosted")
         board.await_serving("selfhosted")
@@ -244,18 +251,7 @@ def test_an_emergency_does_not_wait_for_a_transaction_that_does_not_end(made: Bo
 def test_one_that_hears_of_an_emergency_after_traffic_fled_waits_for_nobody_either(
     made: Bouncer, board: Switchboard
 ) -> None:
-    release, entered = threading.Event(), threading.Event()
-
-    def stuck() -> None:
-        with made.client() as client, client.transaction():
-            client.execute("select 1")
-            entered.set()
-            release.wait(30)
-
-    with agent(board, made, pause_seconds=0.3), ThreadPoolExecutor(1) as threads:
-        board.await_acknowledged(1)
-        held = threads.submit(stuck)
-        assert entered.wait(10)
+    with agent(board, made, pause_seconds=0.3), stuck(made, board) as (held, release):
         tail = Stranded(backend="hosted", epoch=1, copied={"lsn": "0/0"})
         board.write(active="selfhosted", epoch=2, stranded={"wal": tail})
         board.await_serving("selfhosted")

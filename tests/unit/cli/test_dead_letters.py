@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapters.routes.jobs import as_client
-from cli import dead_letters
+from cli import dead_letters, pod_reports
 from cli.__main__ import app
 from cli.errors import CliError
 
@@ -80,7 +80,7 @@ def test_for_machines_the_report_is_passed_on_as_it_is() -> None:
 
 def test_a_pod_that_said_nothing_is_told_as_such() -> None:
     with pytest.raises(CliError, match="gave no report: Traceback"):
-        dead_letters.report_of("Traceback ...\n{broken")
+        pod_reports.report_of("Traceback ...\n{broken", "look at it")
 
 
 def test_the_pod_is_a_client_of_the_bus_and_no_cutover() -> None:
