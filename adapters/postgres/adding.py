@@ -1,9 +1,10 @@
 """Tables that came later, copied while the streams run.
 
 They are read in one snapshot, taken when nobody is in the midst of writing to them: so it holds all that was written
-before they were published. At the target they are filled in one transaction that begins with the stream's mark: no
-carrier writes meanwhile, and the stream that leads back takes it for ours. From before they are published until then
-the stream is applied as while it catches up (copying.py), for what it brings may touch rows that are not there yet.
+before they were published. At the target they are filled in one transaction, which has the stream's mark before the
+snapshot is taken: what a carrier applied by then is in the snapshot too, so to delete it loses nothing; none applies
+more until all is there; and the stream that leads back takes it for ours. From before they are published until then the
+stream is applied as while it catches up (copying.py), for what it brings may touch rows that are not there yet.
 """
 
 # ruff: noqa: S608 - what is put into statements are constants, and names that catalog.quoted quotes
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from adapters.postgres import bookkeeping, chunks
-from adapters.postgres.carrying import READING, held
+from adapters.postgres.carrying import LOCK_MS, READING, held
 from adapters.postgres.catalog import Table, quoted
 from adapters.postgres.driver import Address, lsn_text
 from adapters.postgres.errors import Refused
@@ -55,11 +56,14 @@ def copy(
         travelling = travelling_types(here)
         with suppress(Refused):  # where nothing would fire
             there.run("set session_replication_role = replica")
-        with held(source, names, patience) as snapshot:
+
+        def both(lock: Callable[[], None]) -> None:
+            lock()  # first: who writes at the source may wait for the carrier, and that for the mark
+            _take_mark(there, stream)
+
+        with held(source, names, lambda lock: patience(lambda: both(lock))) as snapshot:
             here.run("begin isolation level repeatable read read only")
             here.run(f"set transaction snapshot '{snapshot.name}'")
-            there.run("begin")
-            there.run(_MARKED, (stream,))
             for name in names:
                 there.run(f"delete from only {name}")
             for table in added:
@@ -67,6 +71,14 @@ def copy(
             there.run(_SEEN, (lsn_text(snapshot.exact),))
             there.run("commit")
     return rows
+
+
+def _take_mark(there: Side, stream: str) -> None:
+    """Begin the transaction at the target, behind whatever a carrier has under way."""
+    there.run("rollback; begin")
+    there.run(f"set local lock_timeout = {LOCK_MS}")
+    there.run(_MARKED, (stream,))
+    there.run("set local lock_timeout = 0")
 
 
 def _piped(here: Side, there: Side, table: Table, travelling: frozenset[str]) -> int:
