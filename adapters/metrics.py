@@ -32,6 +32,9 @@ CARRIED_SAFE = Gauge("crossover_database_slot_safe_bytes", "WAL to be written un
 CARRIED_HELD = Gauge(
     "crossover_database_held_transactions", "Transactions that the route does not let through.", ["source"]
 )
+UNFOLLOWED = Gauge(
+    "crossover_database_unfollowed_tables", "Tables of the side that serves whose rows are not carried.", ["source"]
+)
 CARRIER_FAILED = Counter("crossover_database_carrier_failed_total", "Streams that ended.", ["source", "error"])
 CARRIER_UP = Gauge("crossover_database_carrier_up", "1 while the stream is read.", ["source"])
 

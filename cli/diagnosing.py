@@ -186,7 +186,7 @@ def _comparison(at: Asked, route: Route, now: datetime) -> Check:
 def _carrier(at: Asked) -> Iterator[Check]:
     if at.component is not Component.DATABASE:
         return
-    name, expected = f"{at.component.value}: carried", "both directions go on, and hold nothing"
+    name, expected = f"{at.component.value}: carried", "both directions go on, hold nothing, and have all tables"
     fix = f"kubectl logs deployment/{names.CARRIER_NAME}; docs/database.md tells what to do about each"
     if isinstance(at.carried, Unknown) or not at.carried:
         why = at.carried.why if isinstance(at.carried, Unknown) else "the carrier tells nothing"
@@ -194,6 +194,12 @@ def _carrier(at: Asked) -> Iterator[Check]:
         return
     wrong = [f"from {source}: {told.error}" for source, told in at.carried.items() if told.error]
     wrong += [f"from {source}: {told.held} transactions held" for source, told in at.carried.items() if told.held]
+    new = [
+        f"from {source}, for they are new and wait for pulumi up: {told.unfollowed}"
+        for source, told in at.carried.items()
+        if told.unfollowed
+    ]
+    wrong += new
     behind = [f"from {source} {told.behind_seconds or 0:.1f} s behind" for source, told in at.carried.items()]
     yield Check.that(name, not wrong, expected=expected, found="; ".join(wrong or behind), fix=fix)
 

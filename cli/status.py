@@ -224,7 +224,8 @@ def _carried(source: str, told: Carried) -> str:
         room = "no limit" if told.safe_bytes is None else f"{size(told.safe_bytes)} until it is lost"
         text += f", {size(told.lag_bytes)} of WAL; the slot has {room}"
     text += f"; {told.held} transactions held" if told.held else ""
-    return text + (f"; stands still: {told.error}" if told.error else "")
+    text += f"; stands still: {told.error}" if told.error else ""
+    return text + (f"; NOT carried, for they are new: {told.unfollowed}: run pulumi up" if told.unfollowed else "")
 
 
 def _behind(row: ComponentStatus) -> str:

@@ -124,7 +124,14 @@ def carrier(settings: Settings, move_hash: object) -> list[Manifest]:
         command=["python", "-m", "cutover.carrier"],
         env=[
             *identity_env(),
-            *env(**{names.ENV_NAMESPACE: namespace, names.ENV_DATABASE_MASK: ",".join(settings.database.mask) or None}),
+            *env(
+                **{
+                    names.ENV_NAMESPACE: namespace,
+                    names.ENV_DATABASE_MASK: ",".join(settings.database.mask) or None,
+                    names.ENV_DATABASE_SCHEMAS: ",".join(settings.database.schemas) or None,
+                    names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
+                }
+            ),
         ],
         env_from=[{"secretRef": {"name": MOVE}}],
         ports={"metrics": names.METRICS_PORT},

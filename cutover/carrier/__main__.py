@@ -11,6 +11,7 @@ from adapters import metrics
 from adapters.event_bus.view import RouteView
 from adapters.postgres.carrier import End
 from adapters.postgres.masks import Masks
+from adapters.postgres.unfollowed import Scope
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from contracts import names
 from contracts.stages import Component
@@ -30,7 +31,9 @@ def main() -> None:
     metrics.serve(names.METRICS_PORT)
     view.start()
     masks = Masks.parse(os.environ.get(names.ENV_DATABASE_MASK, ""))
-    service = CarrierService(view, *ends, masks=masks)
+    schemas = tuple(filter(None, os.environ.get(names.ENV_DATABASE_SCHEMAS, "").split(",")))
+    scope = Scope(schemas, os.environ.get(names.ENV_DATABASE_ROLE) or None)
+    service = CarrierService(view, *ends, masks=masks, scope=scope)
     name = os.environ.get(names.ENV_POD_NAME) or socket.gethostname()
     telling = Telling(KubernetesRegistry(namespace, api), name, service.standing)
     telling.start()

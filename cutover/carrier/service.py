@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from adapters import metrics
 from adapters.event_bus.view import RouteView
-from adapters.postgres import bookkeeping, counting, slots
+from adapters.postgres import bookkeeping, counting, slots, unfollowed
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.carrier import Carrier, End, State, open_carrier
 from adapters.postgres.driver import connect, translated
@@ -26,6 +26,7 @@ from adapters.postgres.masks import Masks
 from adapters.postgres.side import opened
 from adapters.postgres.slots import SlotState
 from adapters.postgres.target import TARGET_SESSION
+from adapters.postgres.unfollowed import Scope
 from contracts.routes import Mirror
 from cutover.carrier.telling import ERROR_CHARACTERS, Carried
 from cutover.positions import content_from
@@ -34,6 +35,8 @@ _log = logging.getLogger(__name__)
 
 STEP_SECONDS = 0.5
 BEAT_SECONDS = 1.0
+LOOK_SECONDS = 5.0
+"""Between two looks for tables that are new."""
 FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS = 0.5, 5.0
 """How long a stream that ended waits before it is opened again: twice as long each time, up to a limit."""
 WELL_SECONDS = 10.0
@@ -228,16 +231,61 @@ class Counting:
                 repeating.wait(BEAT_SECONDS)
 
 
+class Looking:
+    """Looks now and then for tables that were made at the side that serves and are not followed, and notes them at the
+    other one."""
+
+    def __init__(self, serving: End, other: End, gate: Gate, scope: Scope) -> None:
+        self._serving, self._other, self._gate, self._scope = serving, other, gate, scope
+        self.found: tuple[str, ...] = ()
+        """Their names, as seen last."""
+        self._repeating = Repeating(f"tables of {serving.name}", serving.name, self._look)
+
+    @property
+    def name(self) -> str:
+        """Of the side whose tables they are."""
+        return self._serving.name
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self._repeating.stop()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        self._repeating.join()
+
+    def _look(self, repeating: Repeating) -> None:
+        while not self._gate.open:
+            self.found = ()
+            if repeating.wait(BEAT_SECONDS):
+                return
+        with (
+            opened(self._serving.address, "crossover_tables", _BEAT_SESSION) as serving,
+            opened(self._other.address, "crossover_tables", _BEAT_SESSION) as other,
+        ):
+            with translated(other.address):
+                bookkeeping.ensure(other.connection)
+            while self._gate.open and not repeating.stopped:
+                self.found = unfollowed.find(serving, other, self._scope)
+                unfollowed.note(other, self.found)
+                metrics.UNFOLLOWED.labels(self.name).set(len(self.found))
+                repeating.well()
+                repeating.wait(LOOK_SECONDS)
+
+
 class CarrierService:
     """Keeps both directions running while the route names a mirror."""
 
-    def __init__(self, view: RouteView, hosted: End, selfhosted: End, *, masks: Masks | None = None) -> None:
+    def __init__(
+        self, view: RouteView, hosted: End, selfhosted: End, *, masks: Masks | None = None, scope: Scope | None = None
+    ) -> None:
         self._view = view
+        self._scope = scope or Scope()
         self._masks = masks or Masks()
         self._ends = (hosted, selfhosted)
         self._gates = {end.name: Gate() for end in self._ends}
         self._current: Mirror | None = None
-        self._running: list[Direction | Pulse | Counting] = []
+        self._running: list[Direction | Pulse | Counting | Looking] = []
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -247,7 +295,11 @@ class CarrierService:
     def standing(self) -> dict[str, Carried]:
         """By source, how far each direction that runs is."""
         pulses = {running.name: running.slot for running in self._running if isinstance(running, Pulse)}
-        return {running.source: _carried(running, pulses.get(running.source)) for running in self.directions}
+        new = {running.name: running.found for running in self._running if isinstance(running, Looking)}
+        return {
+            running.source: _carried(running, pulses.get(running.source), new.get(running.source, ()))
+            for running in self.directions
+        }
 
     def run(self) -> None:
         """Follow the route until the view is stopped."""
@@ -275,6 +327,8 @@ class CarrierService:
                 Direction(second, first, self._gates[second.name], self._masks),
                 *(Pulse(end) for end in self._ends),
                 Counting(second, first, self._gates[second.name]),
+                Looking(first, second, self._gates[first.name], Scope(self._scope.schemas)),
+                Looking(second, first, self._gates[second.name], self._scope),
             ]
 
     def _stop(self) -> None:
@@ -285,7 +339,7 @@ class CarrierService:
             one.join()
 
 
-def _carried(direction: Direction, slot: SlotState | None) -> Carried:
+def _carried(direction: Direction, slot: SlotState | None, new: Sequence[str]) -> Carried:
     state = direction.state
     return Carried(
         behind_seconds=None if state is None else round(state.seconds_behind, 3),
@@ -293,4 +347,5 @@ def _carried(direction: Direction, slot: SlotState | None) -> Carried:
         safe_bytes=None if slot is None else slot.safe_bytes,
         held=state.held.transactions if state is not None and state.held else 0,
         error=direction.error[:ERROR_CHARACTERS],
+        unfollowed=unfollowed.told(new)[:ERROR_CHARACTERS],
     )

@@ -20,7 +20,8 @@ class Carried(BaseModel):
     """One direction. `behind_seconds`: the age of the oldest commit that is not applied; None before the stream was
     opened. `lag_bytes`: WAL since what the other side confirmed, None where the slot is not known; `safe_bytes`: WAL to
     be written until the slot is lost, None where nothing limits it. `held`: transactions that the route does not let
-    through; `error`: why the stream does not go on."""
+    through; `error`: why the stream does not go on; `unfollowed`: tables of this side, which serves, whose rows are
+    not carried."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,6 +30,7 @@ class Carried(BaseModel):
     safe_bytes: int | None = None
     held: int = 0
     error: str = ""
+    unfollowed: str = ""
 
 
 def read(bulletins: Sequence[Bulletin]) -> dict[str, Carried]:

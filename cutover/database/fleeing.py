@@ -11,7 +11,7 @@ import logging
 import threading
 from datetime import UTC, datetime
 
-from adapters.postgres import breaking_off, counting, heartbeats, slots
+from adapters.postgres import breaking_off, counting, heartbeats, slots, unfollowed
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import translated
 from adapters.postgres.errors import PostgresError, Unavailable
@@ -75,7 +75,8 @@ class Fleeing:
         with translated(side.address):
             heard = heartbeats.last(side.connection, dead)
         at = heard.at.isoformat(timespec="milliseconds") if heard.at else ""
-        reached = Reached(applied, heard.number, at, tied=route.tied_since is not None)
+        new = unfollowed.told(unfollowed.noted(side))
+        reached = Reached(applied, heard.number, at, tied=route.tied_since is not None, unfollowed=new)
         told = told.model_copy(update={"copied": {WAL: reached.cursor}})
         self._c.write(self._c.route.model_copy(update={"fence": told}))
         silent = fence.await_briefly(self._c, lambda: fence.behind(self._c, epoch), self._c.timing.flight_fence)

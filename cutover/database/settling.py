@@ -3,7 +3,7 @@ can be read; only then is the side filled anew, which takes all that away there.
 
 from __future__ import annotations
 
-from adapters.postgres import heartbeats, slots, stranded, synchronous
+from adapters.postgres import heartbeats, slots, stranded, synchronous, unfollowed
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.driver import lsn_text, translated
 from adapters.postgres.errors import PostgresError, SlotLost
@@ -78,6 +78,7 @@ class Settling:
         reached, name = Reached.of(tail.copied), slot_name(tail.backend)
         self._refuse_lost(back, tail, reached)
         self._end_sessions(back)
+        self._refuse_tables(back, tail)
         with translated(back.address):
             end = heartbeats.beat(back.connection, tail.backend).lsn
         keeper = stranded.Keeper(self._w.at(self._w.active), tail.epoch)
@@ -113,6 +114,24 @@ class Settling:
             raise _GoneError(f"it dropped the WAL that the slot {slot.name} needed (max_slot_wal_keep_size)")
         if end < reached.lsn:
             raise _GoneError(f"it has written up to {lsn_text(end)} only: it lost its data, or was set back")
+
+    def _refuse_tables(self, back: Side, tail: Stranded) -> None:
+        """Raise where whole tables would be lost: no stream brings them, and the filling anew takes them away."""
+        scope = unfollowed.Scope(self._w.moving.schemas, self._w.moving.role)
+        alone = unfollowed.only_there(back, self._w.at(self._w.active), scope)
+        if not alone:
+            return
+        named = unfollowed.told([str(table) for table in alone])
+        if GIVEN_UP in self._w.moving.accepted:
+            self._c.say(f"    given up, as config says: all rows of {named}")
+            return
+        switches = " ".join(f"--table='{table.qualified}'" for table in alone)
+        raise StepFailed(
+            f"{tail.backend} has tables with rows that {self._w.active} has not, for they were made there and never "
+            f"followed: {named}. To fill {tail.backend} anew would lose them. Nothing was changed",
+            f"Bring them over: pg_dump {switches} of {tail.backend}, into {self._w.active}; then run pulumi up again. "
+            f"To give them up, add {GIVEN_UP!r} to crossover:database.accept",
+        )
 
     def _given_up(self, tail: Stranded, error: Exception) -> Stranded:
         why = f"{tail.backend} is back without what it committed beyond {Reached.of(tail.copied)}: {error}"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres import slots
+from adapters.postgres import slots, unfollowed
 from adapters.postgres.driver import connect, psycopg, sql
+from adapters.postgres.side import opened
 from contracts.stages import Component, Stage
 from cutover.context import Interrupted
 from cutover.plan import Step
@@ -103,6 +104,33 @@ def test_a_side_that_lost_its_data_is_filled_anew_only_by_the_operators_word(wor
     bank.go_on()
     assert world.serves() == "selfhosted"
     bank.judged()
+
+
+def test_tables_that_only_the_side_that_is_back_has_are_told_and_not_taken_away(world: Mortal, tmp_path: Path) -> None:
+    bank, make = Bank(world, tmp_path), "create table bank.later (id int primary key)"
+    world.tied = True
+    world.reach(Stage.SCALE)
+    with connect(world.servers["selfhosted"], "test") as own, opened(world.servers["hosted"], "test") as hosted:
+        own.execute(make)
+        own.execute(sql.SQL("alter table bank.later owner to {}").format(sql.Identifier(OWN_ROLE)))
+        own.execute("insert into bank.later values (1), (2)")
+        until(lambda: unfollowed.noted(hosted) == ("bank.later",), "the carrier saw it", 20)
+    world.kill()
+    world.flee()
+    assert world.reached.unfollowed == "bank.later"
+    world.restart()
+    outcome = world.migrate(Stage.SHADOW)
+    assert outcome.verdict == "does not hold" and "bank.later" in outcome.message, outcome.message
+    assert world.route.stranded is not None and world.serves() == "hosted"
+    with connect(world.servers["hosted"], "test") as hosted:  # as the message says
+        hosted.execute(make)
+        hosted.execute("insert into bank.later values (1), (2)")
+    world.tied = False
+    world.reach(Stage.SHADOW)
+    with connect(world.servers["selfhosted"], "test") as own:
+        assert own.execute("select id from bank.later order by 1").fetchall() == [(1,), (2,)]
+    bank.go_on()
+    whole(bank)
 
 
 def test_an_emergency_that_was_cut_off_before_it_fled_is_undone_by_a_plain_run(world: Mortal, tmp_path: Path) -> None:

@@ -5,18 +5,21 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from adapters.event_bus.view import RouteView
-from adapters.postgres import bookkeeping
+from adapters.postgres import bookkeeping, unfollowed
 from adapters.postgres.driver import connect
 from adapters.postgres.heartbeats import heard
+from adapters.postgres.side import opened
 from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
 from contracts.routes import Mirror, Route
 from contracts.stages import Component, Stage
+from cutover.carrier import service
 from cutover.carrier.service import CarrierService
 from cutover.carrier.telling import Carried, Telling, read
 from tests.contract.carrying import Lane, lane, wait_until
@@ -132,6 +135,27 @@ def test_it_carries_as_the_route_says_and_turns_with_it(servers: tuple[Postgres,
         made.route(None)
         wait_until(lambda: made.service.directions == ())
         assert made.told() == {}
+
+
+def test_a_table_that_is_new_at_the_side_that_serves_is_told_and_noted_until_both_sides_follow_it(
+    servers: tuple[Postgres, Postgres], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LOOK_SECONDS", 0.1)
+    with running(servers) as made:
+        made.route("selfhosted")
+        between = made.between
+        with opened(between.pair.hosted, "test") as hosted:
+            wait_until(lambda: not made.told()["selfhosted"].unfollowed and unfollowed.noted(hosted) == ())
+            between.own.execute("create table shop.later (id int primary key)")
+            wait_until(lambda: unfollowed.noted(hosted) == ("shop.later",))
+            assert made.told()["selfhosted"].unfollowed == "shop.later" and not made.told()["hosted"].unfollowed
+            between.own.execute("alter publication crossover add table shop.later")
+            between.hosted.execute("create table shop.later (id int primary key)")
+            time.sleep(3 * service.LOOK_SECONDS)  # three looks: at one side alone it is not followed
+            assert unfollowed.noted(hosted) == ("shop.later",)
+            between.hosted.execute("alter publication crossover add table shop.later")
+            wait_until(lambda: unfollowed.noted(hosted) == ())
+            wait_until(lambda: not made.told()["selfhosted"].unfollowed)
 
 
 def test_a_server_that_is_restarted_is_gone_on_with(servers: tuple[Postgres, Postgres]) -> None:

@@ -41,7 +41,7 @@ def pair(servers: tuple[Postgres, Postgres]) -> Iterator[Pair]:
                 connection.execute(statement)
     with connect(made.hosted_admin, "test") as admin:
         admin.execute("alter schema crossover owner to hosted")
-        for name in ("mark", "heartbeat", "chunk", "counted"):
+        for name in ("mark", "heartbeat", "chunk", "counted", "unfollowed"):
             admin.execute(f"alter table crossover.{name} owner to hosted")
         for name in ("plain", "whole"):
             admin.execute(f"alter table public.{name} owner to hosted")

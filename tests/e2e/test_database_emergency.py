@@ -26,6 +26,9 @@ LOSS = "crossover:database.rollback_loss"
 def database(stack: Stack) -> Iterator[Stack]:
     """The stack, seen from the database, at scale with commits that wait for the hosted side."""
     found = stack.of(Component.DATABASE)
+    found.bring_to(Stage.SHADOW)
+    with found.bank(1.0):  # makes its tables where both sides follow them once the update has added them
+        pass
     found.pulumi.set(LOSS, "none")
     found.bring_to(Stage.SCALE)
     yield found

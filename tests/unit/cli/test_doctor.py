@@ -110,6 +110,7 @@ TAIL = Stranded(backend="selfhosted", epoch=2, copied={})
         ("comparison", {"route": route(verdict=None)}),
         ("carried", {"carried": GOES_ON | {"hosted": Carried(held=1)}}),
         ("carried", {"carried": GOES_ON | {"hosted": Carried(error="Conflict: t")}}),
+        ("carried", {"carried": GOES_ON | {"hosted": Carried(unfollowed="shop.new")}}),
         ("backup", {"backup": None}),
         ("backup", {"backup": BACKUP.model_copy(update={"at": NOW - 25 * HOUR})}),
         ("backup", {"backup": BACKUP.model_copy(update={"at": NOW + HOUR})}),

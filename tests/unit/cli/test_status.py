@@ -146,7 +146,10 @@ def test_a_database_from_which_traffic_fled_tells_up_to_where_nothing_is_missing
     assert "config rm --path crossover:database.emergency" in row.note
     tied = tail.model_copy(update={"copied": Reached(0x123, 17, "", tied=True).cursor})
     row = judge(Component.DATABASE, Stage.SHADOW, _database(Stage.SHADOW, stranded={WAL: tied}), [])
-    assert "nothing that selfhosted acknowledged is missing" in row.note
+    assert "nothing that selfhosted acknowledged is missing" in row.note and "not followed" not in row.note
+    new = tail.model_copy(update={"copied": Reached(0x123, 17, "", tied=True, unfollowed="shop.new").cursor})
+    row = judge(Component.DATABASE, Stage.SHADOW, _database(Stage.SHADOW, stranded={WAL: new}), [])
+    assert "tables that were made at selfhosted and not followed yet all is missing: shop.new" in row.note
     told = tail.model_copy(update={"swept": True, "at_least": False, "count": 3, "first": "0/1", "last": "0/9"})
     row = judge(Component.DATABASE, Stage.SHADOW, _database(Stage.SHADOW, stranded={WAL: told}), [])
     assert "3 transactions that only selfhosted has, from 0/1 to 0/9: kept in crossover.stranded" in row.note
@@ -250,7 +253,7 @@ def test_the_age_of_the_last_comparison_is_shown_and_whether_it_is_stale() -> No
 def test_a_database_shows_how_far_the_side_is_that_follows() -> None:
     registry = MemoryRegistry()
     told = {
-        "hosted": Carried(behind_seconds=0.25, lag_bytes=12_000, safe_bytes=512_000_000),
+        "hosted": Carried(behind_seconds=0.25, lag_bytes=12_000, safe_bytes=512_000_000, unfollowed="a.b"),
         "selfhosted": Carried(behind_seconds=3, lag_bytes=0, held=2, error="Conflict: t"),
     }
     Telling(registry, "pod", lambda: told).tell()
@@ -259,7 +262,10 @@ def test_a_database_shows_how_far_the_side_is_that_follows() -> None:
     [row] = [row for row in rows if row.component is Component.DATABASE]
     assert row.carried == told
     said = lines(row)
-    assert "database: hosted to selfhosted 0.2 s behind, 12.0 kB of WAL; the slot has 512.0 MB until it is lost" in said
+    assert (
+        "database: hosted to selfhosted 0.2 s behind, 12.0 kB of WAL; the slot has 512.0 MB until it is lost"
+        "; NOT carried, for they are new: a.b: run pulumi up"
+    ) in said
     assert (
         "database: selfhosted to hosted 3.0 s behind, 0 bytes of WAL; the slot has no limit; 2 transactions held; "
         "stands still: Conflict: t" in said
