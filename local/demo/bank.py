@@ -18,8 +18,10 @@ POD_NAME: Final = "database-load"
 BANK: Final = "bank"
 FOLDER: Final = "/bank"
 START_SECONDS: Final = 180.0
+JUDGE_SECONDS: Final = 300.0
 MAX_SECONDS: Final = 3600.0
 """A load that nobody stops ends by itself after this."""
+_IN_JUDGE: Final = ("exec", POD_NAME, "-c", JUDGE, "--")
 
 
 def manifest(deployment: Mapping[str, Any], *, run: str, rate: float) -> dict[str, Any]:
@@ -111,8 +113,8 @@ class Bank:
         command = ["python", "-m", "validation.bank", "verify", "--folder", f"{FOLDER}/{self.run}", "--run", self.run]
         with step("the bank's books are compared"):
             try:
-                output = self._execute(*command, "--json", "--min-rate", f"{min_rate:g}", *spans, check=False)
-                return verifying.from_json(next((t for t in output.splitlines() if t.startswith("{")), ""))
+                wanted = (*command, "--json", "--min-rate", f"{min_rate:g}", *spans)
+                return verifying.from_json(self._kubectl.json_line(*_IN_JUDGE, *wanted, timeout=JUDGE_SECONDS))
             except (CommandFailed, ValueError) as error:
                 raise LoadFailed(f"the bank could not be judged: {error}\n{self.said()}") from error
 
@@ -129,5 +131,5 @@ class Bank:
         statuses = found.get("status", {}).get("containerStatuses", [])
         return str([status.get("state") for status in statuses if status.get("name") == BANK])
 
-    def _execute(self, *command: str, timeout: float = 300.0, check: bool = True) -> str:
-        return self._kubectl.run("exec", POD_NAME, "-c", JUDGE, "--", *command, timeout=timeout, check=check)
+    def _execute(self, *command: str) -> str:
+        return self._kubectl.run(*_IN_JUDGE, *command)

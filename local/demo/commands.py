@@ -152,16 +152,28 @@ class Kubectl:
 
     def run(self, *arguments: str, stdin: str | None = None, timeout: float = 60.0, check: bool = True) -> str:
         """Its standard output. Raises CommandFailed where `check`, with its standard error."""
+        done = self._done(arguments, stdin, timeout)
+        if check and done.returncode:
+            raise CommandFailed(["kubectl", *arguments], done.returncode, done.stderr or done.stdout)
+        return done.stdout
+
+    def json_line(self, *arguments: str, timeout: float) -> str:
+        """The line of JSON that it prints, whatever its exit status says of it. Raises CommandFailed where there is
+        none, with its standard error."""
+        done = self._done(arguments, None, timeout)
+        found = next((line for line in done.stdout.splitlines() if line.startswith("{")), None)
+        if found is None:
+            raise CommandFailed(["kubectl", *arguments], done.returncode, done.stderr or done.stdout)
+        return found
+
+    def _done(self, arguments: tuple[str, ...], stdin: str | None, timeout: float) -> subprocess.CompletedProcess[str]:
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 [*self._base, *arguments], env=dict(self._env), input=stdin, text=True, capture_output=True,
                 timeout=timeout, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise CommandFailed(["kubectl", *arguments], 124, f"no answer within {timeout:g} s") from error
-        if check and done.returncode:
-            raise CommandFailed(["kubectl", *arguments], done.returncode, done.stderr or done.stdout)
-        return done.stdout
 
     def get(self, *arguments: str) -> Any | None:
         """`kubectl get -o json`; None where there is no such thing."""

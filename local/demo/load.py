@@ -15,6 +15,7 @@ from validation.result import Report
 
 START_SECONDS = 300.0
 DRAIN_SECONDS = 180.0
+_IN_JUDGE = ("exec", pod.POD_NAME, "-c", pod.JUDGE, "--")
 MAX_SECONDS = 3600.0
 """A load that nobody stops ends by itself after this."""
 
@@ -72,8 +73,7 @@ class Load:
         command = pod.judging(self.run, min_rate=min_rate, windows=windows, wait=DRAIN_SECONDS)
         with step("the ledgers are compared"):
             try:
-                output = self._execute(*command, timeout=2 * DRAIN_SECONDS + 120, check=False)
-                line = next((text for text in output.splitlines() if text.startswith("{")), "")
+                line = self._kubectl.json_line(*_IN_JUDGE, *command, timeout=2 * DRAIN_SECONDS + 120)
                 return verifying.from_json(line)
             except (CommandFailed, ValueError) as error:
                 raise LoadFailed(f"the ledgers could not be judged: {error}\n{self.said()}") from error
@@ -82,8 +82,8 @@ class Load:
         """Delete the pod and its ledgers."""
         remove(self._kubectl)
 
-    def _execute(self, *command: str, timeout: float = 60.0, check: bool = True) -> str:
-        return self._kubectl.run("exec", pod.POD_NAME, "-c", pod.JUDGE, "--", *command, timeout=timeout, check=check)
+    def _execute(self, *command: str) -> str:
+        return self._kubectl.run(*_IN_JUDGE, *command)
 
     def _await(self, true: Any, seconds: float, shown: Step) -> None:
         deadline = time.monotonic() + seconds
