@@ -187,7 +187,7 @@ def _carrier(at: Asked) -> Iterator[Check]:
     if at.component is not Component.DATABASE:
         return
     name, expected = f"{at.component.value}: carried", "both directions go on, hold nothing, and have all tables"
-    fix = f"kubectl logs deployment/{names.CARRIER_NAME}; docs/database.md tells what to do about each"
+    fix = f"crossover strays database lists what is held; else kubectl logs deployment/{names.CARRIER_NAME}"
     if isinstance(at.carried, Unknown) or not at.carried:
         why = at.carried.why if isinstance(at.carried, Unknown) else "the carrier tells nothing"
         yield Check.unknown(name, expected=expected, why=why, fix=fix)
