@@ -58,7 +58,7 @@ class Applier:
 
     def __init__(self, pair: Pair) -> None:
         self.failure: BaseException | None = None
-        self._pair, self._stop = pair, threading.Event()
+        self._pair, self._stop, self._all_written = pair, threading.Event(), threading.Event()
         self._written, self._applied = 0, 0
         self._moved = threading.Condition()
         self._threads = [threading.Thread(target=self._guarded, args=(part,)) for part in (self._write, self._apply)]
@@ -68,9 +68,11 @@ class Applier:
             thread.start()
 
     def stop(self) -> None:
+        writer, applier = self._threads
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        writer.join()  # first: it may be in the midst of a transaction that is still to be applied
+        self._all_written.set()
+        applier.join()
         assert self.failure is None, self.failure
 
     def settle(self) -> None:
@@ -107,7 +109,7 @@ class Applier:
 
     def _apply(self) -> None:
         with connect(self._pair.hosted, "applier") as source, connect(self._pair.own, "applier") as target:
-            while not (self._stop.is_set() and self._applied >= self._written):
+            while not (self._all_written.is_set() and self._applied >= self._written):
                 with self._moved:
                     upto = self._written
                 for (key,) in source.execute(
