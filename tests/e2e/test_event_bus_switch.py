@@ -14,7 +14,7 @@ from tests.e2e.journey import RATE, Stack, clean, figures_of, read_report
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
-AROUND = 10.0
+AROUND = 5.0
 
 
 def test_there_and_back_under_load_loses_nothing(stack: Stack, tmp_path: Path) -> None:
