@@ -171,12 +171,17 @@ class _Comparison:
         for name in tallies.keys() - {str(table) for table in comparable}:
             tallies[name].unknown.append("columns, types or keys differ between the sides: see the structure's checks")
         lost = [TableResult(name, missing="B" if name in a else "A") for name in sorted(a.keys() ^ b.keys())]
-        with ThreadPoolExecutor(self._pace.connections) as beside, ThreadPoolExecutor(self._pace.connections) as pool:
-            try:
-                self._work(pool, beside, sorted(comparable, key=lambda table: -table.bytes), tallies)
-            finally:
-                for pair in self._idle:
-                    pair.close()
+        most = self._pace.connections
+        try:
+            with ThreadPoolExecutor(most) as beside, ThreadPoolExecutor(most) as pool:
+                try:
+                    self._work(pool, beside, sorted(comparable, key=lambda table: -table.bytes), tallies)
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)  # or all that is left were compared first
+                    raise
+        finally:  # behind the threads, which give pairs back
+            for pair in self._idle:
+                pair.close()
         results = [
             TableResult(name, tally.rows, tuple(tally.differences), tally.more, tuple(tally.unknown))
             for name, tally in tallies.items()
