@@ -24,7 +24,7 @@ from tests.contract.postgres_server import PASSWORD
 from tests.contract.two_postgres import Pair, new_pair, two_servers
 from validation.database.differences import Kind
 from validation.database.looking import Looks
-from validation.database.progress import Progress
+from validation.database.progress import COUNTS, Progress, resume, utc_now
 from validation.database.rows import APPLICATION, Pace, Rows, compare
 from validation.result import Verdict
 
@@ -301,7 +301,8 @@ def save(progress):
     whole.write_text(progress.to_json())
     whole.replace(file)
 
-compare(hosted, own, *sides, pace=Pace(connections=1, range_rows=2_000, pause=0.3), progress=Progress("it"), save=save)
+pace, it = Pace(connections=1, range_rows=2_000, pause=0.3), Progress({"of": "it"})
+compare(hosted, own, *sides, pace=pace, progress=it, save=save)
 """
 
 
@@ -322,7 +323,7 @@ def test_a_killed_comparison_goes_on(pair: Pair, tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
-    before = Progress.resumed(file.read_text(), "it")
+    before, _ = resume(file.read_text(), {"of": "it"}, utc_now(), COUNTS)
     done = _done(before)
     assert 3 <= len(done) < 10
     # What was the same is not read again: a change there is not seen, one elsewhere is.
@@ -332,10 +333,10 @@ def test_a_killed_comparison_goes_on(pair: Pair, tmp_path: Path) -> None:
     found = compare(pair.hosted, pair.own, *sides, progress=before, save=lambda p: saved.append(len(_done(p))))
     assert [difference.key for difference in found.differences] == [{"id": str(ROWS)}]
     assert found.compared == ROWS
-    assert found.started.isoformat() == before.started
+    assert found.started == before.started < before.began
     assert saved == sorted(saved)
     assert len(done) < saved[-1] == 10  # of eleven: the last, without an end, differs
-    again = Progress.resumed(file.read_text(), "another")
+    again, _ = resume(file.read_text(), {"of": "another"}, utc_now(), COUNTS)
     assert again.tables == {}
     fresh = compare(pair.hosted, pair.own, *sides, progress=again)
     assert sorted(str(d.key["id"]) for d in fresh.differences) == sorted(["5", str(ROWS)])
@@ -346,7 +347,7 @@ def _done(progress: Progress) -> list[int]:
 
 
 def test_columns_that_changed_since_are_compared_anew(pair: Pair) -> None:
-    progress = Progress("it")
+    progress = Progress({})
     sides = sides_of(pair)
     assert compare(pair.hosted, pair.own, *sides, progress=progress).verdict is Verdict.HOLDS
     create(pair, f"alter table live.t add column {quoted('new')} int default 1")
