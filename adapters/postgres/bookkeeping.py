@@ -9,6 +9,7 @@
   was killed goes on where it was.
 - `stray`, where one was settled: what was decided of it (strays.py).
 - `counted`: how far the sequences of the other side were when they were looked at last (counting.py).
+- `compared`: what comparisons of rows that are not over have found the same so far (compared.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from adapters.postgres.driver import Connection
 SCHEMA = "crossover"
 PUBLICATION = "crossover"
 MARK, HEARTBEAT, CHUNK, COUNTED, STRAY = "mark", "heartbeat", "chunk", "counted", "stray"
+COMPARED = "compared"
 BROKEN_OFF = (1 << 64) - 1
 """The mark of a stream that was ended for good (breaking_off.py): no commit ever lies beyond it."""
 _STATEMENTS = (
@@ -32,6 +34,8 @@ _STATEMENTS = (
           primary key (relation, part))""",
     f"""create table if not exists {SCHEMA}.{COUNTED} (
           name text primary key, last bigint not null, at timestamptz not null)""",
+    f"""create table if not exists {SCHEMA}.{COMPARED} (
+          comparison text primary key, state text not null, at timestamptz not null)""",
 )
 
 
