@@ -36,11 +36,12 @@ def utc_now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a comparison rests on, for its verdict: see KeptVerdict. `spared`: it was not made anew, for a run that was
-    cut off had made it."""
+    """What a comparison rests on, for its verdict: see KeptVerdict. `since`: when the oldest of what was seen was seen,
+    where that may be before the step; `spared`: it was not made anew, for a run that was cut off had made it."""
 
     positions: Mapping[str, str] = field(default_factory=dict)
     fingerprint: str = ""
+    since: datetime | None = None
     spared: bool = False
 
 

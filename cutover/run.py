@@ -267,8 +267,8 @@ class Runner:
 
 
 def validate(context: Context, steps: Steps) -> Outcome:
-    """Check the component as it stands, changing nothing but the verdict that is kept: its backends and adapters, and,
-    where a mirror runs, that both sides hold the same."""
+    """Check the component as it stands, changing nothing but what is kept of the comparison, its verdict first: its
+    backends and adapters, and, where a mirror runs, that both sides hold the same."""
     route = context.read()
     if route is None:
         return Outcome(Stage.MVP, None, CouldNotCheck.verdict, "no route was written yet: the Transition has not run")

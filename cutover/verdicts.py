@@ -37,7 +37,7 @@ def keep(context: Context, transition: Transition, outcome: str, detail: str, be
         return
     kept = KeptVerdict(
         outcome=_VERDICTS[outcome],
-        at=began,
+        at=min(began, evidence.since or began),
         active=context.route.active,
         ahead_of=transition.name if transition.switches else "",
         after=context.route.last_ended,

@@ -17,16 +17,17 @@ from validation.result import Verdict
 
 SHOWN = 300
 """Characters of a detail that are kept, and shown."""
-_AHEAD = timedelta(minutes=5)
+AHEAD = timedelta(minutes=5)
 """How far the clock of who wrote may be ahead of who reads."""
 _LSN = r"^[0-9A-F]+/[0-9A-F]+$"
 
 
 class KeptVerdict(BaseModel):
-    """`at`: when the comparison began, so nothing in it is older. `active`: the backend that served. `ahead_of`: the
-    switch that it was made for, as its transition is named; empty: none (crossover validate, or a second side that
-    joined). `after`: when the last transition had ended then, as the route's history says. Of a database: `positions`,
-    of each backend in its WAL, and `fingerprint`, the digest of what the side that serves declared."""
+    """`at`: when the comparison began, or, where it went on with another, when the oldest of that was seen: nothing in
+    it is older. `active`: the backend that served. `ahead_of`: the switch that it was made for, as its transition is
+    named; empty: none (crossover validate, or a second side that joined). `after`: when the last transition had ended
+    then, as the route's history says. Of a database: `positions`, of each backend in its WAL when the run compared, and
+    `fingerprint`, the digest of what the side that serves declared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,7 +60,7 @@ class KeptVerdict(BaseModel):
 
     def fresh(self, now: datetime, limit: timedelta) -> bool:
         """Whether it is young enough to act on. One from the future is of a clock that is wrong."""
-        return -_AHEAD <= self.age(now) <= limit
+        return -AHEAD <= self.age(now) <= limit
 
     def spares(self, switch: str, after: str, now: datetime, limit: timedelta) -> bool:
         """Whether the `switch` need not compare anew: this was made for it, holds, is fresh, and no transition has

@@ -10,6 +10,7 @@
 - `stray`, where one was settled: what was decided of it (strays.py).
 - `counted`: how far the sequences of the other side were when they were looked at last (counting.py).
 - `unfollowed`: tables of the other side that are not followed (unfollowed.py).
+- `compared`: what comparisons of rows that are not over have found the same so far (compared.py).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from adapters.postgres.driver import Connection
 SCHEMA = "crossover"
 PUBLICATION = "crossover"
 MARK, HEARTBEAT, CHUNK, COUNTED, STRAY = "mark", "heartbeat", "chunk", "counted", "stray"
-UNFOLLOWED = "unfollowed"
+UNFOLLOWED, COMPARED = "unfollowed", "compared"
 BROKEN_OFF = (1 << 64) - 1
 """The mark of a stream that was ended for good (breaking_off.py): no commit ever lies beyond it."""
 _STATEMENTS = (
@@ -35,6 +36,8 @@ _STATEMENTS = (
     f"""create table if not exists {SCHEMA}.{COUNTED} (
           name text primary key, last bigint not null, at timestamptz not null)""",
     f"create table if not exists {SCHEMA}.{UNFOLLOWED} (name text primary key, at timestamptz not null)",
+    f"""create table if not exists {SCHEMA}.{COMPARED} (
+          comparison text primary key, state text not null, at timestamptz not null)""",
 )
 
 

@@ -157,7 +157,7 @@ class Joining:
 
     def compare(self, transition: Transition) -> str:
         """Definitions and rows of both sides, under traffic; and what would be lost with the side that serves."""
-        return self._w.compare(verdicts.sparing(self._c, transition)) + self._tying.told(transition)
+        return self._w.compare(transition.name, verdicts.sparing(self._c, transition)) + self._tying.told(transition)
 
     def record(self, transition: Transition) -> str:
         """Write the stage that was reached; whatever was stranded has been told, and both sides are in step."""

@@ -135,7 +135,7 @@ class Switching:
             rounds += 1
             self._c.check_stop()
             self._c.rest(self._c.timing.watch_pace)  # the pace of the checks
-        told = self._w.compare() + self._tying.told(transition)
+        told = self._w.compare(f"{transition.name}, watched") + self._tying.told(transition)
         route: Route = self._c.route
         self._c.write(route.model_copy(update={"progress": None}))
         return f"{told}; {other(route.active)} at most {behind * 1000:.0f} ms behind"

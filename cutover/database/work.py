@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from adapters.known import Fact, Unknown
 from adapters.postgres import heartbeats, slots
@@ -20,13 +20,15 @@ from contracts import names, stages
 from contracts.stages import Component, backend_of, other_backend
 from cutover.context import Context, Evidence, StepFailed
 from cutover.database.preflight import ACCEPTABLE, Backup, End, Journey, Limits, Situation, checks, gather, journey
+from cutover.database.resuming import Resuming
 from cutover.plan import Transition
 from cutover.refusing import refuse
 from validation.database import fingerprint, structure
 from validation.database.fingerprint import Fingerprint
 from validation.database.looking import Looks
+from validation.database.progress import Progress
 from validation.database.rows import Pace, Rows, compare
-from validation.result import Check
+from validation.result import Check, Verdict
 from validation.verdicts import KeptVerdict, moment
 
 COMPONENT = Component.DATABASE
@@ -50,6 +52,8 @@ select coalesce((select rolname from pg_catalog.pg_roles
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 _SMALL_BYTES = 16 << 20
 """Of the tables that are compared within the pause, together."""
+PACE = Pace(connections=2)
+"""Of each comparison."""
 GIVEN_UP = "what was stranded"
 """In crossover:database.accept: what only a lost side had, and cannot be read any more, is given up."""
 SEE_STRAYS = "crossover strays database lists what was written past the pooler, and settles it"
@@ -239,9 +243,10 @@ class DatabaseWork:
         with translated(side.address):
             return heartbeats.heard(side.connection, source)
 
-    def compare(self, kept: KeptVerdict | None = None) -> str:
-        """Definitions and rows of both sides, under traffic. By a verdict that was `kept` the rows need not be read
-        again, as long as the side that serves declares what it did then. Raises StepFailed, CouldNotCheck."""
+    def compare(self, name: str, kept: KeptVerdict | None = None) -> str:
+        """Definitions and rows of both sides, under traffic. What was compared before the last run of that `name` was
+        cut off is gone on with, for a time. By a verdict that was `kept` the rows need not be read again, as long as
+        the side that serves declares what it did then. Raises StepFailed, CouldNotCheck."""
         lock = threading.Lock()  # the comparison asks from several threads, and the main one waits for it
 
         def settle() -> None:
@@ -249,15 +254,25 @@ class DatabaseWork:
                 self.await_beat(self.active, self.context.timing.drain)
 
         digest = self.remember_structure().digest
-        positions = {name: lsn_text(self.wal(name)) for name in (self.active, self.passive)}
+        positions = {side: lsn_text(self.wal(side)) for side in (self.active, self.passive)}
         declared = self._structure()
         if kept is not None and kept.fingerprint == digest:
             self.context.evidence = Evidence(spared=True)
             return f"{declared} kinds of definitions equal; rows were at {moment(kept.at)}, by a run that was cut off"
-        self.context.evidence = Evidence(positions, digest)
-        found = self._rows(self.tables(self.active), Looks(settle=settle), None)
+        resuming = Resuming(self.context, self.servers, self.passive, name)
+        progress = resuming.begin(self.moving.masks, digest)
+        since, resumed = progress.started, progress.done[0] > 0
+        if resumed:
+            settle()  # what was the same is so only where all that was written since has come
+        self.context.evidence = Evidence(positions, digest, since)
+        found: Rows | None = None
+        try:
+            found = self._rows(self.tables(self.active), Looks(settle=settle), PACE, progress, resuming.save)
+        finally:
+            resuming.end(progress, over=found is not None and found.verdict is Verdict.HOLDS)
         self._refuse(found)
-        return f"{declared} kinds of definitions and {found.compared} rows of {len(found.tables)} tables equal"
+        told = f"{declared} kinds of definitions and {found.compared} rows of {len(found.tables)} tables equal"
+        return told + (f", the first as of {moment(since)}" if resumed else "")
 
     def remember_structure(self) -> Fingerprint:
         """From here on the side that serves shall declare what it does now."""
@@ -298,17 +313,20 @@ class DatabaseWork:
             size += table.bytes
             if size <= _SMALL_BYTES:
                 small.append(table)
-        found = self._rows(small, Looks(), max(1.0, seconds / 4))
+        found = self._rows(small, Looks(), replace(PACE, seconds=max(1.0, seconds / 4)))
         self._refuse(found)
         return f"{found.compared} rows of {len(found.tables)} tables equal"
 
-    def _rows(self, wanted: Sequence[Table], looks: Looks, seconds: float | None) -> Rows:
+    def _rows(
+        self, wanted: Sequence[Table], looks: Looks, pace: Pace, progress: Progress | None = None,
+        save: Callable[[Progress], None] = lambda _: None,
+    ) -> Rows:  # fmt: skip
         source, target = self.active, self.passive
         compared = {str(table) for table in wanted}
         there = [table for table in self.tables(target) if str(table) in compared]
         return compare(
-            self.servers[source], self.servers[target], wanted, there, masks=self.moving.masks, looks=looks,
-            pace=Pace(connections=2, seconds=seconds), stop=self.context.stopped.is_set,
+            self.servers[source], self.servers[target], wanted, there, masks=self.moving.masks, looks=looks, pace=pace,
+            progress=progress, save=save, stop=self.context.stopped.is_set, clock=self.context.clock,
         )  # fmt: skip
 
     def _refuse(self, found: Rows) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from adapters.postgres.catalog import Table, quoted
+from adapters.postgres import checksums
+from adapters.postgres.catalog import Column, Table, quoted
+from adapters.postgres.checksums import Query, Span
 from adapters.postgres.driver import Address, Connection, connect
 from adapters.postgres.errors import Unavailable
 from tests.contract.copied_tables import at_hosted, at_own, catalog, copy_over, create
@@ -22,7 +24,7 @@ from tests.contract.postgres_server import PASSWORD
 from tests.contract.two_postgres import Pair, new_pair, two_servers
 from validation.database.differences import Kind
 from validation.database.looking import Looks
-from validation.database.progress import Progress
+from validation.database.progress import COUNTS, Progress, resume, utc_now
 from validation.database.rows import APPLICATION, Pace, Rows, compare
 from validation.result import Verdict
 
@@ -228,6 +230,29 @@ def test_a_copy_that_cannot_catch_up_is_no_difference(pair: Pair) -> None:
     assert found.compared == ROWS - 5_000  # the other ranges were
 
 
+def test_what_settling_cannot_explain_ends_the_comparison_at_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at, real = list[Span](), checksums.digest
+
+    def digest(table: Table, span: Span, ranged: tuple[Column, ...]) -> Query:
+        looked_at.append(span)
+        return real(table, span, ranged)
+
+    def settle() -> None:
+        raise ValueError("of another kind")
+
+    monkeypatch.setattr(checksums, "digest", digest)
+    at_own(pair, "update live.t set n = 1 where id = 7")
+    with pytest.raises(ValueError, match="another kind"):
+        compared(pair, Looks(settle=settle), Pace(connections=1, range_rows=1_000))
+    assert len(looked_at) < 20
+    with connect(pair.own, "test") as own:
+        left = "select from pg_catalog.pg_stat_activity where application_name = %s"
+        deadline = time.monotonic() + _DEADLINE
+        while own.execute(left, (APPLICATION,)).fetchall():  # a server ends the session of a closed connection soon
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 def test_a_connection_that_breaks_is_no_difference(pair: Pair) -> None:
     ended, sides = list[Rows](), sides_of(pair)
     with connect(pair.own, "test") as own, connect(pair.own, "lock", autocommit=False) as lock:
@@ -278,7 +303,8 @@ def save(progress):
     whole.write_text(progress.to_json())
     whole.replace(file)
 
-compare(hosted, own, *sides, pace=Pace(connections=1, range_rows=2_000, pause=0.3), progress=Progress("it"), save=save)
+pace, it = Pace(connections=1, range_rows=2_000, pause=0.3), Progress({"of": "it"})
+compare(hosted, own, *sides, pace=pace, progress=it, save=save)
 """
 
 
@@ -299,7 +325,7 @@ def test_a_killed_comparison_goes_on(pair: Pair, tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.kill()
-    before = Progress.resumed(file.read_text(), "it")
+    before, _ = resume(file.read_text(), {"of": "it"}, utc_now(), COUNTS)
     done = _done(before)
     assert 3 <= len(done) < 10
     # What was the same is not read again: a change there is not seen, one elsewhere is.
@@ -309,10 +335,10 @@ def test_a_killed_comparison_goes_on(pair: Pair, tmp_path: Path) -> None:
     found = compare(pair.hosted, pair.own, *sides, progress=before, save=lambda p: saved.append(len(_done(p))))
     assert [difference.key for difference in found.differences] == [{"id": str(ROWS)}]
     assert found.compared == ROWS
-    assert found.started.isoformat() == before.started
+    assert found.started == before.started < before.began
     assert saved == sorted(saved)
     assert len(done) < saved[-1] == 10  # of eleven: the last, without an end, differs
-    again = Progress.resumed(file.read_text(), "another")
+    again, _ = resume(file.read_text(), {"of": "another"}, utc_now(), COUNTS)
     assert again.tables == {}
     fresh = compare(pair.hosted, pair.own, *sides, progress=again)
     assert sorted(str(d.key["id"]) for d in fresh.differences) == sorted(["5", str(ROWS)])
@@ -323,7 +349,7 @@ def _done(progress: Progress) -> list[int]:
 
 
 def test_columns_that_changed_since_are_compared_anew(pair: Pair) -> None:
-    progress = Progress("it")
+    progress = Progress({})
     sides = sides_of(pair)
     assert compare(pair.hosted, pair.own, *sides, progress=progress).verdict is Verdict.HOLDS
     create(pair, f"alter table live.t add column {quoted('new')} int default 1")

@@ -78,6 +78,7 @@ def test_bookkeeping_is_made_twice_alike_without_a_superuser(connection: Connect
     bookkeeping.ensure(connection)
     assert [str(table) for table in tables(connection, [bookkeeping.SCHEMA])] == [
         "crossover.chunk",
+        "crossover.compared",
         "crossover.counted",
         "crossover.heartbeat",
         "crossover.mark",

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 
 from adapters.postgres import checksums
@@ -25,7 +25,7 @@ from adapters.postgres.errors import PostgresError
 from adapters.postgres.masks import Masks
 from validation.database.differences import Difference
 from validation.database.looking import Both, Examination, Found, Looks
-from validation.database.progress import Part, Progress, shape
+from validation.database.progress import Part, Progress, shape, utc_now
 from validation.result import Check, Report, Verdict, combine
 
 APPLICATION = "crossover-validate"
@@ -117,13 +117,16 @@ def compare(
     a: Address, b: Address, tables_a: Sequence[Table], tables_b: Sequence[Table], *, masks: Masks | None = None,
     looks: Looks | None = None, pace: Pace | None = None, progress: Progress | None = None,
     save: Callable[[Progress], None] = lambda _: None, stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], datetime] = utc_now,
 ) -> Rows:  # fmt: skip
     """Compare the tables of both catalogs. Without `looks.settle` nobody may write at either side meanwhile. `save` is
     called after each range, never twice at once; `progress` of before is gone on with; `stop` is asked before each
-    range: what it leaves out could not be compared. What a server does wrong is part of the answer, not raised."""
+    range: what it leaves out could not be compared; `clock`: the time of day. What a server does wrong is part of the
+    answer, not raised."""
     comparison = _Comparison(
-        a, b, masks or Masks(), looks or Looks(), pace or Pace(), progress or Progress(""), save, stop
-    )
+        a, b, masks or Masks(), looks or Looks(), pace or Pace(), progress or Progress({}, clock()), save, stop,
+        clock,
+    )  # fmt: skip
     return comparison.run({str(table): table for table in tables_a}, {str(table): table for table in tables_b})
 
 
@@ -150,7 +153,7 @@ class _Tally:
 class _Comparison:
     def __init__(
         self, a: Address, b: Address, masks: Masks, looks: Looks, pace: Pace, progress: Progress,
-        save: Callable[[Progress], None], stop: Callable[[], bool],
+        save: Callable[[Progress], None], stop: Callable[[], bool], clock: Callable[[], datetime],
     ) -> None:  # fmt: skip
         self._at, self._masks, self._pace, self._progress, self._save, self._stop = (
             (a, b),
@@ -160,7 +163,7 @@ class _Comparison:
             save,
             stop,
         )
-        self._looks = looks
+        self._looks, self._clock = looks, clock
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._idle: list[Both] = []
@@ -171,18 +174,22 @@ class _Comparison:
         for name in tallies.keys() - {str(table) for table in comparable}:
             tallies[name].unknown.append("columns, types or keys differ between the sides: see the structure's checks")
         lost = [TableResult(name, missing="B" if name in a else "A") for name in sorted(a.keys() ^ b.keys())]
-        with ThreadPoolExecutor(self._pace.connections) as beside, ThreadPoolExecutor(self._pace.connections) as pool:
-            try:
-                self._work(pool, beside, sorted(comparable, key=lambda table: -table.bytes), tallies)
-            finally:
-                for pair in self._idle:
-                    pair.close()
+        most = self._pace.connections
+        try:
+            with ThreadPoolExecutor(most) as beside, ThreadPoolExecutor(most) as pool:
+                try:
+                    self._work(pool, beside, sorted(comparable, key=lambda table: -table.bytes), tallies)
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)  # or all that is left were compared first
+                    raise
+        finally:  # behind the threads, which give pairs back
+            for pair in self._idle:
+                pair.close()
         results = [
             TableResult(name, tally.rows, tuple(tally.differences), tally.more, tuple(tally.unknown))
             for name, tally in tallies.items()
         ]
-        started = datetime.fromisoformat(self._progress.started)
-        return Rows((*results, *lost), started.astimezone(UTC), time.monotonic() - self._began)
+        return Rows((*results, *lost), self._progress.started, time.monotonic() - self._began)
 
     def _work(self, pool: Executor, beside: Executor, tables: list[Table], tallies: dict[str, _Tally]) -> None:
         """Cut the tables, the largest first, and compare their ranges as they come."""
@@ -226,6 +233,7 @@ class _Comparison:
 
     def _examine(self, table: Table, part: Part, beside: Executor) -> list[Part] | Found:
         examination: Examination | None = None
+        seen = self._clock()
         try:
             with self._pair(beside) as both:
                 examination = Examination(both, table, part.span, self._looks, self._masks)
@@ -236,7 +244,7 @@ class _Comparison:
             return examination.so_far(str(error))
         if not (found.differences or found.undecided or found.more):
             with self._lock:
-                part.rows = found.rows
+                part.rows, part.seen = found.rows, seen
                 self._save(self._progress)
         time.sleep(self._pace.pause)  # the throttle that was asked for
         return found
