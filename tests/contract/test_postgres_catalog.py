@@ -82,6 +82,7 @@ def test_bookkeeping_is_made_twice_alike_without_a_superuser(connection: Connect
         "crossover.counted",
         "crossover.heartbeat",
         "crossover.mark",
+        "crossover.unfollowed",
     ]
 
 
