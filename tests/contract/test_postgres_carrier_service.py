@@ -143,9 +143,10 @@ def test_a_table_that_is_new_at_the_side_that_serves_is_told_and_noted_until_bot
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.1)
     with running(servers) as made:
         made.route("selfhosted")
+        made.proved("selfhosted")
         between = made.between
         with opened(between.pair.hosted, "test") as hosted:
-            wait_until(lambda: not made.told()["selfhosted"].unfollowed and unfollowed.noted(hosted) == ())
+            assert not made.told()["selfhosted"].unfollowed and unfollowed.noted(hosted) == ()
             between.own.execute("create table shop.later (id int primary key)")
             wait_until(lambda: unfollowed.noted(hosted) == ("shop.later",))
             assert made.told()["selfhosted"].unfollowed == "shop.later" and not made.told()["hosted"].unfollowed
