@@ -25,11 +25,21 @@ POOLER_AGENT_NAME = "database-pooler-agent"
 DATABASE_MOVE_NAME = "database-move"
 """The Secret with both servers' addresses, for those who move rows between them."""
 HOSTED_LLM_NAME, HOSTED_LLM_PORT = "hosted-llm", 8080
+OWN_LLM_NAME, OWN_LLM_PORT = "own-llm", 8000
+"""The Secret of our own models, their node pool, and what their names begin with (own_llm_name). Never `vllm`: where
+service links are on, a Service of that name gives pods a VLLM_PORT, which vLLM reads as its own."""
 TRADING_ENGINE_NAME = "trading-engine"
 LLM_ORCHESTRATOR_NAME = "llm-orchestrator"
+LLM_CLIENT_NAME = "llm-service"
+"""The Secret with the keys of both sides' language models."""
+LLM_CUTOVER_NAME = "llm-cutover"
 BACKTESTING_NAME = "backtesting-service"
 MARKET_FEED_NAME = "market-feed"
 HTTP_PORT = 8000
+HEADER_CONVERSATION = "x-conversation-id"
+"""Of a call to the orchestrator: the conversation that it belongs to."""
+HEADER_BACKEND = "x-crossover-backend"
+"""Of its answer: the side that gave it."""
 METRICS_PORT = 9100
 
 MARKET_DATA = "market_data"
@@ -42,6 +52,8 @@ DATABASE_SCHEMA = "trading"
 
 LABEL_DATABASE_CLIENT = "crossover.dev/database-client"
 """Pods of the backend's namespace with this label, "true", may connect to the pooler."""
+LABEL_POOL = "crossover.dev/pool"
+"""On the nodes of a pool that this program made: the pool's name."""
 LABEL_TRANSITION = "crossover.dev/transition"
 """On the Job of a component's Transition and its pods: the component's slug."""
 ANNOTATION_POSTGRES_IMAGE = "crossover.dev/postgres-image"
@@ -89,12 +101,22 @@ ENV_VOLUMES = "CROSSOVER_VOLUMES"
 ENV_HTTP_PORT = "HTTP_PORT"
 """Where a service answers HTTP (API, /healthz, /readyz, /metrics); 8000 (HTTP_PORT here) where unset."""
 ENV_LOG_LEVEL = "LOG_LEVEL"
-ENV_LLM_BASE_URL = "LLM_BASE_URL"
-"""The OpenAI-compatible endpoint behind llm_orchestrator, with its version path: http://host:port/v1."""
 ENV_LLM_API_KEY = "LLM_API_KEY"
-ENV_LLM_MODELS = "LLM_MODELS"
-"""Aliases and the models that they stand for at the endpoint: `default=NAME,trading=NAME`."""
+ENV_LLM_OWN_API_KEY = "LLM_OWN_API_KEY"
+"""The token of our own models; LLM_API_KEY is the hosted API's."""
+ENV_LLM_ENDPOINTS = "LLM_ENDPOINTS"
+"""JSON: who answers an alias at each backend; see contracts/llm.py."""
+ENV_LLM_MOVING = "CROSSOVER_LLM_MOVING"
+"""JSON: what config says of the move of the language model service; see contracts/llm_moving.py."""
 ENV_LLM_TIMEOUT = "LLM_TIMEOUT_SECONDS"
+ENV_LLM_CONNECT_TIMEOUT = "LLM_CONNECT_TIMEOUT_SECONDS"
+ENV_LLM_FIRST_TOKEN_TIMEOUT = "LLM_FIRST_TOKEN_TIMEOUT_SECONDS"
+ENV_LLM_WHOLE_TIMEOUT = "LLM_WHOLE_TIMEOUT_SECONDS"
+ENV_LLM_MAX_IN_FLIGHT = "LLM_MAX_IN_FLIGHT"
+ENV_LLM_QUEUE_LENGTH = "LLM_QUEUE_LENGTH"
+ENV_LLM_QUEUE_SECONDS = "LLM_QUEUE_SECONDS"
+ENV_LLM_SAMPLE_TOKENS = "LLM_SAMPLE_TOKENS_A_MINUTE"
+ENV_LLM_SAMPLE_CONCURRENCY = "LLM_SAMPLE_CONCURRENCY"
 ENV_LLM_ORCHESTRATOR_URL = "LLM_ORCHESTRATOR_URL"
 """Where trading_engine asks for comments on signals: http://llm-orchestrator:8000/v1. Unset: no comments."""
 ENV_COMMENT_INTERVAL = "TRADING_COMMENT_INTERVAL_SECONDS"
@@ -134,3 +156,8 @@ def dead_letter_topic(topic: str) -> str:
 def all_topics(topics: tuple[str, ...] = TOPICS) -> tuple[str, ...]:
     """The topics and their dead-letter topics."""
     return (*topics, *(dead_letter_topic(topic) for topic in topics))
+
+
+def own_llm_name(alias: str) -> str:
+    """The Deployment, Service and volume of our own model behind `alias`."""
+    return f"{OWN_LLM_NAME}-{alias}"

@@ -6,13 +6,23 @@ import json
 from typing import Any
 
 from adapters.llm.base import Answer, ChatBackend, ChatStream
-from adapters.llm.errors import LLMError, LLMRefused, LLMTimeout, LLMUnavailable, RetryableLLMError
+from adapters.llm.errors import (
+    Failure,
+    LLMError,
+    LLMGarbled,
+    LLMRefused,
+    LLMTimeout,
+    LLMUnavailable,
+    RetryableLLMError,
+)
 
 __all__ = [
     "Answer",
     "ChatBackend",
     "ChatStream",
+    "Failure",
     "LLMError",
+    "LLMGarbled",
     "LLMRefused",
     "LLMTimeout",
     "LLMUnavailable",

@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import openai
 import pytest
-import uvicorn
 
 from adapters.llm import ChatBackend, LLMRefused, LLMTimeout, LLMUnavailable, ask, open_backend
 from adapters.llm.memory import MemoryChat
-from services.common.web import Health
-from services.llm_orchestrator.api import Orchestrator, create_api
+from adapters.routes.memory import MemoryRouteStore
+from contracts.names import LLM_ORCHESTRATOR_NAME
+from services.llm_orchestrator.service import assemble, fixed_route
+from services.llm_orchestrator.settings import OrchestratorSettings
 from tests.contract import llama_server
+from tests.contract.orchestrated import environment, served
 from tests.contract.postgres_server import free_port
 
 pytestmark = pytest.mark.contract
@@ -35,17 +36,10 @@ Make = Callable[[], ChatBackend]
 def orchestrated() -> Iterator[tuple[str, MemoryChat]]:
     """The orchestrator over the fake, served over HTTP; its base URL, and the fake."""
     fake = MemoryChat(reply="hello to you", models=(MODEL,))
-    app = create_api(Orchestrator(fake, {"default": MODEL, "trading": MODEL}), Health(), fake)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    with socket.socket() as probe:
-        while probe.connect_ex(("127.0.0.1", port)):
-            assert thread.is_alive()
-    yield f"http://127.0.0.1:{port}/v1", fake
-    server.should_exit = True
-    thread.join(20)
+    settings = OrchestratorSettings.from_env(LLM_ORCHESTRATOR_NAME, environment({"hosted": "http://fake/v1"}, MODEL))
+    app = assemble(settings, MemoryRouteStore(fixed_route("hosted")), None, lambda side, url: fake)
+    with served(app) as url:
+        yield url, fake
 
 
 @pytest.fixture(scope="module")
