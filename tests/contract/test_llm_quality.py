@@ -45,17 +45,9 @@ def shortest(per_kind: int, kinds: Sequence[str], max_tokens: int = 8) -> tuple[
 
 
 SHORT = ("classification", "code", "extraction", "sentiment")
-PROMPTS = shortest(3, (*SHORT, "arithmetic", "order_check"))
+PROMPTS = shortest(2, (*SHORT, "arithmetic", "order_check"))
 FEWER = shortest(2, SHORT)
 """Enough to refuse by."""
-
-
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
-    if isinstance(found, str):
-        pytest.skip(f"the model's wheels cannot be had: {found}")
-    return found
 
 
 @contextmanager

@@ -37,11 +37,8 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "side", "schema": {"enu
 
 
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def sides(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Two servers with the same model: what answers the hosted API, and what we run ourselves."""
-    parts = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
-    if isinstance(parts, str):
-        pytest.skip(f"the model's wheels cannot be had: {parts}")
     with (
         llama_server.llama(parts, tmp_path_factory.mktemp("llama-hosted")) as hosted,
         llama_server.llama(parts, tmp_path_factory.mktemp("llama-own")) as own,
@@ -100,8 +97,9 @@ def test_the_client_sees_the_same_before_in_and_after_a_switch(made: Orchestrate
         assert seen_by_a_client(client, "default") == expected
         made.set(Stage.SCALE)
         assert seen_by_a_client(client, "trading") == expected
-    status = made.record(3).status
-    assert status["vllm.errors"] == status["hosted.calls"] == "0"
+    # The request that our own models refuse was put to the hosted side as well, which could have taken it.
+    status = made.record(3, hosted__calls="1").status
+    assert status["vllm.errors"] == status["hosted.errors"] == "0"
 
 
 def test_streams_end_where_they_began_whichever_way_the_route_turns(made: Orchestrated) -> None:
