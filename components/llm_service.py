@@ -85,6 +85,7 @@ def orchestrator(settings: Settings, key_hash: object) -> list[Manifest]:
                     names.ENV_LLM_SERVICE_TYPE: llm.provider,
                     names.ENV_LLM_ENDPOINTS: llm_access.endpoints(settings).to_json(),
                     names.ENV_LLM_TIMEOUT: f"{llm.timeout_seconds:g}",
+                    **llm.limits.env(),
                 }
             ),
         ],

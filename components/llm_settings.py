@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from components.config_errors import PROJECT, unfit
+from components.sizes import resources
 from components.vllm_settings import VllmSettings
 from contracts import names
+from contracts.llm_limits import Limits, conflict
 from contracts.llm_moving import Budget, Quality
 from contracts.stages import Stage
 
 ROOT = Path(__file__).resolve().parent.parent
 """What paths in stack config start from: the project's folder."""
 _PROVIDERS = {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"}
+_LIMITS = {field: f"limits.{field}" for field in Limits.model_fields}
+"""Where a limit stands below crossover:llm_service."""
 _MOST_PROMPT_BYTES = 900_000
 """What a ConfigMap is sure to hold."""
 
@@ -61,6 +66,9 @@ class LlmServiceSettings(_Model):
     models: dict[str, str] = Field(default_factory=dict)
     """Alias -> model at the provider. `default` and `trading` are asked for by the services."""
     timeout_seconds: float = Field(default=60.0, gt=0, le=600, allow_inf_nan=False)
+    """The longest silence: between two parts of a stream, and until an answer comes whole."""
+    limits: Limits = Field(default_factory=Limits)
+    """What else a replica of the orchestrator waits for, holds, and tries again."""
     own: VllmSettings = Field(default_factory=VllmSettings)
     """Our own models, deployed from stage shadow on."""
     canary_percent: int = Field(default=100, ge=1, le=100)
@@ -98,6 +106,13 @@ class LlmServiceSettings(_Model):
         return False
 
     @model_validator(mode="after")
+    def _limits_go_together(self) -> Self:
+        found = conflict(self.limits, self.timeout_seconds, _LIMITS)
+        if found is not None:
+            raise unfit(found.reason, key=_LIMITS[found.field], fix=f"{found.value:g}")
+        return self
+
+    @model_validator(mode="after")
     def _provider_is_whole(self) -> Self:
         if self.base_url is not None and self.api_key is None:
             raise unfit(
@@ -128,3 +143,19 @@ class LlmServiceSettings(_Model):
                 f"models.{empty[0]} is empty: questions would have no model", key=f"models.{empty[0]}", fix="MODEL"
             )
         return self
+
+
+def too_large(limits: Limits, size: str) -> PydanticCustomError | None:
+    """That a replica which is filled up to its `limits` would not fit into its pod at `size`; None where it does."""
+    room, needed = resources(size, names.LLM_ORCHESTRATOR_NAME).limit, limits.memory_mib
+    if needed <= room:
+        return None
+    calls = limits.in_flight_within(room)
+    key, fix = ("max_in_flight", calls) if calls else ("bodies_mib", 4)
+    return unfit(
+        f"limits.max_in_flight is {limits.max_in_flight} with queue_length {limits.queue_length} and bodies_mib "
+        f"{limits.bodies_mib}: a replica would need up to {needed:.0f} MiB, and its pod has {room} at size {size}: it "
+        "would be killed with all calls that it holds",
+        key=f"llm_service.limits.{key}",
+        fix=str(fix),
+    )

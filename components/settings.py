@@ -15,7 +15,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from components.config_errors import PROJECT, problems_of, unfit
-from components.llm_settings import LlmServiceSettings
+from components.llm_settings import LlmServiceSettings, too_large
 from contracts import names
 from contracts.stages import Stage
 
@@ -336,6 +336,13 @@ class Settings(_Model):
                 key=f"llm_service.own.aliases.{unknown[0]}",
                 fix=next(iter(ours)),
             )
+        return self
+
+    @model_validator(mode="after")
+    def _orchestrators_fit(self) -> Self:
+        found = too_large(self.llm_service.limits, self.size)
+        if found is not None:
+            raise found
         return self
 
     @property

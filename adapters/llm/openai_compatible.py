@@ -7,16 +7,19 @@ and drops what it does not know, and a proxy must not.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, override
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
+from adapters import metrics
 from adapters.llm.base import Answer, ChatBackend, ChatStream
 from adapters.llm.errors import Failure, LLMGarbled, LLMRefused, LLMTimeout, LLMUnavailable
 from adapters.llm.events import Events, is_completion
@@ -39,18 +42,69 @@ def _proxy_for(url: str) -> str | None:
     return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Makes at most `most` connections at a time, each within `seconds`; who comes beyond that waits in line.
+
+    A thousand calls that come at once would otherwise all shake hands at once, and time out together on what they all
+    wait for. Waiting in line is no part of `seconds`. But where `most` attempts in a row have failed, those who had to
+    wait are told so instead of trying: each round of them would take as long again.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        # The pool must not be narrower than what callers hold open: streams are long.
+        super().__init__(limit=0, keepalive_timeout=30.0)
+        self._most = most
+        self._seconds = seconds
+        self._turns = asyncio.Semaphore(most)
+        self._failed = 0
+        self._why: Exception | None = None
+
+    @override
+    async def _create_connection(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> ResponseHandler:
+        waits = self._turns.locked()
+        with metrics.LLM_CONNECT_WAITING.track_inprogress() if waits else nullcontext():
+            await self._turns.acquire()
+        try:
+            if waits and self._why is not None and self._failed >= self._most:
+                raise self._why.with_traceback(None)
+            return await self._attempt(super()._create_connection(req, traces, timeout))
+        finally:
+            self._turns.release()
+
+    async def _attempt(self, making: Awaitable[ResponseHandler]) -> ResponseHandler:
+        try:
+            async with asyncio.timeout(self._seconds):
+                made = await making
+        except (TimeoutError, aiohttp.ClientConnectorError) as error:
+            self._failed, self._why = self._failed + 1, error
+            raise
+        self._failed, self._why = 0, None
+        return made
+
+
 class OpenAICompatible(ChatBackend):
     """`base_url` holds the version path (https://api.openai.com/v1). `timeout` in seconds: the longest
-    wait for the first byte, and between two; `connect_timeout` for the connection, its name included."""
+    wait for the first byte, and between two; `connect_timeout` for the connection, its name included. At most
+    `connecting` connections are being made at a time."""
 
     def __init__(
-        self, name: str, base_url: str, api_key: str | None, *, timeout: float = 60.0, connect_timeout: float = 5.0
+        self,
+        name: str,
+        base_url: str,
+        api_key: str | None,
+        *,
+        timeout: float = 60.0,
+        connect_timeout: float = 5.0,
+        connecting: int = 64,
     ) -> None:
         self.name = name
         self._base = base_url.rstrip("/")
         self._url = f"{self._base}/chat/completions"
         self._timeout = timeout
         self._connect_timeout = connect_timeout
+        self._connecting = connecting
         self._proxy = _proxy_for(base_url)
         self._headers = {**_HEADERS, **({"authorization": f"Bearer {api_key}"} if api_key else {})}
         self._opened: aiohttp.ClientSession | None = None
@@ -61,9 +115,8 @@ class OpenAICompatible(ChatBackend):
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
                 headers=self._headers,
-                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout, sock_read=self._timeout),
-                # The pool must not be narrower than what callers hold open: streams are long.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_read=self._timeout),
+                connector=_Connector(self._connecting, self._connect_timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._opened

@@ -8,15 +8,12 @@ from collections import deque
 from services.common import metrics
 from services.llm_orchestrator.errors import Overloaded
 
-MOST_HELD_BYTES = 256 << 20
-"""What the bodies of all calls in hand may take of the pod's memory."""
-
 
 class Admission:
-    """`limit` calls in hand, `length` that wait for at most `seconds`, first come first served. Owned by one event
-    loop."""
+    """`limit` calls in hand, `length` that wait for at most `seconds`, first come first served; bodies of `held` bytes
+    in all. Owned by one event loop."""
 
-    def __init__(self, limit: int, length: int, seconds: float, held: int = MOST_HELD_BYTES) -> None:
+    def __init__(self, limit: int, length: int, seconds: float, held: int) -> None:
         self._free = limit
         self._limit = limit
         self._length = length

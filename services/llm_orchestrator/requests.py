@@ -14,6 +14,7 @@ from typing import Any
 from services.llm_orchestrator.errors import BadRequest
 
 _SPACES = " \t\n\r"
+_KEPT = ("model", "stream", "user", "max_completion_tokens", "max_tokens")
 _GUESSED_ANSWER = 512
 _BYTES_A_TOKEN = 4
 _read = json.JSONDecoder().raw_decode
@@ -21,9 +22,10 @@ _read = json.JSONDecoder().raw_decode
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request. `pieces` is its text without the model's name, which stands between each two of them."""
+    """A request, kept once and as it came, for there may be a thousand large ones. `pieces` are its bytes without the
+    model's name, which stands between each two of them; `fields` the few that decide where it goes."""
 
-    pieces: tuple[str, ...]
+    pieces: tuple[bytes, ...]
     fields: Mapping[str, Any]
 
     @property
@@ -38,7 +40,7 @@ class Asked:
 
     def content(self, model: str) -> bytes:
         """The body for a backend that calls the model `model`."""
-        return json.dumps(model).join(self.pieces).encode()
+        return json.dumps(model).encode().join(self.pieces)
 
     @property
     def tokens(self) -> int:
@@ -55,7 +57,8 @@ class Asked:
         user = self.fields.get("user")
         if isinstance(user, str) and user:
             return f"user {user}"
-        return "messages " + json.dumps(_beginning(self.fields.get("messages")), sort_keys=True)
+        messages = json.loads(self.content("")).get("messages")
+        return "messages " + json.dumps(_beginning(messages), sort_keys=True)
 
 
 def _beginning(messages: Any) -> list[Any]:
@@ -79,9 +82,9 @@ def parse(raw: bytes | bytearray) -> Asked:
         raise BadRequest(f"stream is {fields['stream']!r}, not true or false", param="stream")
     pieces, last = [], 0
     for begin, end in places:
-        pieces.append(text[last:begin])
+        pieces.append(text[last:begin].encode())
         last = end
-    return Asked((*pieces, text[last:]), fields)
+    return Asked((*pieces, text[last:].encode()), {name: fields[name] for name in _KEPT if name in fields})
 
 
 def _object(text: str) -> tuple[dict[str, Any], list[tuple[int, int]]]:

@@ -11,12 +11,15 @@ from fastapi import FastAPI
 from adapters.llm import ChatBackend, open_backend
 from adapters.routes import AdapterRegistry, RouteStore
 from adapters.routes.memory import MemoryRouteStore
+from contracts.llm_limits import Limits
 from contracts.routes import Route
 from contracts.stages import Stage
 from services.common.runner import Abort
 from services.common.web import Health
 from services.llm_orchestrator.admission import Admission
 from services.llm_orchestrator.api import Orchestrator, create_api
+from services.llm_orchestrator.breaker import Rules
+from services.llm_orchestrator.budgets import RetryBudget
 from services.llm_orchestrator.choosing import COMPONENT, NEW
 from services.llm_orchestrator.figures import Figures
 from services.llm_orchestrator.following import Follower
@@ -42,7 +45,19 @@ def connector(settings: OrchestratorSettings) -> Callable[[str, str], ChatBacken
         url,
         settings.key(side),
         timeout=settings.timeout,
-        connect_timeout=settings.connect_timeout,
+        connect_timeout=settings.connect_seconds,
+        connecting=settings.connecting,
+    )
+
+
+def rules(limits: Limits) -> Rules:
+    """When a model of a side is left alone."""
+    return Rules(
+        least=limits.breaker_failures,
+        rate=limits.breaker_rate,
+        window=limits.breaker_window_seconds,
+        rest=limits.breaker_rest_seconds,
+        longest=limits.breaker_longest_seconds,
     )
 
 
@@ -53,15 +68,22 @@ def assemble(
     connect: Callable[[str, str], ChatBackend],
 ) -> FastAPI:
     """The app over the route in `store`."""
-    lanes = Lanes(settings.parsed_endpoints, connect)
+    lanes = Lanes(settings.parsed_endpoints, connect, rules(settings))
     figures = Figures()
     follower = Follower(store, registry, settings.adapter_name, figures, lanes.sides)
     sampler = Sampler(
-        figures, tokens=settings.sample_tokens, concurrency=settings.sample_concurrency, seconds=settings.whole
+        figures,
+        tokens=settings.sample_tokens_a_minute,
+        concurrency=settings.sample_concurrency,
+        seconds=settings.whole_seconds,
     )
-    router = Router(lanes, follower.plan, figures, sampler, first_token=settings.first_token)
-    admission = Admission(settings.max_in_flight, settings.queue_length, settings.queue_seconds)
-    orchestrator = Orchestrator(router, admission, owner=settings.label(settings.fixed_side), whole=settings.whole)
+    retries = RetryBudget(settings.retries_at_once, settings.retries_a_call, settings.retries_a_second)
+    router = Router(lanes, follower.plan, figures, sampler, first_token=settings.first_token_seconds, budget=retries)
+    admission = Admission(
+        settings.max_in_flight, settings.queue_length, settings.queue_seconds, settings.bodies_mib << 20
+    )
+    label = settings.label(settings.fixed_side)
+    orchestrator = Orchestrator(router, admission, owner=label, whole=settings.whole_seconds)
 
     async def closing() -> None:
         await sampler.close()

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from contracts import names
 from contracts.llm import Endpoints
+from contracts.llm_limits import Limits, conflict, variable
 from services.common.settings import Env, EnvSettings
 from services.llm_orchestrator.choosing import NEW, OLD
 
+_VARIABLES = {**{field: variable(field) for field in Limits.model_fields}, "timeout_seconds": names.ENV_LLM_TIMEOUT}
+"""What people set, by the field that it sets."""
 
-class OrchestratorSettings(EnvSettings):
-    """See each field. All of it is the same at every stage: which side answers is the route's word."""
+
+class OrchestratorSettings(EnvSettings, Limits):
+    """See each field, and those of Limits. It is the same at every stage: which side answers is the route's word."""
 
     endpoints: Annotated[
         str, Env(names.ENV_LLM_ENDPOINTS, 'JSON: {"hosted": {"default": {"base_url", "model"}, "trading": ...}}')
@@ -36,30 +40,21 @@ class OrchestratorSettings(EnvSettings):
     pod_name: Annotated[str | None, Env(names.ENV_POD_NAME, "this pod's name")] = None
     """The name under which the orchestrator makes itself known; the host's where unset."""
 
-    connect_timeout: Annotated[float, Env(names.ENV_LLM_CONNECT_TIMEOUT, "seconds, above 0")] = Field(5, gt=0, le=60)
-    """For a connection to a side, its name's look-up included, in seconds."""
-    first_token: Annotated[float, Env(names.ENV_LLM_FIRST_TOKEN_TIMEOUT, "seconds, above 0")] = Field(30, gt=0, le=600)
-    """From asking for a stream to its first event, in seconds. Then the other side is asked."""
     timeout: Annotated[float, Env(names.ENV_LLM_TIMEOUT, "seconds, above 0")] = Field(60, gt=0, le=3600)
     """The longest silence: between two parts of a stream, and until an answer comes whole, in seconds."""
-    whole: Annotated[float, Env(names.ENV_LLM_WHOLE_TIMEOUT, "seconds, above 0")] = Field(600, gt=0, le=7200)
-    """The longest that a call may take in all, in seconds."""
-    max_in_flight: Annotated[int, Env(names.ENV_LLM_MAX_IN_FLIGHT, "1 to 10000")] = Field(1000, ge=1, le=10_000)
-    """Calls in hand at a time. Each holds two connections, and some 50 KiB."""
-    queue_length: Annotated[int, Env(names.ENV_LLM_QUEUE_LENGTH, "0 to 10000")] = Field(200, ge=0, le=10_000)
-    """Calls that may wait for a place. Who comes beyond that gets a 503 with Retry-After."""
-    queue_seconds: Annotated[float, Env(names.ENV_LLM_QUEUE_SECONDS, "seconds, above 0")] = Field(5, gt=0, le=60)
-    """How long a call waits for a place."""
-    sample_tokens: Annotated[float, Env(names.ENV_LLM_SAMPLE_TOKENS, "0 or more")] = Field(20_000, ge=0)
-    """Tokens a minute that samples may cost, prompt and answer. What would go beyond is not sampled."""
-    sample_concurrency: Annotated[int, Env(names.ENV_LLM_SAMPLE_CONCURRENCY, "1 to 100")] = Field(2, ge=1, le=100)
-    """Samples under way at a time."""
 
     @field_validator("endpoints")
     @classmethod
     def _can_be_read(cls, value: str) -> str:
         Endpoints.parse(value)
         return value
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        found = conflict(self, self.timeout, _VARIABLES)
+        if found is not None:
+            raise ValueError(f"{found.reason}. Set {_VARIABLES[found.field]} to {found.value:g}")
+        return self
 
     @property
     def parsed_endpoints(self) -> Endpoints:

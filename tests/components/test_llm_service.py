@@ -9,6 +9,7 @@ import pytest
 
 from contracts import names
 from contracts.llm import Endpoints
+from contracts.llm_limits import Limits
 from contracts.llm_moving import LlmMoving
 from contracts.stages import Component, Stage, deployed_backends
 from tests.components.rendering import Program, Registered, at, decoded, password, render, render_all, template
@@ -60,6 +61,18 @@ def test_no_stage_changes_the_orchestrators_pods(stage: Stage) -> None:
         ]
         == "llm-service"
     )
+
+
+def test_the_limits_of_config_are_those_of_the_orchestrators_pods() -> None:
+    asked = {"connect_seconds": 2.5, "max_in_flight": 300, "retries_a_call": 0}
+    small, usual = render({"llm_service": {"timeout_seconds": 40, "limits": asked}}), at(Stage.MVP)
+    told, without = (_env(program.one("Deployment", names.LLM_ORCHESTRATOR_NAME)) for program in (small, usual))
+    changed = {name: value for name, value in told.items() if value != without[name]}
+    assert changed == {
+        "LLM_TIMEOUT_SECONDS": "40", "LLM_CONNECT_TIMEOUT_SECONDS": "2.5", "LLM_MAX_IN_FLIGHT": "300",
+        "LLM_RETRIES_A_CALL": "0",
+    }  # fmt: skip
+    assert set(Limits().env()) < set(told)
 
 
 @pytest.mark.parametrize("stage", Stage)

@@ -119,6 +119,39 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
             ["has 0 bytes", "crossover:llm_service.quality.prompts FILE"],
         ),
         (
+            {"llm_service": {"limits": {"connect_seconds": 0}}},
+            ["llm_service.limits.connect_seconds is 0", "greater than"],
+        ),
+        ({"llm_service": {"limits": {"max_inflight": 9}}}, ["llm_service.limits.max_inflight", "'max_in_flight'"]),
+        (
+            {"llm_service": {"limits": {"connect_seconds": 20, "first_token_seconds": 20}}},
+            [
+                "limits.first_token_seconds is 20 and limits.connect_seconds is 20",
+                "told as a slow one",
+                "crossover:llm_service.limits.first_token_seconds 40",
+            ],
+        ),
+        (
+            {"llm_service": {"limits": {"whole_seconds": 30}}},
+            ["limits.whole_seconds is 30", "before the other side could be asked", "limits.whole_seconds 60"],
+        ),
+        (
+            {"llm_service": {"timeout_seconds": 600}},
+            ["limits.whole_seconds is 600 and timeout_seconds is 600", "never be seen", "limits.whole_seconds 1200"],
+        ),
+        (
+            {"llm_service": {"limits": {"breaker_rest_seconds": 30}}},
+            ["limits.breaker_longest_seconds is 10", "shorter time", "limits.breaker_longest_seconds 30"],
+        ),
+        (
+            {"size": "small", "llm_service": {"limits": {"max_in_flight": 5000}}},
+            ["limits.max_in_flight is 5000", "its pod has 384 at size small", "would be killed", "max_in_flight 1520"],
+        ),
+        (
+            {"llm_service": {"limits": {"bodies_mib": 200}}},
+            ["bodies_mib 200", "its pod has 512 at size standard", "crossover:llm_service.limits.bodies_mib 4"],
+        ),
+        (
             {"llm_service": {"stage": "shadow", "emergency": True}},
             ["language models have none", "crossover:llm_service.stage shadow", "config rm --path"],
         ),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +24,21 @@ def chunk(**delta: str) -> bytes:
     return b"data: " + json.dumps(body).encode() + b"\n\n"
 
 
+@contextmanager
+def deaf() -> Iterator[str]:
+    """A node that does not even refuse: its queue of connections is full, so that a new one is never made. Its base
+    URL."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            caller = stack.enter_context(socket.socket())
+            caller.setblocking(False)
+            caller.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+
 class Faulty:
     """Listens on loopback, on a thread and event loop of its own. `fault` names one of the methods `_do_*`; "": none.
 
@@ -29,7 +46,7 @@ class Faulty:
     that the other end closed in the middle of an answer.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, port: int = 0) -> None:
         self.name = name
         self.fault = ""
         self.requests: list[dict[str, Any]] = []
@@ -41,7 +58,7 @@ class Faulty:
         self._started = threading.Event()
         self._readers: dict[Writer, asyncio.StreamReader] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.port = 0
+        self.port = port
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -63,7 +80,7 @@ class Faulty:
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            server = runner.run(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048))
+            server = runner.run(asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=2048))
             self.port = server.sockets[0].getsockname()[1]
             self._started.set()
             self._loop.run_forever()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from typing import Any
 import openai
 import pytest
 
-from adapters.llm import ChatBackend, LLMRefused, LLMTimeout, LLMUnavailable, ask, open_backend
+from adapters.llm import ChatBackend, Failure, LLMRefused, LLMTimeout, LLMUnavailable, ask, open_backend
 from adapters.llm.memory import MemoryChat
 from adapters.routes.memory import MemoryRouteStore
 from contracts.names import LLM_ORCHESTRATOR_NAME
 from services.llm_orchestrator.service import assemble, fixed_route
 from services.llm_orchestrator.settings import OrchestratorSettings
 from tests.contract import llama_server
+from tests.contract.faulty_llm import Faulty, deaf
 from tests.contract.orchestrated import environment, served
 from tests.contract.postgres_server import free_port
 
@@ -130,6 +132,31 @@ def test_nobody_there_is_unavailable() -> None:
     port = free_port()
     with pytest.raises(LLMUnavailable, match="cannot be reached"):
         run(lambda: open_backend("gone", f"http://127.0.0.1:{port}/v1", None), lambda b: b.complete(body()))
+
+
+def test_who_waits_in_line_to_connect_is_told_where_nobody_gets_through() -> None:
+    async def work(backend: ChatBackend) -> list[object]:
+        return list(await asyncio.gather(*(backend.complete(body()) for _ in range(60)), return_exceptions=True))
+
+    with deaf() as url:
+        began = time.monotonic()
+        told = run(lambda: open_backend("deaf", url, None, connect_timeout=0.2, connecting=2), work)
+        took = time.monotonic() - began
+    assert {one.failure for one in told if isinstance(one, LLMTimeout)} == {Failure.CONNECT_TIMEOUT}
+    assert len(told) == 60 and took < 4, took  # one after the other it would be 6 s
+
+
+def test_who_waits_in_line_to_connect_gets_through_once_the_backend_is_back() -> None:
+    async def work(backend: ChatBackend) -> None:
+        asked = [backend.complete(body()) for _ in range(6)]
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in told] == [LLMUnavailable] * 6
+        with Faulty("back", port):
+            answers = await asyncio.gather(*(backend.complete(body()) for _ in range(6)))
+        assert all(b"choices" in answer.body for answer in answers)
+
+    port = free_port()
+    run(lambda: open_backend("back", f"http://127.0.0.1:{port}/v1", None, connecting=1), work)
 
 
 @pytest.fixture

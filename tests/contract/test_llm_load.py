@@ -1,4 +1,4 @@
-"""1,000 streams at a time through a switch, against the orchestrator as a process of its own."""
+"""Many streams at a time, through a switch and in a burst, against the orchestrator as a process of its own."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from contracts.names import ENV_HTTP_PORT, ENV_LLM_CONNECT_TIMEOUT, ENV_LLM_FIRST_TOKEN_TIMEOUT, ENV_LLM_TIMEOUT
+from contracts import names
 from contracts.stages import Stage
 from tests.contract.faulty_llm import Faulty
 from tests.contract.file_routes import FileRouteStore
 from tests.contract.orchestrated import LLM, environment, route_at
 from tests.contract.postgres_server import free_port
+from tests.contract.slow_handshakes import SlowHandshakes, certificate
 
 pytestmark = pytest.mark.contract
 
 STREAMS = 1000
 MOST_KIB_A_STREAM = 100
+BURST = 300
+MOST_KIB_ENCRYPTED = 160
+"""Of a stream from an upstream with TLS: session, buffers of the event loop."""
 _PATIENCE = 120.0
 _PROCESS = [sys.executable, "-m", "tests.contract.orchestrator_process"]
 _ROOT = Path(__file__).parents[2]
@@ -61,13 +65,15 @@ class Running:
                 assert self._process.poll() is None
 
 
+# On a full machine a thousand callers at once take their time; that is not what is tested.
+UNHURRIED = {names.ENV_LLM_FIRST_TOKEN_TIMEOUT: "120", names.ENV_LLM_TIMEOUT: "120"}
+
+
 @contextmanager
-def running(folder: Path, hosted: Faulty, own: Faulty) -> Iterator[Running]:
+def running(folder: Path, urls: Mapping[str, str], limits: Mapping[str, str]) -> Iterator[Running]:
     port = free_port()
-    more = {ENV_HTTP_PORT: str(port), "PYTHONPATH": str(_ROOT), "PATH": os.environ["PATH"]}
-    # On a full machine a thousand callers at once take their time; that is not what is tested.
-    more |= {ENV_LLM_CONNECT_TIMEOUT: "60", ENV_LLM_FIRST_TOKEN_TIMEOUT: "120", ENV_LLM_TIMEOUT: "120"}
-    env = environment({"hosted": hosted.url, "vllm": own.url}, "m", more)
+    more = {names.ENV_HTTP_PORT: str(port), "PYTHONPATH": str(_ROOT), "PATH": os.environ["PATH"], **limits}
+    env = environment(urls, "m", more)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*_PROCESS, str(folder)], env=env, stdout=log, stderr=log)
     deadline = time.monotonic() + _PATIENCE
@@ -131,5 +137,37 @@ def test_a_thousand_streams_live_through_a_switch_in_bounded_memory(tmp_path: Pa
         assert len(own.requests) == 1
         assert (held - before) / STREAMS < MOST_KIB_A_STREAM
 
-    with many_files(), Faulty("hosted") as hosted, Faulty("vllm") as own, running(tmp_path, hosted, own) as made:
-        asyncio.run(work(made, hosted, own))
+    with many_files(), Faulty("hosted") as hosted, Faulty("vllm") as own:
+        limits = {**UNHURRIED, names.ENV_LLM_CONNECT_TIMEOUT: "60"}
+        with running(tmp_path, {"hosted": hosted.url, "vllm": own.url}, limits) as made:
+            asyncio.run(work(made, hosted, own))
+
+
+def test_a_burst_of_new_streams_loses_none_where_connecting_is_slow(tmp_path: Path) -> None:
+    """All of them would need longer to connect than one may; a few at a time do not."""
+
+    async def work(orchestrator: Running, hosted: SlowHandshakes) -> None:
+        await orchestrator.set(Stage.MVP, 1)
+        before = orchestrator.resident_kib
+        calls = [asyncio.create_task(stream(orchestrator.port)) for _ in range(BURST)]
+        deadline = time.monotonic() + _PATIENCE
+        while hosted.streaming < BURST:
+            assert time.monotonic() < deadline, hosted.streaming
+            assert not any(call.done() for call in calls), next(call.result() for call in calls if call.done())
+            await asyncio.sleep(0.02)  # it is counted on other threads
+        held = orchestrator.resident_kib
+        hosted.go()
+        answers = await asyncio.gather(*calls)
+        assert sum(b"[DONE]" in answer for answer in answers) == BURST
+        assert (held - before) / BURST < MOST_KIB_ENCRYPTED
+
+    files = certificate(tmp_path)
+    limits = {
+        **UNHURRIED, "SSL_CERT_FILE": str(files[0]), names.ENV_LLM_CONNECTING: "8", names.ENV_LLM_CONNECT_TIMEOUT: "1.2"
+    }  # fmt: skip
+    with (
+        many_files(),
+        SlowHandshakes(files, 0.006) as hosted,
+        running(tmp_path, {"hosted": hosted.url}, limits) as made,
+    ):
+        asyncio.run(work(made, hosted))

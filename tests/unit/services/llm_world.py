@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 
 from adapters.llm.memory import MemoryChat
 from adapters.routes.memory import MemoryRegistry, MemoryRouteStore
+from contracts import names
 from contracts.llm import Endpoint, Endpoints
-from contracts.names import ENV_LLM_ENDPOINTS, LLM_ORCHESTRATOR_NAME
 from contracts.registry import AdapterRecord
 from contracts.routes import Route
 from contracts.stages import Component, Stage, serving_backend
@@ -44,8 +44,19 @@ def endpoints(*sides: str) -> Endpoints:
 def settings(env: dict[str, str] | None = None, *sides: str) -> OrchestratorSettings:
     """Settings with `env` beside the endpoints."""
     return OrchestratorSettings.from_env(
-        LLM_ORCHESTRATOR_NAME, {ENV_LLM_ENDPOINTS: endpoints(*sides).to_json(), "POD_NAME": "pod-1", **(env or {})}
+        names.LLM_ORCHESTRATOR_NAME,
+        {names.ENV_LLM_ENDPOINTS: endpoints(*sides).to_json(), "POD_NAME": "pod-1", **(env or {})},
     )
+
+
+def limits(*, first: float, whole: float) -> dict[str, str]:
+    """The environment in which a first token may take `first` seconds and a call `whole`, and all else less."""
+    return {
+        names.ENV_LLM_CONNECT_TIMEOUT: f"{first / 2}",
+        names.ENV_LLM_FIRST_TOKEN_TIMEOUT: f"{first}",
+        names.ENV_LLM_TIMEOUT: f"{first}",
+        names.ENV_LLM_WHOLE_TIMEOUT: f"{whole}",
+    }
 
 
 def route(stage: Stage, epoch: int = 1, **more: Any) -> Route:

@@ -175,7 +175,7 @@ def test_how_long_a_limit_is_believed(text: str | None, seconds: float) -> None:
 
 def test_who_finds_no_place_waits_in_line_and_the_line_has_an_end() -> None:
     async def work() -> list[str]:
-        admission, order = Admission(1, 2, 10), []
+        admission, order = Admission(1, 2, 10, 0), []
         await admission.enter()
 
         async def caller(name: str) -> None:
@@ -199,7 +199,7 @@ def test_who_finds_no_place_waits_in_line_and_the_line_has_an_end() -> None:
 
 def test_who_waits_too_long_or_hangs_up_leaves_no_gap() -> None:
     async def work() -> None:
-        admission = Admission(1, 5, 0.01)
+        admission = Admission(1, 5, 0.01, 0)
         await admission.enter()
         with pytest.raises(Overloaded, match="none ended within"):
             await admission.enter()

@@ -18,7 +18,7 @@ from contracts.stages import Component, Stage
 from services.llm_orchestrator.breaker import Rules
 from services.llm_orchestrator.figures import Figures
 from services.llm_orchestrator.following import ROLE, Follower
-from tests.unit.services.llm_world import route, world
+from tests.unit.services.llm_world import limits, route, world
 
 BACKEND = "x-crossover-backend"
 JSON = "application/json"
@@ -245,7 +245,7 @@ def test_who_comes_beyond_the_limit_waits_or_is_turned_away() -> None:
 
 
 def test_a_call_that_takes_too_long_in_all_is_ended_and_says_so() -> None:
-    with world(route(Stage.MVP), {"LLM_WHOLE_TIMEOUT_SECONDS": "0.3"}) as made:
+    with world(route(Stage.MVP), limits(first=0.8, whole=1)) as made:
         chunks = [0]
 
         async def pause() -> None:
@@ -262,7 +262,7 @@ def test_a_call_that_takes_too_long_in_all_is_ended_and_says_so() -> None:
 
 
 def test_no_first_token_in_time_sends_the_call_to_the_other_side() -> None:
-    with world(route(Stage.SCALE), {"LLM_FIRST_TOKEN_TIMEOUT_SECONDS": "0.2"}) as made:
+    with world(route(Stage.SCALE), limits(first=0.2, whole=20)) as made:
 
         async def stuck() -> None:
             await asyncio.Event().wait()
