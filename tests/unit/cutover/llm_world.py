@@ -31,6 +31,11 @@ ALIASES = ("default", "trading")
 PACE = Pace(answer=1.0, load=0.3, told=0.0, quiet=0.2, question=0.0, drain=0.2)
 
 
+def ran(outcome: Outcome) -> list[str]:
+    """The steps of a run."""
+    return [record.step for record in outcome.records]
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: no handler of the runner may see it."""
 
