@@ -52,6 +52,17 @@ def test_the_dockerfile_is_current(name: str) -> None:
     )
 
 
+def test_python_finds_the_authorities_by_which_a_hosted_api_is_known() -> None:
+    """Nothing sets SSL_CERT_FILE in a pod: what OpenSSL looks for by itself has to be there."""
+    links = {path: target for one in lineage(load("workload")) for path, target in one.links.items()}
+    assert links["/usr/lib/ssl/cert.pem"] == f"/{debian.CA_BUNDLE}"
+    assert any(one.debian is not None and one.debian.ca_bundle for one in lineage(load("workload")))
+
+
+def test_services_have_the_event_loop_that_they_ask_for() -> None:
+    assert "uvloop" in {wheel.name for wheel in wheels.read_lock(wheels.lock_file(load("workload")))}
+
+
 def test_a_child_has_the_layers_of_its_parents_first() -> None:
     assert [one.name for one in lineage(load("backtesting"))] == ["base", "python", "workload", "backtesting"]
 
