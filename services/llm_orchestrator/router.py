@@ -147,11 +147,12 @@ class Router:
             retry_after = error.retry_after if isinstance(error, LLMRefused) else None
             lane.fail(number, error.failure, retry_after)
             metrics.LLM_FAILURES.labels(side, error.failure.value).inc()
-            if error.failure is not Failure.REFUSED:
-                figures.count(epoch, side, "errors")
+            # Who refuses a request has answered it.
+            figures.count(epoch, side, "answered" if error.failure is Failure.REFUSED else "errors")
             return error
         took = time.perf_counter() - at
         lane.succeed(number)
+        figures.count(epoch, side, "answered")
         figures.first_byte(epoch, side, took)
         metrics.llm_first_byte(call.alias, side).observe(took)
         return begun

@@ -105,7 +105,9 @@ def test_whatever_one_side_lacks_the_other_answers(fault: LLMRefused, streamed: 
         assert after == before + 1
         figures = made.figures()
         assert (figures["vllm.calls"], figures["vllm.fallbacks"], figures["hosted.calls"]) == ("1", "1", "1")
-        assert figures["vllm.errors"] == ("0" if fault.failure is Failure.REFUSED else "1")
+        refused = fault.failure is Failure.REFUSED
+        assert (figures["vllm.answered"], figures["vllm.errors"]) == (("1", "0") if refused else ("0", "1"))
+        assert figures["hosted.answered"] == "1"
         assert figures["vllm.failed"] == "0"
 
 
