@@ -126,6 +126,14 @@ def test_a_stream_falls_back_before_its_first_token_and_never_after() -> None:
         assert (figures["vllm.errors"], figures["vllm.failed"], figures["vllm.fallbacks"]) == ("2", "1", "1")
 
 
+def test_a_side_that_is_down_is_told_of_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    with world(route(Stage.SCALE)) as made:
+        made.vllm.fault = LLMUnavailable("gone")
+        for _ in range(20):
+            assert made.ask().headers[BACKEND] == "hosted"
+    assert caplog.text.count("hosted answers instead of vllm: gone") == 1
+
+
 def test_what_both_refuse_is_told_as_the_chosen_side_said_it() -> None:
     with world(route(Stage.SCALE)) as made:
         said = b'{"error":{"message":"messages is required","type":"invalid_request_error"}}'
