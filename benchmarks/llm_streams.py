@@ -1,4 +1,5 @@
-"""A thousand streams at once through one orchestrator: each comes whole, and its memory stays bounded."""
+"""A thousand streams through one orchestrator, begun one by one and in a burst: each comes whole, and its memory stays
+bounded."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ GROWTH_LIMIT, GROWTH_AIM = 16.0, 4.0
 CPU_LIMIT, CPU_AIM = 6.0, 3.0
 """Milliseconds a stream: a pool that is searched for every call makes it grow with the number of streams."""
 LATE_LIMIT, LATE_AIM = 5000.0, 1000.0
+BURST_RATE = 1e6
+"""All at once."""
 _MIB = float(1 << 20)
 
 
@@ -38,11 +41,16 @@ def figures(way: Way) -> list[Figure]:
     delays = [timed.last - CHUNKS * PACE_SECONDS for timed in whole]
     late = statistics.quantiles(delays, n=100, method="inclusive")[98] * 1000
     rise, growth = (max(peaks) - before) / _MIB, (peaks[-1] - peaks[0]) / _MIB
+    burst = asyncio.run(hold_streams(way.port, way.paced, STREAMS, BURST_RATE))
     how = f"{STREAMS} streams of {CHUNKS} chunks, one every {PACE_SECONDS:g} s, {RATE:g} begun a second, {ROUNDS} times"
     return [
         Figure(
             figure="streams_lost", value=len(lost), unit="streams", limit=0, aim=0, at_most=True,
             how=f"{how}{f'; {lost[0]!r}' if lost else ''}",
+        ),
+        Figure(
+            figure="streams_lost_in_a_burst", value=len(burst.lost), unit="streams", limit=0, aim=0, at_most=True,
+            how=f"{STREAMS} streams, all begun at once{f'; {burst.lost[0]!r}' if burst.lost else ''}",
         ),
         Figure(
             figure="streams_at_once", value=min(held.most for held in rounds), unit="streams", limit=STREAMS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -19,6 +20,7 @@ from contracts.stages import Stage
 ROOT = Path(__file__).resolve().parent.parent
 """What paths in stack config start from: the project's folder."""
 _PROVIDERS = {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"}
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9\[\]:._-]*[A-Za-z0-9\]](:[0-9]{1,5})?(/[^\s]*)?")
 _LIMITS = {field: f"limits.{field}" for field in Limits.model_fields}
 """Where a limit stands below crossover:llm_service."""
 _MOST_PROMPT_BYTES = 900_000
@@ -59,10 +61,10 @@ class LlmServiceSettings(_Model):
 
     stage: Stage = Stage.MVP
     provider: Literal["openai", "groq"] = "openai"
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
+    base_url: str | None = None
     """With its version path, without credentials. None: a stand-in, a small model of our own in the `hosted`
     namespace."""
-    api_key: SecretStr | None = None
+    api_key: SecretStr | None = Field(default=None, min_length=1)
     models: dict[str, str] = Field(default_factory=dict)
     """Alias -> model at the provider. `default` and `trading` are asked for by the services."""
     timeout_seconds: float = Field(default=60.0, gt=0, le=600, allow_inf_nan=False)
@@ -87,6 +89,11 @@ class LlmServiceSettings(_Model):
     """How long checks go on under traffic after a switch."""
     deadline_seconds: int = Field(default=3600, ge=60)
     """How long a Transition may take in all, the loading of models and the quality gate included."""
+
+    @field_validator("base_url", mode="before")
+    @classmethod
+    def _is_an_address(cls, value: Any) -> Any:
+        return _address(value) if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod
@@ -143,6 +150,23 @@ class LlmServiceSettings(_Model):
                 f"models.{empty[0]} is empty: questions would have no model", key=f"models.{empty[0]}", fix="MODEL"
             )
         return self
+
+
+def _address(value: str) -> str:
+    """`value`, which the path of a call may follow. Raises PydanticCustomError, which shows no secret."""
+    usual, call = _PROVIDERS["openai"], "/chat/completions"
+    if set("@?#") & set(value):
+        raise unfit(
+            "it holds credentials, a query or a fragment (not shown): it would stand in the stack's state and in logs, "
+            "and no path could follow it",
+            fix=f"an address such as {usual}, and the key in api_key",
+        )
+    if not _ADDRESS.fullmatch(value):
+        raise unfit(f"{value!r} is no http or https address: nobody could be asked", fix=usual)
+    if value.rstrip("/").endswith(call):
+        base = value.rstrip("/").removesuffix(call)
+        raise unfit(f"{value!r} is the address of a call: its path would stand there twice, and be refused", fix=base)
+    return value
 
 
 def too_large(limits: Limits, size: str) -> PydanticCustomError | None:

@@ -23,7 +23,7 @@ class Endpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base_url: str = Field(pattern=r"^https?://[^@\s]+$")
+    base_url: str = Field(pattern=r"^https?://[^@?#\s]+$")
     model: str = Field(min_length=1)
 
 

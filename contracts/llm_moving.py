@@ -26,7 +26,10 @@ class Budget(_Record):
     ttft_ms: float = Field(default=100.0, ge=0, allow_inf_nan=False)
     """A first token within so many milliseconds is soon enough, whatever the ratio: two fast sides differ by chance."""
     calls: int = Field(default=5, ge=1, le=1000)
-    """How many calls it takes to judge at all. Where callers make fewer, the watch makes them itself."""
+    """How many answers it takes to judge at all. Where callers get fewer, the watch asks itself."""
+    sample: int = Field(default=8, ge=0, le=100)
+    """How many prompts of the quality gate both sides are asked while a switch is watched, off the callers' path: what
+    shows that the new side is worse takes traffic back. 0: none."""
 
 
 class Quality(_Record):

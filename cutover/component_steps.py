@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
 from adapters.postgres.masks import Masks
 from contracts import names
-from contracts.llm_moving import LlmMoving
 from contracts.routes import Route
 from contracts.stages import Component, Stage, deployed_backends
 from contracts.volumes import volume_bytes
 from cutover.context import Context
 from cutover.database import DatabaseSteps, Moving
-from cutover.errors import StepFailed
 from cutover.event_bus import EventBusSteps
 from cutover.llm_service import LlmSteps, opening
-from cutover.llm_service.asking import Model
-from cutover.llm_service.gate import Gate
+from cutover.llm_service.judging import Judging
 from cutover.previewing import Wishes
 from cutover.servers import servers
-from validation.llm_service.gate import Settings, Side, judge
-from validation.llm_service.prompts import BadPrompts, load, stratified
-from validation.result import Report
 
 
 def steps_of(
@@ -40,7 +33,7 @@ def steps_of(
         return EventBusSteps(context, *_logs(route, stage, env), volumes)
     if context.component is Component.LLM_SERVICE:
         wished = opening.moving(env)
-        return LlmSteps(context, opening.models(env), opening.front(env), _gate(wished), wished)
+        return LlmSteps(context, opening.models(env), opening.front(env), Judging(wished), wished)
     moving = Moving(
         schemas=_listed(env, names.ENV_DATABASE_SCHEMAS),
         role=env.get(names.ENV_DATABASE_ROLE, ""),
@@ -62,34 +55,6 @@ def wishes_of(component: Component, env: Mapping[str, str]) -> Wishes:
         return Wishes(moving=opening.moving(env))
     tied = env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none"
     return Wishes(names.all_topics(_listed(env, names.ENV_TOPICS) or names.TOPICS), tied)
-
-
-def _gate(wished: LlmMoving) -> Gate:
-    """The quality gate of validation/llm_service, with what config says of it."""
-    quality = wished.quality
-    settings = Settings(
-        margin=quality.margin,
-        format_margin=quality.margin,
-        degenerate_margin=quality.margin,
-        agreement=quality.agreement,
-        concurrency=quality.concurrency,
-        ttft_ratio=wished.budget.ttft_ratio,
-    )
-
-    def judged(old: Model, new: Model) -> Report:
-        try:
-            prompts = load(*([Path(wished.prompts)] if wished.prompts else []))
-        except BadPrompts as error:
-            raise StepFailed(f"{error}", "Mend the file that crossover:llm_service.quality.prompts names") from error
-        if quality.per_kind is not None:
-            prompts = stratified(prompts, quality.per_kind)
-        return judge(_side(old), _side(new), prompts, settings, subject=f"{old.name} -> {new.name}")
-
-    return judged
-
-
-def _side(model: Model) -> Side:
-    return Side(model.backend, model.name, model.open)
 
 
 def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:

@@ -61,8 +61,9 @@ class LLMError(Exception):
 
 
 class LLMRefused(LLMError):
-    """The backend answered with an error. `body` is what it said, as it said it; `retry_after` its header, `headers`
-    those that a caller may see."""
+    """The backend answered with an error. `body` is what it said, as it said it; `retry_after` its header, in seconds
+    where it was a date; `headers` those that a caller may see. What it says of a key stands in no text of ours: it may
+    repeat it."""
 
     def __init__(
         self,
@@ -73,16 +74,17 @@ class LLMRefused(LLMError):
         retry_after: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(f"{backend} answered {status}: {body[:300].decode(errors='replace')}")
+        # A redirect is not followed: it would take the key along to wherever it leads.
+        otherwise = Failure.SERVER if status >= 500 else Failure.REFUSED if status >= 400 else Failure.NOT_FOUND
+        self.failure = _OF_STATUS.get(status, otherwise)
+        told = "" if self.failure is Failure.CREDENTIALS else body[:300].decode(errors="replace")
+        super().__init__(f"{backend} answered {status}{': ' if told else ''}{told}")
         self.backend = backend
         self.status = status
         self.body = body
         self.content_type = content_type
         self.retry_after = retry_after
         self.headers = headers or {}
-        # A redirect is not followed: it would take the key along to wherever it leads.
-        otherwise = Failure.SERVER if status >= 500 else Failure.REFUSED if status >= 400 else Failure.NOT_FOUND
-        self.failure = _OF_STATUS.get(status, otherwise)
 
 
 class RetryableLLMError(LLMError):

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from email.utils import parsedate_to_datetime
 from typing import Any, override
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -106,6 +108,7 @@ class OpenAICompatible(ChatBackend):
         self._connect_timeout = connect_timeout
         self._connecting = connecting
         self._proxy = _proxy_for(base_url)
+        self._key = (api_key or "").encode()
         self._headers = {**_HEADERS, **({"authorization": f"Bearer {api_key}"} if api_key else {})}
         self._opened: aiohttp.ClientSession | None = None
 
@@ -181,10 +184,14 @@ class OpenAICompatible(ChatBackend):
             # Does nothing where all of it came; else the backend need not go on.
             response.close()
         if response.status != _OK:
-            kind = response.headers.get("content-type", _JSON)
-            wait = response.headers.get("retry-after")
+            body = self.scrubbed(body)
+            kind, wait = response.headers.get("content-type", _JSON), _wait(response.headers)
             raise LLMRefused(self.name, response.status, body, kind, wait, _passed(response.headers))
         return body
+
+    def scrubbed(self, said: bytes) -> bytes:
+        """What a backend says of a failure, without the key that it was asked with."""
+        return said.replace(self._key, b"***") if self._key else said
 
     @contextmanager
     def _translated(self, broken: Failure) -> Iterator[None]:
@@ -217,6 +224,18 @@ def _passed(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _wait(headers: Mapping[str, str]) -> str | None:
+    """Retry-After. A date becomes seconds by the clock of who sent it, for ours may differ."""
+    text = headers.get("retry-after")
+    if text is None or not text[:1].isalpha():
+        return text
+    try:
+        seconds = (parsedate_to_datetime(text) - parsedate_to_datetime(headers["date"])).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        return text
+    return str(max(0, math.ceil(seconds)))
+
+
 class _Stream(ChatStream):
     def __init__(self, backend: OpenAICompatible, response: aiohttp.ClientResponse, kind: str) -> None:
         self._backend = backend
@@ -234,7 +253,8 @@ class _Stream(ChatStream):
                 if events.wrong is Failure.GARBAGE:
                     raise LLMGarbled(f"{name} sent something that is no event: {chunk[:60]!r}")
                 if events.wrong is not None:
-                    text = f"{name} failed in its answer: {chunk[:300].decode(errors='replace')}"
+                    said = self._backend.scrubbed(chunk)[:300].decode(errors="replace")
+                    text = f"{name} failed in its answer: {said}"
                     raise LLMUnavailable(text, events.wrong)
         if not events.whole:
             raise LLMUnavailable(f"{name} broke the connection: the answer has no end", Failure.CLOSED_EARLY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contracts.llm_moving import LlmMoving
 from cutover.context import Context
 from cutover.llm_service.asking import Model
-from cutover.llm_service.gate import Gate
+from cutover.llm_service.gate import Judges
 from cutover.llm_service.joining import Joining
 from cutover.llm_service.leaving import Leaving
 from cutover.llm_service.switching import Switching
@@ -18,9 +18,15 @@ class LlmSteps:
     """All steps of one run, over shared state."""
 
     def __init__(
-        self, context: Context, models: Models, front: Model, gate: Gate, moving: LlmMoving, pace: Pace | None = None
+        self,
+        context: Context,
+        models: Models,
+        front: Model,
+        judges: Judges,
+        moving: LlmMoving,
+        pace: Pace | None = None,
     ) -> None:
-        work = LlmWork(context, models, front, gate, moving, pace or Pace())
+        work = LlmWork(context, models, front, judges, moving, pace or Pace())
         joining, switching, leaving = Joining(work), Switching(work), Leaving(work)
         watching = Watching(work, switching)
         self.undo = switching.undo

@@ -22,6 +22,8 @@ class Figures:
     under way there now, None where not everybody tells."""
 
     calls: int = 0
+    answered: int = 0
+    """Calls that it began to answer."""
     errors: int = 0
     fallbacks: int = 0
     p50: float | None = None
@@ -36,6 +38,11 @@ class Figures:
         return self.calls + self.samples
 
     @property
+    def waiting(self) -> int:
+        """Calls that it neither began to answer nor failed."""
+        return max(0, self.calls - self.answered - self.errors)
+
+    @property
     def failures(self) -> int:
         """Calls that this backend failed. One that fell back may be told as an error, too: none counts twice."""
         return max(self.errors, self.fallbacks)
@@ -48,6 +55,12 @@ class Asked:
     questions: int = 0
     wrong: int = 0
     example: str = ""
+
+    def __add__(self, other: Asked) -> Asked:
+        """Both together."""
+        return Asked(
+            self.questions + other.questions, self.wrong + other.wrong, other.example or self.example
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,7 @@ def figures(records: Iterable[AdapterRecord], backend: str, epoch: int) -> Figur
 
     return Figures(
         calls=total("calls"),
+        answered=total("answered"),
         errors=total("errors"),
         fallbacks=total("fallbacks"),
         p50=sum(value * calls for value, calls in known) / sum(calls for _, calls in known) if known else None,
@@ -121,8 +135,10 @@ def judged(new: Figures, old_p50: float | None, asked: Asked, budget: Budget) ->
             Verdict.DOES_NOT_HOLD,
             f"{asked.wrong} of {asked.questions} questions of the watch were not answered well: {asked.example}",
         )
-    if new.calls < budget.calls:
-        return Judgement(Verdict.COULD_NOT_CHECK, f"{new.calls} calls are known, it takes {budget.calls}")
+    if new.answered < budget.calls:
+        return Judgement(Verdict.COULD_NOT_CHECK, f"{new.answered} answers are known, it takes {budget.calls}")
+    if new.waiting > new.answered:
+        return Judgement(Verdict.COULD_NOT_CHECK, f"{new.waiting} of {new.calls} calls still wait for an answer")
     if old_p50 is not None and new.p50 is not None and too_slow(new.p50, old_p50, budget):
         return Judgement(Verdict.DOES_NOT_HOLD, slower(new.p50, old_p50, budget))
     return Judgement(Verdict.HOLDS, told(new))

@@ -1,4 +1,4 @@
-"""The quality gate as a switch sees it: two models, one Report. What it asks, and how it judges, is not said here."""
+"""Who judges models for a switch, two at a time. What they ask, and how they judge, is not said here."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Protocol
 
 from contracts.llm_moving import LlmMoving
 from cutover.llm_service.asking import Model
-from validation.result import Report
+from validation.result import Check, Report
 
 
-class Gate(Protocol):
-    """Judges whether one model may take the place of another."""
+class Judges(Protocol):
+    """Whether one model may take the place of another. Both ask both, and run on a thread of their own; raise
+    CutoverError, LLMError."""
 
-    def __call__(self, old: Model, new: Model) -> Report:
-        """Ask both, and judge `new` against `old`. May take minutes; runs on a thread of its own. Raises LLMError."""
+    def judge(self, old: Model, new: Model) -> Report:
+        """The quality gate: whether `new` is shown to be no worse than `old`. May take minutes."""
+
+    def sample(self, old: Model, new: Model, count: int) -> Check:
+        """While `new` serves: whether `count` questions show that it is worse. Few cannot show that it is not."""
 
 
 def fingerprint(pairs: Sequence[tuple[Model, Model]], moving: LlmMoving) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-
 from contracts.stages import Stage
 from cutover import fence, verdicts
 from cutover.context import Evidence, StepFailed
+from cutover.llm_service.aside import Aside
 from cutover.llm_service.asking import Model
 from cutover.llm_service.due import due, sample_at, share_at
 from cutover.llm_service.figures import Figures, figures
@@ -30,7 +29,7 @@ class Switching:
     def compare(self, transition: Transition) -> str:
         """The quality gate: whether our own models may take the place of the hosted ones. By a verdict that was kept by
         a run that was cut off they need not be asked again, where all is as it was then."""
-        pairs, kept = self._pairs(), verdicts.sparing(self._c, transition)
+        pairs, kept = self.pairs(), verdicts.sparing(self._c, transition)
         digest = fingerprint(pairs, self._w.moving)
         if kept is not None and kept.fingerprint == digest:
             self._c.evidence = Evidence(spared=True)
@@ -44,7 +43,7 @@ class Switching:
         refuse(self._c.checks, "quality")
         return f"{len(self._c.checks)} items hold of {', '.join(new.name for _, new in pairs)}"
 
-    def _pairs(self) -> list[tuple[Model, Model]]:
+    def pairs(self) -> list[tuple[Model, Model]]:
         """What stands for an alias at both sides, each pair once."""
         found: dict[object, tuple[Model, Model]] = {}
         for alias, old in self._w.models[HOSTED].items():
@@ -58,24 +57,11 @@ class Switching:
         return list(found.values())
 
     def _judged(self, old: Model, new: Model) -> Report:
-        """The gate's report. It runs on a thread of its own, for a run that is asked to stop does not wait for it."""
-        ended: list[Report | BaseException] = []
-
-        def judge() -> None:
-            try:
-                ended.append(self._w.gate(old, new))
-            except BaseException as error:  # told to the thread that waits
-                ended.append(error)
-
-        thread = threading.Thread(target=judge, name="quality-gate", daemon=True)
-        thread.start()
-        while thread.is_alive():
+        """The gate's report. A run that is asked to stop does not wait for it."""
+        judging = Aside("quality-gate", lambda: self._w.judges.judge(old, new))
+        while not judging.ended(0.2):
             self._c.check_stop()
-            thread.join(0.2)
-        (found,) = ended
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        return judging.result()
 
     def open(self, transition: Transition) -> str:
         """Name the other side in one write. Calls under way end where they began."""

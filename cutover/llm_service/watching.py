@@ -8,11 +8,12 @@ from adapters.known import Unknown
 from cutover import fence
 from cutover.context import CouldNotCheck, StepFailed
 from cutover.llm_service import asking
+from cutover.llm_service.aside import Aside
 from cutover.llm_service.figures import Asked, Figures, Judgement, figures, judged, slower, too_slow
 from cutover.llm_service.switching import Switching
 from cutover.llm_service.work import SEE_ORCHESTRATOR, LlmWork, goes_back, other
 from cutover.plan import Transition
-from validation.result import Verdict
+from validation.result import Check, Verdict
 
 _MOST_QUESTIONS = 10
 """At a time, where a small canary gets few of them."""
@@ -22,20 +23,23 @@ class Watching:
     """Watches a switch. What crosses the budget is seen within a renewal of the adapters' figures; no data is no pass.
 
     Callers' calls are what is judged. Where they make too few the watch asks the orchestrator itself, as a caller, so
-    that a quiet system can be switched, too."""
+    that a quiet system can be switched, too; and it asks both sides a few prompts of the quality gate. All of that is
+    asked beside the loop: what hangs where callers hang must not keep it from seeing that they do."""
 
     def __init__(self, work: LlmWork, switching: Switching) -> None:
         self._w = work
         self._c = work.context
         self._switching = switching
         self._asked = Asked()
+        self._asking: Aside[Asked] | None = None
         self._next_question = 0.0
 
     def watch(self, transition: Transition) -> str:
         """Raises StepFailed where the budget is crossed, CouldNotCheck where too little is known to say."""
-        self._asked, self._next_question = Asked(), 0.0
+        self._asked, self._asking, self._next_question = Asked(), None, 0.0
         fence.await_followed(self._c)
         back, budget = goes_back(transition), self._w.moving.budget
+        sample = None if back or not budget.sample else Aside("quality-sample", self._sample)
         # Figures are as old as the last renewal: those of the last seconds have to come, too.
         ends = self._c.now() + self._c.timing.watch + self._w.pace.told
         while True:
@@ -45,16 +49,34 @@ class Watching:
             now = self._c.now()
             if judgement.verdict is Verdict.DOES_NOT_HOLD:
                 raise StepFailed(f"{self._c.route.active}: {judgement.found}", SEE_ORCHESTRATOR)
-            if judgement.verdict is Verdict.HOLDS and now >= ends:
+            sampled = "" if sample is None else self._told_of(sample)
+            over = now >= ends + self._w.pace.quiet
+            if judgement.verdict is Verdict.HOLDS and now >= ends and (sampled is not None or over):
                 break
-            if now >= ends + self._w.pace.quiet:
+            if over:
                 raise self._too_little(judgement)
             self._ask(found)
             self._c.check_stop()
             self._c.rest(self._c.timing.watch_pace)  # the pace of the checks
         told = "" if back or (old_p50 is not None and found.p50 is not None) else self._compare_directly()
         self._c.write(self._c.route.model_copy(update={"progress": None}))
-        return judgement.found + told
+        return f"{judgement.found}{told}{'; its quality was not sampled in time' if sampled is None else sampled}"
+
+    def _sample(self) -> list[Check]:
+        """What a few prompts show of each pair of models."""
+        count = self._w.moving.budget.sample
+        return [self._w.judges.sample(old, new, count) for old, new in self._switching.pairs()]
+
+    def _told_of(self, sample: Aside[list[Check]]) -> str | None:
+        """What the sample found, for people; None while it is not over. Raises StepFailed where it shows that the side
+        which came to serve is worse. One that could not be made moves no traffic: the gate has judged before."""
+        if not sample.ended():
+            return None
+        checks = sample.result()
+        for check in checks:
+            if check.outcome is Verdict.DOES_NOT_HOLD:
+                raise StepFailed(f"{self._c.route.active}: {check.name}: {check.found}", check.fix)
+        return "".join(f"; {check.name}: {check.found or check.detail}" for check in checks)
 
     def _figures(self, backend: str) -> Figures:
         return figures(self._c.registry.records(self._c.component), backend, self._c.route.epoch)
@@ -75,23 +97,32 @@ class Watching:
         return CouldNotCheck(f"{self._c.route.active}: {judgement.found}{why}", SEE_ORCHESTRATOR)
 
     def _ask(self, found: Figures) -> None:
-        """Put questions to the orchestrator: one now and then, and as many as it takes while too few calls are
+        """Put questions to the orchestrator: one now and then, and as many as it takes while too few answers are
         known. Each is a conversation of its own, so that a canary gets its part."""
+        if self._asking is not None:
+            if not self._asking.ended():
+                return
+            self._asked += self._asking.result()
+            self._asking = None
         now = self._c.now()
         if now < self._next_question:
             return
         self._next_question = now + self._w.pace.question
         share = max(1, self._c.route.share or 100)
-        few = found.calls < self._w.moving.budget.calls
+        few = found.answered < self._w.moving.budget.calls
         count = min(_MOST_QUESTIONS, round(100 / share)) if few else 1
-        for _ in range(count):
-            user = f"crossover-watch-{self._c.route.epoch}-{self._asked.questions}"
+        epoch, first = self._c.route.epoch, self._asked.questions
+        self._asking = Aside("watch-questions", lambda: self._questions(epoch, first, count))
+
+    def _questions(self, epoch: int, first: int, count: int) -> Asked:
+        """Ask `count` questions, one after the other."""
+        asked = Asked()
+        for number in range(first, first + count):
+            user = f"crossover-watch-{epoch}-{number}"
             (answer,) = asking.generations([self._w.front], self._w.pace.answer, user=user).values()
             wrong = answer.why if isinstance(answer, Unknown) else answer
-            self._asked = Asked(
-                self._asked.questions + 1, self._asked.wrong + bool(wrong), wrong or self._asked.example
-            )
-            self._c.check_stop()
+            asked += Asked(1, int(bool(wrong)), wrong)
+        return asked
 
     def _compare_directly(self) -> str:
         """Both sides' first tokens, like with like, where callers' calls do not tell: callers were few, or the run

@@ -10,7 +10,7 @@ from contracts.registry import RENEW_SECONDS
 from contracts.stages import BACKENDS, STAGE_TABLE, Component, Side, deployed_backends, other_backend
 from cutover.context import Context
 from cutover.llm_service.asking import Model
-from cutover.llm_service.gate import Gate
+from cutover.llm_service.gate import Judges
 from cutover.plan import Transition
 
 COMPONENT = Component.LLM_SERVICE
@@ -42,8 +42,8 @@ def needed(transition: Transition) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """Limits in seconds. `answer`: of one generation; `load`: until a model has come up; `told`: how old the figures of
-    an adapter may be; `quiet`: how long a watch goes on for want of calls; `question`: between two questions of its
-    own; `drain`: for calls under way at a side that leaves."""
+    an adapter may be; `quiet`: how long a watch goes on for want of calls, or of its sample; `question`: between two
+    questions of its own; `drain`: for calls under way at a side that leaves."""
 
     answer: float = 60.0
     load: float = 900.0
@@ -57,12 +57,12 @@ class LlmWork:
     """One run's view of both sides. `front`: the orchestrator, as callers see it."""
 
     def __init__(
-        self, context: Context, models: Models, front: Model, gate: Gate, moving: LlmMoving, pace: Pace
+        self, context: Context, models: Models, front: Model, judges: Judges, moving: LlmMoving, pace: Pace
     ) -> None:
         self.context = context
         self.models = models
         self.front = front
-        self.gate = gate
+        self.judges = judges
         self.moving = moving
         self.pace = pace
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from adapters.llm import LLMError
@@ -16,7 +17,7 @@ from contracts.names import HEADER_CONVERSATION, LLM_ORCHESTRATOR_NAME
 from services.common.web import Health, Lifecycle, create_app
 from services.llm_orchestrator import errors
 from services.llm_orchestrator.admission import Admission
-from services.llm_orchestrator.errors import BadRequest, ErrorBody
+from services.llm_orchestrator.errors import BadRequest, ErrorBody, ErrorDetail
 from services.llm_orchestrator.relaying import Relay
 from services.llm_orchestrator.requests import parse
 from services.llm_orchestrator.router import Call, Router
@@ -167,6 +168,13 @@ def create_api(
     async def failed(request: Request, error: LLMError) -> Response:
         del request
         return errors.response(error)
+
+    @app.exception_handler(HTTPException)
+    async def no_such_path(request: Request, error: HTTPException) -> JSONResponse:
+        """A path or a method that is not here: clients of the API know errors in its form alone."""
+        text = f"{request.method} {request.url.path} is not offered here: {error.detail}"
+        detail = ErrorDetail(message=text, type="invalid_request_error", code="unknown_url")
+        return JSONResponse(ErrorBody(error=detail).model_dump(), error.status_code, error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:

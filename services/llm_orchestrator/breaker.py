@@ -4,10 +4,7 @@
     OPEN        nobody passes for `rest` seconds
     HALF_OPEN   one call passes, and what becomes of it decides: CLOSED, or OPEN for twice as long
 
-The libraries there are were looked at and do not fit: purgatory, aiobreaker, circuitbreaker and pybreaker let everyone
-pass while half open, count failures in a row only, and measure by a clock that can be set; those for asyncio among
-them had no release for two years. fluxgate, which counts rates, is a beta whose time window forgets nothing while
-nobody calls. And all of them wrap a call, while ours goes on after its outcome is known: it streams.
+Why it is no library: docs/adr/0012-the-circuit-breaker-is-our-own.md.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from services.llm_orchestrator.choosing import NEW, OLD
 WINDOW_SECONDS = 60.0
 _MOST_TIMES = 2000
 """First-byte times kept of a side. Beyond that the oldest go: percentiles are of the newest calls."""
-_COUNTED = ("calls", "errors", "fallbacks", "failed", "samples", "sample_errors")
+_COUNTED = ("calls", "answered", "errors", "fallbacks", "failed", "samples", "sample_errors")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -25,6 +25,7 @@ class Figures:
     """By side:
 
     calls          attempts that were sent to it, those that fell back to it included
+    answered       attempts that it began to answer, or refused
     errors         attempts that failed there by its fault, also in the middle of an answer
     fallbacks      calls that were meant for it and that the other side answered
     failed         calls that were meant for it and whose caller got an error

@@ -21,7 +21,7 @@ _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
 
 
 def rest_of(retry_after: str | None) -> float:
-    """Seconds to leave a side alone after a 429. A date counts as unknown: clocks differ."""
+    """Seconds to leave a side alone after a 429. A date counts as unknown: adapters give seconds where they can."""
     try:
         seconds = float(retry_after or "")
     except ValueError:

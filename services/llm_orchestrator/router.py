@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from services.llm_orchestrator.lanes import Lane, Lanes
 from services.llm_orchestrator.requests import Asked
 from services.llm_orchestrator.sampler import Sampler
 
+_SAY_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -90,6 +92,8 @@ class Router:
         self._first_token = first_token
         self._budget = budget or RetryBudget()
         self._draw = draw
+        self._unsaid: Counter[str] = Counter()
+        self._says_next: dict[str, float] = {}
 
     async def begin(self, call: Call) -> Begun:
         """The answer, once it has begun. Raises LLMError: what the caller is to be told."""
@@ -147,11 +151,12 @@ class Router:
             retry_after = error.retry_after if isinstance(error, LLMRefused) else None
             lane.fail(number, error.failure, retry_after)
             metrics.LLM_FAILURES.labels(side, error.failure.value).inc()
-            if error.failure is not Failure.REFUSED:
-                figures.count(epoch, side, "errors")
+            # Who refuses a request has answered it.
+            figures.count(epoch, side, "answered" if error.failure is Failure.REFUSED else "errors")
             return error
         took = time.perf_counter() - at
         lane.succeed(number)
+        figures.count(epoch, side, "answered")
         figures.first_byte(epoch, side, took)
         metrics.llm_first_byte(call.alias, side).observe(took)
         return begun
@@ -174,7 +179,12 @@ class Router:
         why = failures[0][1]
         metrics.LLM_FALLBACKS.labels(chosen, side, why.failure.value).inc()
         self._figures.count(plan.epoch, chosen, "fallbacks")
-        _log.warning("%s answers instead of %s: %s", side, chosen, why)
+        self._unsaid[chosen] += 1
+        if time.monotonic() >= self._says_next.get(chosen, 0.0):
+            # A side that is down is told of once in a while, not with every call.
+            count, self._unsaid[chosen] = self._unsaid[chosen], 0
+            self._says_next[chosen] = time.monotonic() + _SAY_SECONDS
+            _log.warning("%s answers instead of %s: %s (%d calls since this was said last)", side, chosen, why, count)
 
     def _sample(self, call: Call, plan: Plan, answered: str) -> None:
         if not plan.sample:

@@ -90,7 +90,20 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
         ),
         (
             {"llm_service": {"base_url": "https://user:pw@api.example/v1"}},
-            ["crossover:llm_service.base_url", "should match pattern"],
+            ["crossover:llm_service.base_url", "holds credentials", "not shown", "the key in api_key"],
+        ),
+        (
+            {"llm_service": {"base_url": "https://api.example/v1?api-key=s3cret"}},
+            ["crossover:llm_service.base_url", "a query", "the stack's state"],
+        ),
+        (
+            {"llm_service": {"base_url": "api.groq.com/openai/v1"}},
+            ["'api.groq.com/openai/v1' is no http or https address", "nobody could be asked"],
+        ),
+        ({"llm_service": {"base_url": "https://"}}, ["'https://' is no http or https address"]),
+        (
+            {"llm_service": {"base_url": "https://api.groq.com/openai/v1/chat/completions"}},
+            ["stand there twice", "crossover:llm_service.base_url https://api.groq.com/openai/v1"],
         ),
         (
             {"llm_service": {"models": {"default": "gpt"}}},
@@ -167,6 +180,7 @@ def test_each_fault_is_told(raw: dict[str, Any], said: list[str]) -> None:
     (problem,) = _problems(**raw)
     for part in [*said, "Pulumi.local.yaml", "Fix: "]:
         assert part in problem
+    assert "s3cret" not in problem and "user:pw" not in problem
 
 
 def test_all_faults_at_once() -> None:

@@ -149,6 +149,15 @@ class Faulty:
         body = b'{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}'
         await self._whole(writer, 429, body, "retry-after: 7\r\nx-ratelimit-limit-requests: 30\r\n")
 
+    async def _do_limited_until(self, request: dict[str, Any], writer: Writer) -> None:
+        """Its clock is years behind ours."""
+        headers = "date: Wed, 01 Jan 2020 10:00:00 GMT\r\nretry-after: Wed, 01 Jan 2020 10:00:07 GMT\r\n"
+        await self._whole(writer, 429, b'{"error":{"message":"slow down","code":"rate_limit_exceeded"}}', headers)
+
+    async def _do_repeats_key(self, request: dict[str, Any], writer: Writer) -> None:
+        said = {"error": {"message": f"{self.headers[-1]['authorization']} is not good"}}
+        await self._whole(writer, 400, json.dumps(said).encode())
+
     async def _do_server(self, request: dict[str, Any], writer: Writer) -> None:
         await self._whole(writer, 500, b'{"error":{"message":"CUDA out of memory","type":"internal_error"}}')
 

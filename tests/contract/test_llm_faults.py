@@ -6,13 +6,17 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 from prometheus_client import REGISTRY
 
+from adapters.llm import open_backend
 from contracts.stages import Stage
+from cutover.llm_service import asking
+from cutover.llm_service.asking import Model, Refused, Wrong
 from tests.contract.faulty_llm import Faulty, deaf
 from tests.contract.orchestrated import Orchestrated, environment, orchestrated
 from tests.contract.postgres_server import free_port
@@ -74,6 +78,11 @@ def streamed(made: Orchestrated, seen: list[str] | None = None) -> str:
 
 def failures(kind: str, side: str = "vllm") -> float:
     return REGISTRY.get_sample_value("crossover_llm_failures_total", {"backend": side, "failure": kind}) or 0.0
+
+
+def outcomes(outcome: str) -> float:
+    labels = {"alias": "default", "outcome": outcome}
+    return REGISTRY.get_sample_value("crossover_llm_requests_total", labels) or 0.0
 
 
 BEFORE = [
@@ -155,10 +164,38 @@ def test_where_there_is_nobody_else_the_error_is_clear_and_in_openais_form(
         assert len(own.requests) == asked, "asked again before Retry-After was over"
 
 
+def test_a_limit_that_is_a_date_is_told_and_kept_in_seconds(alone: Orchestrated, own: Faulty) -> None:
+    own.fault = "limited_until"
+    with pytest.raises(openai.RateLimitError) as error:
+        whole(alone)
+    assert error.value.response.headers["retry-after"] == "7"
+    with pytest.raises(openai.RateLimitError):
+        whole(alone)
+    assert len(own.requests) == 1
+
+
+@pytest.mark.parametrize("fault", ["repeats_key", "credentials"])
+def test_what_a_provider_says_of_a_key_is_told_to_nobody(
+    alone: Orchestrated, both: Orchestrated, own: Faulty, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    own.fault = fault
+    with pytest.raises(openai.APIStatusError) as error:
+        whole(alone)
+    assert whole(both) == TEXT and "hosted answers instead of vllm" in caplog.text
+    connect = partial(open_backend, "vllm", own.url, "sk-own")
+    asked = Model(backend="vllm", alias="default", name="m", base_url=own.url, open=connect)
+    (told,) = asking.generations([asked], 10).values()
+    assert isinstance(told, Refused | Wrong)
+    for text in (str(error.value), str(error.value.body), caplog.text, told.why):
+        assert "sk-own" not in text and "sk-abc" not in text
+
+
 def test_both_sides_down_is_a_503_that_says_when_to_come_again(both: Orchestrated, own: Faulty, hosted: Faulty) -> None:
     own.fault, hosted.fault = "dropped", "server"
+    before = outcomes("Unanswered")
     with pytest.raises(openai.InternalServerError) as error:
         streamed(both)
+    assert outcomes("Unanswered") == before + 1
     assert (error.value.status_code, error.value.code) == (503, "provider_unavailable")
     assert int(error.value.response.headers["retry-after"]) >= 1
 
@@ -193,10 +230,11 @@ def test_a_client_that_hangs_up_ends_the_work_before_and_after_the_first_token(o
     # With the usual limits, none of which ends a call within this test.
     with orchestrated(environment({"hosted": hosted.url, "vllm": own.url}, "m"), Stage.SCALE) as made:
         port = int(made.url.split(":")[2].split("/")[0])
-        body = json.dumps({"model": "default", "messages": MESSAGES, "stream": True}).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
-        for number, fault in enumerate(("stalled", "silent_stream"), start=1):
+        cases = [("stalled", True), ("silent_stream", True), ("silent", True), ("silent", False)]
+        for number, (fault, as_stream) in enumerate(cases, start=1):
             own.fault = fault
+            body = json.dumps({"model": "default", "messages": MESSAGES, "stream": as_stream}).encode()
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
             with socket.create_connection(("127.0.0.1", port)) as caller:
                 caller.sendall(head.encode() + body)
                 await_true(lambda: len(own.requests) == number)  # noqa: B023 - it is called at once

@@ -21,9 +21,10 @@ from adapters.llm.base import Answer
 from adapters.llm.memory import MemoryChat
 from tests.contract import hurt_models, llama_server
 from validation.llm_service.asking import Answers, Side, ask
-from validation.llm_service.deciding import decide
+from validation.llm_service.deciding import decide, paired
 from validation.llm_service.gate import Settings, judge
 from validation.llm_service.prompts import Prompt, load
+from validation.llm_service.sampling import look
 from validation.result import Report, Verdict
 
 pytestmark = pytest.mark.contract
@@ -75,8 +76,18 @@ def answered(side: Side, prompts: Sequence[Prompt]) -> Answers:
     return asyncio.run(ask(side, prompts, SETTINGS.manner))
 
 
-def judged(old: tuple[Side, Answers], new: Side, prompts: Sequence[Prompt] = FEWER) -> Report:
-    return decide((old[0], new), prompts, (old[1], answered(new, prompts)), SETTINGS, "llm_service")
+def judged(old: tuple[Side, Answers], new: Side) -> Report:
+    """The gate's report on the answers to FEWER, which show that much to the watch of a switch, too."""
+    answers = answered(new, FEWER)
+    sampled = look(paired(FEWER, old[1].replies, answers.replies), len(FEWER), SETTINGS)
+    assert sampled.outcome is Verdict.DOES_NOT_HOLD, sampled
+    return decide((old[0], new), FEWER, (old[1], answers), SETTINGS, "llm_service")
+
+
+def test_a_sample_takes_nothing_from_the_same_model(good: Side, answers: Answers) -> None:
+    again = answered(good, FEWER[:4])
+    sampled = look(paired(FEWER[:4], answers.replies[:4], again.replies), 4, SETTINGS)
+    assert sampled.outcome is Verdict.HOLDS, sampled
 
 
 def verdicts(report: Report) -> dict[str, Verdict]:
@@ -111,7 +122,7 @@ def test_a_context_that_is_too_small_does_not_hold(good: Side, parts: Path, tmp_
     prompts = shortest(2, ("context", "sentiment"))
     old = answered(good, prompts)
     with serving(parts, tmp_path, "--ctx-size", "256") as small:
-        report = judged((good, old), small, prompts)
+        report = decide((good, small), prompts, (old, answered(small, prompts)), SETTINGS, "llm_service")
     assert report.overall() is Verdict.DOES_NOT_HOLD
     assert verdicts(report)["answers of real"] is Verdict.DOES_NOT_HOLD
 

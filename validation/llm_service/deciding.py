@@ -66,7 +66,7 @@ def decide(
     checks = [
         _answered(sides[0], old.replies, settings, reference=True),
         _answered(sides[1], new.replies, settings, reference=False),
-        _compared(ACCURACY, _right(pairs), settings.margin, settings, "right"),
+        _compared(ACCURACY, rights(pairs), settings.margin, settings, "right"),
         _kinds(pairs, settings),
         _compared("format", _valid(pairs), settings.format_margin, settings, "of the form that was asked for"),
         _agreement(pairs, settings),
@@ -96,7 +96,8 @@ def paired(prompts: Sequence[Prompt], old: Sequence[Reply], new: Sequence[Reply]
     return found
 
 
-def _right(pairs: Iterable[Pair]) -> Pairs:
+def rights(pairs: Iterable[Pair]) -> Pairs:
+    """Who was right."""
     return Pairs.of((pair.old.right, pair.new.right) for pair in pairs)
 
 
@@ -140,11 +141,11 @@ def _kinds(pairs: Sequence[Pair], settings: Settings) -> Check:
     worse, floor = [], settings.agreement / 2
     for kind in _kinds_of(pairs):
         own = [pair for pair in pairs if pair.prompt.kind == kind]
-        found, agreeing = _right(own), _share(own, settings)
+        found, followed = rights(own), agreeing(own, settings)
         if found.interval(settings.confidence).high < -settings.margin:
             worse.append(f"{kind}: {found.new:.0%} right against {found.old:.0%}")
-        elif agreeing.high < floor:
-            worse.append(f"{kind}: at most {agreeing.high:.0%} right or in agreement")
+        elif followed.high < floor:
+            worse.append(f"{kind}: at most {followed.high:.0%} right or in agreement")
     return Check.none_wrong(
         "no kind is worse", wrong=len(worse), of=len(_kinds_of(pairs)), detail="; ".join(worse),
         what=f"kinds whose upper limit is below {-settings.margin:+.1%}, or below {floor:.0%} in agreement",
@@ -153,7 +154,7 @@ def _kinds(pairs: Sequence[Pair], settings: Settings) -> Check:
 
 
 def _agreement(pairs: Sequence[Pair], settings: Settings) -> Check:
-    limits, agreeing = _share(pairs, settings), [pair for pair in pairs if pair.agrees]
+    limits, followed = agreeing(pairs, settings), [pair for pair in pairs if pair.agrees]
     verdict = _above(limits, settings.agreement)
     odd = [pair for pair in pairs if not pair.agrees][:_EXAMPLES]
     examples = "; ".join(
@@ -162,7 +163,7 @@ def _agreement(pairs: Sequence[Pair], settings: Settings) -> Check:
     return Check(
         name="agreement", outcome=verdict,
         expected=f"the new side right, or saying what the old one says: lower limit at least {settings.agreement:.0%}",
-        found=f"{len(agreeing)} of {len(pairs)} ({limits.low:.1%} to {limits.high:.1%})",
+        found=f"{len(followed)} of {len(pairs)} ({limits.low:.1%} to {limits.high:.1%})",
         detail="" if verdict.passed else examples,
         fix="" if verdict.passed else "check chat template, quantisation and context length of the new side; for "
         "models that are known to differ, lower quality.agreement",
@@ -258,12 +259,12 @@ def _figures(
     found: dict[str, float] = {
         f"{name}.{key}": value for name, one in zip(("old", "new"), measured, strict=True) for key, value in one.items()
     }
-    for name, one in {ACCURACY: _right(pairs), "format": _valid(pairs)}.items():
+    for name, one in {ACCURACY: rights(pairs), "format": _valid(pairs)}.items():
         limits = one.interval(settings.confidence)
         found |= {f"old.{name}": one.old, f"new.{name}": one.new, f"{name}_difference": one.difference}
         found |= {f"{name}_low": limits.low, f"{name}_high": limits.high}
     for kind in _kinds_of(pairs):
-        of = _right(pair for pair in pairs if pair.prompt.kind == kind)
+        of = rights(pair for pair in pairs if pair.prompt.kind == kind)
         found |= {f"old.accuracy.{kind}": of.old, f"new.accuracy.{kind}": of.new}
     found["pairs"] = len(pairs)
     if pairs:
@@ -276,7 +277,8 @@ def _kinds_of(pairs: Iterable[Pair]) -> list[str]:
     return sorted({pair.prompt.kind for pair in pairs})
 
 
-def _share(pairs: Sequence[Pair], settings: Settings) -> Interval:
+def agreeing(pairs: Sequence[Pair], settings: Settings) -> Interval:
+    """The limits of the share in which the new side is right, or says what the old one says."""
     return wilson(sum(pair.agrees for pair in pairs), len(pairs), settings.confidence)
 
 

@@ -147,6 +147,14 @@ def stratified(prompts: Sequence[Prompt], per_kind: int) -> tuple[Prompt, ...]:
     return tuple(chosen)
 
 
+def few(prompts: Sequence[Prompt], count: int) -> tuple[Prompt, ...]:
+    """`count` of them at most, of as many kinds as that gives: the same ones each time."""
+    kinds = len({prompt.kind for prompt in prompts})
+    found = stratified(prompts, -(-count // kinds)) if kinds else ()
+    take = min(count, len(found))
+    return tuple(found[place * len(found) // take] for place in range(take))
+
+
 def _lines(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="utf-8").split("\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -28,7 +29,7 @@ from validation.result import Check, Report
 
 COMPONENT = Component.LLM_SERVICE
 ALIASES = ("default", "trading")
-PACE = Pace(answer=1.0, load=0.3, told=0.0, quiet=0.2, question=0.0, drain=0.2)
+PACE = Pace(answer=1.0, load=0.3, told=0.0, quiet=5.0, question=0.0, drain=0.2)
 
 
 def ran(outcome: Outcome) -> list[str]:
@@ -55,6 +56,7 @@ class Orchestrator(ChatBackend):
         self.ttft = dict.fromkeys(sides, 50.0)
         self._route: Route | None = None
         self._told: dict[str, int] = defaultdict(int)
+        self._lock = threading.Lock()  # a watch asks on a thread of its own
 
     @override
     async def complete(self, body: Mapping[str, Any]) -> Answer:
@@ -65,31 +67,41 @@ class Orchestrator(ChatBackend):
         chosen = active if next(self._calls) * 10 % 100 < share else other_backend(COMPONENT, active)
         stage = route.stage if route else Stage.MVP
         for side in (chosen, *(deployed_backends(COMPONENT, stage) - {chosen})):
-            self._told[f"{side}.calls"] += 1
+            self._count(f"{side}.calls")
             try:
-                return await self._sides[side].complete({**body, "model": f"{side}-model"})
+                answer = await self._sides[side].complete({**body, "model": f"{side}-model"})
             except LLMError:
-                self._told[f"{side}.errors"] += 1
+                self._count(f"{side}.errors")
+            else:
+                self._count(f"{side}.answered")
+                return answer
         raise LLMUnavailable("both sides are down")
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self._told[what] += 1
 
     def follow(self) -> None:
         """See the route as it is now; another epoch's figures begin anew."""
         if self.deaf:
             return
         seen = self._store.read(COMPONENT).route
-        if seen is not None and (self._route is None or seen.epoch != self._route.epoch):
-            self._told.clear()
-        self._route = seen
+        with self._lock:
+            if seen is not None and (self._route is None or seen.epoch != self._route.epoch):
+                self._told.clear()
+            self._route = seen
 
     def forget(self) -> None:
         """A minute goes by."""
-        self._told.clear()
+        with self._lock:
+            self._told.clear()
 
     def tell(self, registry: MemoryRegistry) -> None:
         """Renew the record."""
         self.follow()
         epoch = self._route.epoch if self._route else 0
-        told: dict[str, str] = {} if self.mute else {name: str(count) for name, count in self._told.items()}
+        with self._lock:
+            told: dict[str, str] = {} if self.mute else {name: str(count) for name, count in self._told.items()}
         for side in self._sides:
             if told.get(f"{side}.calls"):
                 told[f"{side}.ttft_p50_ms"] = told[f"{side}.ttft_p95_ms"] = str(self.ttft[side])
@@ -123,7 +135,7 @@ class Registry(MemoryRegistry):
 
 
 class LlmWorld:
-    """Everything but the cluster. `worse`: what the quality gate finds wrong."""
+    """Everything but the cluster, judges included. `worse`: what the quality gate finds wrong, `worse_now` a sample."""
 
     def __init__(self) -> None:
         self.sides = {name: MemoryChat(models=(f"{name}-model",)) for name in BACKENDS[COMPONENT].values()}
@@ -138,16 +150,24 @@ class LlmWorld:
         self.moving = LlmMoving(budget=Budget(calls=2))
         self.pace = PACE
         self.verdict_limit = timedelta(hours=1)
-        self.worse = ""
+        self.worse = self.worse_now = ""
+        self.sampled: list[tuple[str, str, int]] = []
         self.judged: list[tuple[str, str]] = []
         self.lines: list[str] = []
         self._runs = itertools.count(1)
 
-    def gate(self, old: Model, new: Model) -> Report:
+    def judge(self, old: Model, new: Model) -> Report:
         """A gate that knows what it will find."""
         self.judged.append((old.name, new.name))
         check = Check.that("accuracy", not self.worse, expected="not worse", found=self.worse or "not worse", fix="-")
         return Report(subject="quality", checks=(check,), figures={"accuracy": 0.5})
+
+    def sample(self, old: Model, new: Model, count: int) -> Check:
+        """The same of a sample."""
+        self.sampled.append((old.name, new.name, count))
+        return Check.that(
+            "sample", not self.worse_now, expected="not worse", found=self.worse_now or "as good", fix="-"
+        )
 
     def context(self, timing: Timing = QUICK) -> Context:
         """The context of another run."""
@@ -161,7 +181,7 @@ class LlmWorld:
         front = Model(
             backend=self.front.name, alias="default", name="default", base_url="front", open=lambda: self.front
         )
-        return LlmSteps(context, self.models, front, self.gate, self.moving, self.pace)
+        return LlmSteps(context, self.models, front, self, self.moving, self.pace)
 
     def model(self, side: str, alias: str) -> Model:
         """Who answers an alias at a side, in memory."""

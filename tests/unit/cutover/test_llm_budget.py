@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from contracts.stages import Stage
+from cutover.llm_service import Model
 from cutover.plan import Step, Transition
 from cutover.tables import SHIFTING
 from tests.unit.cutover.llm_world import LlmWorld, ran
+from validation.result import Check
 
 
 def test_failures_beyond_the_budget_switch_back_within_ten_seconds() -> None:
@@ -41,6 +45,58 @@ def test_a_slow_first_token_switches_back() -> None:
     assert world.route().active == "hosted"
 
 
+def test_a_sample_that_shows_worse_answers_switches_back() -> None:
+    world = LlmWorld()
+    world.reach(Stage.SHADOW)
+    world.worse_now = "1 of 8 right or in agreement"
+    outcome = world.migrate(Stage.SCALE)
+    assert outcome.verdict == "does not hold"
+    assert "vllm: sample: 1 of 8 right or in agreement" in outcome.message
+    assert (world.route().active, world.route().stage) == ("hosted", Stage.SHADOW)
+    assert world.sampled == [("hosted-model", "vllm-model", 8)]
+
+
+def test_a_sample_is_asked_as_often_as_config_says_and_not_on_the_way_back() -> None:
+    world = LlmWorld()
+    world.set(budget=world.moving.budget.model_copy(update={"sample": 3}))
+    world.reach(Stage.SCALE, Stage.SHADOW)
+    assert [count for _, _, count in world.sampled] == [3]
+    assert any("sample: as good" in line for line in world.lines)
+    world.set(budget=world.moving.budget.model_copy(update={"sample": 0}))
+    world.reach(Stage.SCALE)
+    assert len(world.sampled) == 1
+
+
+def test_a_sample_or_a_question_that_hangs_holds_up_no_watch() -> None:
+    world, over = LlmWorld(), threading.Event()
+    world.reach(Stage.SHADOW)
+    world.pace = replace(world.pace, quiet=0.3)
+
+    def hangs(old: Model, new: Model, count: int) -> Check:
+        over.wait(20)
+        return Check.unknown("sample", expected="-", why="it hung")
+
+    world.sample = hangs  # type: ignore[method-assign]
+    outcome = world.migrate(Stage.SCALE)
+    assert outcome.reached, outcome.message
+    assert any("its quality was not sampled in time" in line for line in world.lines)
+
+    async def hang() -> None:
+        await asyncio.to_thread(over.wait, 20)
+
+    def falls_silent(transition: Transition) -> str:
+        world.sides["vllm"].pause = hang
+        return ""
+
+    world.reach(Stage.SHADOW)
+    world.pace = replace(world.pace, answer=60.0)
+    began = time.monotonic()
+    outcome = world.migrate(Stage.SCALE, instead={Step.ACKNOWLEDGE: falls_silent})
+    assert outcome.verdict == "could not be checked" and "answers are known" in outcome.message
+    assert time.monotonic() - began < 10
+    over.set()
+
+
 def _callers_ask(world: LlmWorld, count: int) -> None:
     async def ask() -> None:
         for _ in range(count):
@@ -53,9 +109,10 @@ def test_no_figures_are_no_pass() -> None:
     world = LlmWorld()
     world.reach(Stage.SHADOW)
     world.front.mute = True
+    world.pace = replace(world.pace, quiet=0.2)
     outcome = world.migrate(Stage.SCALE)
     assert outcome.verdict == "could not be checked"
-    assert "0 calls are known, it takes 2; pod-1.orchestrator tell nothing of this epoch" in outcome.message
+    assert "0 answers are known, it takes 2; pod-1.orchestrator tell nothing of this epoch" in outcome.message
     assert world.route().active == "hosted"
 
 

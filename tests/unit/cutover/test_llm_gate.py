@@ -10,8 +10,8 @@ import pytest
 
 from adapters.llm.memory import MemoryChat
 from contracts.llm_moving import LlmMoving, Quality
-from cutover.component_steps import _gate
 from cutover.errors import StepFailed
+from cutover.llm_service.judging import Judging
 from tests.unit.cutover.llm_world import LlmWorld
 from validation.llm_service.prompts import load
 from validation.result import Verdict
@@ -43,7 +43,7 @@ def test_as_many_prompts_as_the_document_says_can_show_that_the_same_model_is_no
     world = _attentive()
     old, new = world.model("hosted", "default"), world.model("vllm", "default")
     quality = Quality(per_kind=per_kind, margin=margin, concurrency=1)
-    report = _gate(LlmMoving(quality=quality))(old, new)
+    report = Judging(LlmMoving(quality=quality)).judge(old, new)
     asked = len(world.sides["vllm"].requests)
     assert asked == len(world.sides["hosted"].requests) == per_kind * len(KINDS)
     # Two fakes answer within microseconds: how many times as long one takes is chance.
@@ -54,10 +54,10 @@ def test_as_many_prompts_as_the_document_says_can_show_that_the_same_model_is_no
 def test_another_answer_is_seen_and_too_few_prompts_say_nothing() -> None:
     world = _attentive()
     old, new = world.model("hosted", "default"), world.model("vllm", "default")
-    few = _gate(LlmMoving(quality=Quality(per_kind=1, margin=0.01, concurrency=1)))(old, new)
+    few = Judging(LlmMoving(quality=Quality(per_kind=1, margin=0.01, concurrency=1))).judge(old, new)
     assert few.overall() is not Verdict.HOLDS
     world.sides["vllm"] = MemoryChat(reply="buy " * 40, models=("vllm-model",))
-    broken = _gate(LlmMoving(quality=Quality(per_kind=10, concurrency=1)))(old, world.model("vllm", "default"))
+    broken = Judging(LlmMoving(quality=Quality(per_kind=10, concurrency=1))).judge(old, world.model("vllm", "default"))
     assert broken.overall() is Verdict.DOES_NOT_HOLD
 
 
@@ -65,6 +65,6 @@ def test_a_file_of_prompts_that_are_none_is_refused_with_the_key_that_names_it(t
     file = tmp_path / "mine.jsonl"
     file.write_text("{}\n")
     world = LlmWorld()
-    gate = _gate(LlmMoving(prompts=str(file)))
+    gate = Judging(LlmMoving(prompts=str(file))).judge
     with pytest.raises(StepFailed, match=r"mine\.jsonl.*crossover:llm_service\.quality\.prompts"):
         gate(world.model("hosted", "default"), world.model("vllm", "default"))

@@ -47,14 +47,21 @@ def test_figures_are_added_up_over_live_orchestrators_of_this_epoch() -> None:
 def test_what_the_orchestrator_tells_is_what_a_switch_reads() -> None:
     told = Told()
     told.begin(3)
-    for what, count in (("calls", 9), ("errors", 2), ("fallbacks", 1), ("samples", 4), ("sample_errors", 3)):
+    for what, count in (
+        ("calls", 9),
+        ("answered", 6),
+        ("errors", 2),
+        ("fallbacks", 1),
+        ("samples", 4),
+        ("sample_errors", 3),
+    ):
         for _ in range(count):
             told.count(3, "vllm", what)
     told.in_flight("vllm", 1)
     told.first_byte(3, "vllm", 0.25)
     at = AdapterRecord("pod", "llm-orchestrator", 3, PROTOCOL_VERSION, 0.0, status=told.status())
     assert figures([at], "vllm", 3) == Figures(
-        calls=9, errors=2, fallbacks=1, p50=250.0, p95=250.0, samples=4, sample_errors=3, in_flight=1
+        calls=9, answered=6, errors=2, fallbacks=1, p50=250.0, p95=250.0, samples=4, sample_errors=3, in_flight=1
     )
     assert figures([at], "hosted", 3) == Figures(in_flight=0)
 
@@ -78,17 +85,26 @@ def test_a_figure_that_is_none_is_not_taken_for_one(told: str) -> None:
 @pytest.mark.parametrize(
     ("new", "old_p50", "asked", "verdict", "said"),
     [
-        (Figures(calls=100, errors=2, p50=90), 40.0, Asked(5), Verdict.HOLDS, "100 calls, 2 failed"),
+        (Figures(calls=100, answered=99, errors=2, p50=90), 40.0, Asked(5), Verdict.HOLDS, "100 calls, 2 failed"),
         (Figures(calls=100, errors=3), None, Asked(), Verdict.DOES_NOT_HOLD, "3 of 100 calls failed, 2 may"),
         (Figures(calls=100, fallbacks=3), None, Asked(), Verdict.DOES_NOT_HOLD, "3 of 100 calls failed"),
-        (Figures(calls=10, errors=1), None, Asked(), Verdict.HOLDS, "10 calls, 1 failed"),
+        (Figures(calls=10, answered=9, errors=1), None, Asked(), Verdict.HOLDS, "10 calls, 1 failed"),
         (Figures(calls=2, errors=2), None, Asked(), Verdict.DOES_NOT_HOLD, "2 of 2 calls failed"),
-        (Figures(), None, Asked(), Verdict.COULD_NOT_CHECK, "0 calls are known, it takes 5"),
-        (Figures(calls=4, p50=1000), 10.0, Asked(), Verdict.COULD_NOT_CHECK, "4 calls are known"),
-        (Figures(calls=9, p50=301), 100.0, Asked(), Verdict.DOES_NOT_HOLD, "takes 301 ms, 100 ms at the side"),
-        (Figures(calls=9, p50=300), 100.0, Asked(), Verdict.HOLDS, "first token after 300 ms"),
-        (Figures(calls=9, p50=100), 1.0, Asked(), Verdict.HOLDS, "first token after 100 ms"),
-        (Figures(calls=9), 1.0, Asked(6, 2, "it is empty"), Verdict.DOES_NOT_HOLD, "2 of 6 questions"),
+        (Figures(), None, Asked(), Verdict.COULD_NOT_CHECK, "0 answers are known, it takes 5"),
+        (Figures(calls=90, answered=4), None, Asked(), Verdict.COULD_NOT_CHECK, "4 answers are known"),
+        (Figures(calls=21, answered=10), None, Asked(), Verdict.COULD_NOT_CHECK, "11 of 21 calls still wait"),
+        (Figures(calls=20, answered=10), None, Asked(), Verdict.HOLDS, "20 calls"),
+        (Figures(calls=4, answered=4, p50=1000), 10.0, Asked(), Verdict.COULD_NOT_CHECK, "4 answers are known"),
+        (
+            Figures(calls=9, answered=9, p50=301),
+            100.0,
+            Asked(),
+            Verdict.DOES_NOT_HOLD,
+            "takes 301 ms, 100 ms at the side",
+        ),
+        (Figures(calls=9, answered=9, p50=300), 100.0, Asked(), Verdict.HOLDS, "first token after 300 ms"),
+        (Figures(calls=9, answered=9, p50=100), 1.0, Asked(), Verdict.HOLDS, "first token after 100 ms"),
+        (Figures(calls=9, answered=9), 1.0, Asked(6, 2, "it is empty"), Verdict.DOES_NOT_HOLD, "2 of 6 questions"),
     ],
 )
 def test_the_budget(new: Figures, old_p50: float | None, asked: Asked, verdict: Verdict, said: str) -> None:

@@ -105,7 +105,9 @@ def test_whatever_one_side_lacks_the_other_answers(fault: LLMRefused, streamed: 
         assert after == before + 1
         figures = made.figures()
         assert (figures["vllm.calls"], figures["vllm.fallbacks"], figures["hosted.calls"]) == ("1", "1", "1")
-        assert figures["vllm.errors"] == ("0" if fault.failure is Failure.REFUSED else "1")
+        refused = fault.failure is Failure.REFUSED
+        assert (figures["vllm.answered"], figures["vllm.errors"]) == (("1", "0") if refused else ("0", "1"))
+        assert figures["hosted.answered"] == "1"
         assert figures["vllm.failed"] == "0"
 
 
@@ -122,6 +124,14 @@ def test_a_stream_falls_back_before_its_first_token_and_never_after() -> None:
         assert len(made.hosted.requests) == 1
         figures = made.figures()
         assert (figures["vllm.errors"], figures["vllm.failed"], figures["vllm.fallbacks"]) == ("2", "1", "1")
+
+
+def test_a_side_that_is_down_is_told_of_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    with world(route(Stage.SCALE)) as made:
+        made.vllm.fault = LLMUnavailable("gone")
+        for _ in range(20):
+            assert made.ask().headers[BACKEND] == "hosted"
+    assert caplog.text.count("hosted answers instead of vllm: gone") == 1
 
 
 def test_what_both_refuse_is_told_as_the_chosen_side_said_it() -> None:

@@ -211,6 +211,13 @@ def test_a_request_that_nobody_could_answer_reaches_no_backend(
     assert backend.requests == []
 
 
+def test_a_path_or_a_method_that_is_not_offered_is_told_in_openais_form(client: TestClient) -> None:
+    for method, path, status in (("POST", "/v1/embeddings", 404), ("GET", "/v1/chat/completions", 405)):
+        answer = client.request(method, path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (status, "unknown_url")
+        assert f"{method} {path}" in answer.json()["error"]["message"]
+
+
 def test_models_lists_aliases_first(client: TestClient) -> None:
     listed = client.get("/v1/models").json()
     assert listed["object"] == "list"
