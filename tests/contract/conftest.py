@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from adapters.postgres import asking
+from adapters.postgres import asking, checksums
+from adapters.postgres.catalog import Column, Table
+from adapters.postgres.checksums import Query, Span
 from tests.contract.bus_servers import KafkaServer, RedisServer
 from tests.contract.database_world import DatabaseWorld, database_servers, database_world
 from tests.contract.event_logs import Bench, KafkaBench, MemoryBench, RedisBench
@@ -69,3 +71,17 @@ def world(servers: tuple[Postgres, Postgres]) -> Iterator[DatabaseWorld]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Preflight without the wait in which it sees how fast WAL grows, which is no matter here."""
     monkeypatch.setattr(asking, "WAL_SECONDS", 0.05)
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Span]]:
+    """The ranges whose rows were asked for."""
+    found: list[tuple[str, Span]] = []
+    real = checksums.digest
+
+    def digest(table: Table, span: Span, ranged: tuple[Column, ...]) -> Query:
+        found.append((str(table), span))
+        return real(table, span, ranged)
+
+    monkeypatch.setattr(checksums, "digest", digest)
+    return found

@@ -19,6 +19,7 @@ from contracts.stages import Component
 from cutover.context import Context, StepFailed
 from cutover.database.work import DatabaseWork
 from tests.contract.database_world import TIMING, DatabaseWorld, asked
+from tests.contract.pooler.bench import Killed, die
 from validation.database.progress import Progress
 
 # ruff: noqa: S608  the statements of these tests are put together from constants
@@ -28,10 +29,6 @@ NAME = "shadow -> shadow"
 _MARKED = """
 insert into crossover.mark values ('by hand', '0/1', now()) on conflict (stream) do update set at = now()
 """
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that handles errors may handle it."""
 
 
 def carried(world: DatabaseWorld, statement: str) -> None:
@@ -85,16 +82,13 @@ def killed_after(ranges: int, act: Callable[[], object]) -> None:
     def write(side: Side, comparison: str, state: str, at: datetime) -> None:
         nonlocal left
         if not left:
-            raise Killed
+            die()
         left -= 1
         real(side, comparison, state, at)
 
-    def forget(side: Side, comparison: str) -> None:
-        raise Killed
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compared, "write", write)
-        patch.setattr(compared, "forget", forget)
+        patch.setattr(compared, "forget", lambda *_: die())
         with pytest.raises(Killed):
             act()
 

@@ -170,12 +170,3 @@ def waiting(world: Mortal) -> int:
     with connect(world.servers["selfhosted"], "test") as connection:
         row = connection.execute("select count(*) from pg_stat_activity where wait_event = 'SyncRep'").fetchone()
     return row[0] if row else 0
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that handles errors may handle it."""
-
-
-def die() -> None:
-    """As one that is killed there."""
-    raise Killed

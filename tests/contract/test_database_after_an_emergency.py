@@ -21,16 +21,14 @@ from cutover.tables import TABLES
 from tests.contract.database_world import Bank, before
 from tests.contract.mortal_database import (
     Account,
-    Killed,
     Mortal,
-    die,
     held_up,
     mortal_world,
     stranded,
     waiting,
     whole,
 )
-from tests.contract.pooler.bench import until
+from tests.contract.pooler.bench import Killed, die, until
 from tests.contract.postgres_server import PASSWORD
 from tests.contract.two_postgres import OWN_ROLE
 

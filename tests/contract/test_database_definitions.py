@@ -18,6 +18,7 @@ from adapters.postgres.driver import connect, psycopg
 from contracts.stages import Stage
 from cutover.database.defining import Defining
 from tests.contract.database_world import Bank, DatabaseWorld, as_client, asked
+from tests.contract.pooler.bench import Killed
 from tests.contract.two_postgres import OWN_ROLE
 from validation.result import Verdict
 
@@ -66,10 +67,6 @@ EFFECTS: tuple[tuple[Any, str], ...] = (
     (Defining, "keys"), (slots, "publish"), (adding, "copy"), (Defining, "rest"),
 )  # fmt: skip
 """Of adding a table, in their order."""
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL."""
 
 
 @contextmanager

@@ -27,9 +27,9 @@ from tests.contract.database_world import (
     database_world,
     dropped,
 )
-from tests.contract.mortal_database import Killed, Mortal, die, fill_up, small_disk
+from tests.contract.mortal_database import Mortal, fill_up, small_disk
 from tests.contract.moved_databases import TYPES
-from tests.contract.pooler.bench import until
+from tests.contract.pooler.bench import Killed, die, until
 from validation.result import Verdict
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300), pytest.mark.usefixtures("quick")]

@@ -18,6 +18,7 @@ from cutover.previewing import Wishes, preview, steps_in
 from cutover.reporting import as_json, summary
 from cutover.tables import TABLES
 from tests.contract.database_world import Bank, DatabaseWorld, before
+from tests.contract.pooler.bench import Killed, die
 from validation.result import Verdict
 from validation.verdicts import KeptVerdict
 
@@ -43,14 +44,6 @@ def test_there_and_back_and_there_for_good_while_a_bank_transfers(world: Databas
     print(f"longest stall {report.figures['stall_ms_max']:.0f} ms")
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing that handles errors may handle it."""
-
-
-def _die() -> None:
-    raise Killed
-
-
 @pytest.mark.parametrize(
     ("origin", "goal"),
     [(Stage.MVP, Stage.SHADOW), (Stage.SHADOW, Stage.SCALE), (Stage.SCALE, Stage.SHADOW), (Stage.SHADOW, Stage.MVP)],
@@ -62,7 +55,7 @@ def test_a_run_that_is_killed_before_any_step_is_finished_by_the_next(
     world.reach(origin)
     for step in ROWS[origin, goal]:
         with pytest.raises(Killed):
-            world.migrate(goal, before(step, _die))
+            world.migrate(goal, before(step, die))
         world.reach(goal)
         bank.go_on(5)
         world.reach(origin)
@@ -78,7 +71,7 @@ def test_a_run_that_is_killed_after_its_comparison_goes_on_by_it_only_while_that
 
     def killed() -> None:
         with pytest.raises(Killed):
-            world.migrate(Stage.SCALE, before(Step.TIE, _die))
+            world.migrate(Stage.SCALE, before(Step.TIE, die))
         kept = KeptVerdict.read(world.route.verdict)
         assert kept is not None and (kept.outcome, kept.ahead_of) == (Verdict.HOLDS, "shadow -> scale")
         assert set(kept.positions) == {"hosted", "selfhosted"} and kept.fingerprint
@@ -203,7 +196,7 @@ def test_the_plan_of_each_transition_is_what_runs(world: DatabaseWorld, tmp_path
 
     def killed(goal: Stage, step: Step) -> None:
         with pytest.raises(Killed):
-            world.migrate(goal, before(step, _die))
+            world.migrate(goal, before(step, die))
 
     as_previewed(Stage.SCALE)
     as_previewed(Stage.MVP)

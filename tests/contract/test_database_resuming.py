@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 
 import pytest
 
 from adapters.postgres import asking, checksums, compared
 from adapters.postgres.catalog import Column, Table
 from adapters.postgres.checksums import Query, Span
-from adapters.postgres.driver import connect
+from adapters.postgres.driver import Connection, connect
 from adapters.postgres.side import Side
 from contracts.stages import Stage
 from cutover.context import StepFailed
@@ -28,7 +29,6 @@ from tests.contract.cut_off_comparisons import (
     NAME,
     RANGE_ROWS,
     ROWS,
-    Killed,
     Run,
     carried,
     kept,
@@ -37,6 +37,7 @@ from tests.contract.cut_off_comparisons import (
     spoilt,
 )
 from tests.contract.database_world import TIMING, DatabaseWorld, as_client, asked, before, database_world
+from tests.contract.pooler.bench import Killed, die
 from tests.contract.postgres_server import PASSWORD, Postgres
 from validation.database.progress import COUNTS
 from validation.database.rows import Pace
@@ -81,20 +82,6 @@ def world(shadowed: DatabaseWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     carried(shadowed, "update shop.item set v = 'value ' || id where v <> 'value ' || id")
     with connect(shadowed.pair.own, "test") as own:
         own.execute("truncate crossover.compared")
-
-
-@pytest.fixture
-def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Span]]:
-    """The ranges whose rows were asked for."""
-    found: list[tuple[str, Span]] = []
-    real = checksums.digest
-
-    def digest(table: Table, span: Span, ranged: tuple[Column, ...]) -> Query:
-        found.append((str(table), span))
-        return real(table, span, ranged)
-
-    monkeypatch.setattr(checksums, "digest", digest)
-    return found
 
 
 @pytest.mark.parametrize("ranges", range(1, RANGES + 1))  # after the last: before it is forgotten that all was the same
@@ -259,25 +246,27 @@ def test_a_server_is_told_by_its_system_its_timeline_and_its_database(world: Dat
     assert system.isdigit() and timeline == "00000001" and oid.isdigit() and name == world.pair.hosted.database
 
 
+def in_spite_of_that(world: DatabaseWorld, own: Connection, mend: LiteralString) -> Run:
+    """A run that ends well, whatever was done to our own side, which is mended behind it."""
+    run = Run(world)
+    try:
+        assert "rows of 3 tables equal" in run.compare()
+    finally:
+        own.execute(mend)
+    return run
+
+
 def test_where_it_cannot_be_kept_that_is_said_and_the_comparison_goes_on(world: DatabaseWorld) -> None:
     with connect(world.pair.own, "test") as own:
         own.execute(
             "create function public.refuse() returns trigger language plpgsql as $$ begin raise 'disk full'; end $$"
         )
         own.execute("create trigger refuse before insert on crossover.compared execute function public.refuse()")
-        run = Run(world)
-        try:
-            assert "rows of 3 tables equal" in run.compare()
-        finally:
-            own.execute("drop function public.refuse() cascade")
+        run = in_spite_of_that(world, own, "drop function public.refuse() cascade")
         assert run.said.count("could not be kept") == 1 and "disk full" in run.said  # and not at every range
         own.execute("drop table crossover.compared")
         own.execute("create view crossover.compared as select 1")
-        run = Run(world)
-        try:
-            assert "rows of 3 tables equal" in run.compare()
-        finally:
-            own.execute("drop view crossover.compared")
+        run = in_spite_of_that(world, own, "drop view crossover.compared")
         assert "begins anew" in run.said
         assert "rows of 3 tables equal" in Run(world).compare()  # it makes the table where it is missing
         assert own.execute("select pg_catalog.count(*) from crossover.compared").fetchall() == [(0,)]
@@ -334,9 +323,6 @@ def test_a_stopped_run_keeps_what_it_found_and_a_check_is_as_old_as_what_it_went
 def test_the_gate_of_a_switch_goes_on_where_the_run_before_was_killed(
     world: DatabaseWorld, looked_at: list[tuple[str, Span]]
 ) -> None:
-    def die() -> None:
-        raise Killed
-
     killed_after(5, lambda: world.migrate(Stage.SCALE))
     found = kept(world, "shadow -> scale")
     assert found is not None and found.done == (5, RANGES)

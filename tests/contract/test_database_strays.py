@@ -20,7 +20,7 @@ from cutover.plan import WATCH_FAILED, Step, Transition
 from cutover.strays import Action, run
 from tests.contract import database_world as worlds
 from tests.contract.database_world import Bank, DatabaseWorld, asked, before
-from tests.contract.pooler.bench import until
+from tests.contract.pooler.bench import Killed, until
 from validation.result import Verdict
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
@@ -141,10 +141,6 @@ def test_a_switch_that_could_not_be_switched_back_is_not_taken_for_a_good_one(
     assert notes(world, "hosted") == [(1, "one"), (2, "two")]
     report = bank.judged()
     assert report.overall() is Verdict.HOLDS, report.failures()
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL."""
 
 
 @pytest.mark.parametrize("action", [Action.APPLY, Action.DISCARD])

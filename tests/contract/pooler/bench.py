@@ -268,6 +268,11 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing that handles errors may handle it."""
 
 
+def die() -> None:
+    """As one that is killed there."""
+    raise Killed
+
+
 class MortalConsole(Console):
     """Dies as its process would: at the `fatal`-th command that changes something, before it or after it (counted from
     1: SET, PAUSE, SET, RELOAD, RELOAD, RESUME in a switch), or when told to. Then it says nothing more."""
@@ -312,7 +317,7 @@ class MortalConsole(Console):
 
     def _check(self) -> None:
         if self.dead.is_set():
-            raise Killed
+            die()
 
 
 class RunningAgent:
