@@ -39,14 +39,15 @@ class Scope:
             return tables(side.connection, self.schemas or owned_schemas(side.connection, self.role))
 
 
-def find(serving: Side, other: Side, scope: Scope) -> tuple[str, ...]:
-    """The names of those that both sides do not publish: the last word of their addition is that of the other."""
-    followed: set[tuple[str, str]] | None = None
-    for side in (serving, other):
-        with translated(side.address):
-            published = set(slots.published(side.connection))
-        followed = published if followed is None else followed & published
-    return tuple(str(table) for table in scope.tables(serving) if (table.schema, table.name) not in (followed or ()))
+def among(wanted: Sequence[Table], *sides: Side) -> tuple[Table, ...]:
+    """Those that not all of `sides` publish: when one is added, the side that does not serve publishes it last."""
+    followed = frozenset.intersection(*(_published(side) for side in sides))
+    return tuple(table for table in wanted if (table.schema, table.name) not in followed)
+
+
+def _published(side: Side) -> frozenset[tuple[str, str]]:
+    with translated(side.address):
+        return slots.published(side.connection)
 
 
 def note(other: Side, names: Sequence[str]) -> None:
@@ -65,9 +66,7 @@ def noted(side: Side) -> tuple[str, ...]:
 def only_there(back: Side, serving: Side, scope: Scope) -> tuple[Table, ...]:
     """Tables that `back` does not publish and that have rows there, while the one that serves has none in them: to
     fill `back` anew would take those rows away for good."""
-    with translated(back.address):
-        followed = slots.published(back.connection)
-    found = [table for table in scope.tables(back) if (table.schema, table.name) not in followed]
+    found = among(scope.tables(back), back)
     return tuple(table for table in found if _filled(back, table) and not _filled(serving, table))
 
 

@@ -23,7 +23,7 @@ from adapters.postgres.errors import PostgresError
 from adapters.postgres.gate import Gate
 from adapters.postgres.heartbeats import beat
 from adapters.postgres.masks import Masks
-from adapters.postgres.side import opened
+from adapters.postgres.side import Side, opened
 from adapters.postgres.slots import SlotState
 from adapters.postgres.target import TARGET_SESSION
 from adapters.postgres.unfollowed import Scope
@@ -197,53 +197,18 @@ class Pulse:
                 repeating.wait(BEAT_SECONDS)
 
 
-class Counting:
-    """Notes at the old side each second how far the sequences of the new one are, while that one serves: what traffic
-    needs to know that flees from it."""
+class Noting:
+    """Looks at the side that serves now and then, while it does, and notes at the other one what traffic needs to know
+    that flees from it. `what` is looked at, every `pace` seconds."""
 
-    def __init__(self, serving: End, other: End, gate: Gate) -> None:
+    def __init__(self, serving: End, other: End, gate: Gate, what: str, pace: float) -> None:
         self._serving, self._other, self._gate = serving, other, gate
-        self._repeating = Repeating(f"sequences of {serving.name}", serving.name, self._count)
-
-    def stop(self) -> None:
-        """Ask it to end."""
-        self._repeating.stop()
-
-    def join(self) -> None:
-        """Wait for its end."""
-        self._repeating.join()
-
-    def _count(self, repeating: Repeating) -> None:
-        while not self._gate.open:
-            if repeating.wait(BEAT_SECONDS):
-                return
-        with (
-            opened(self._serving.address, "crossover_sequences", _BEAT_SESSION) as source,
-            opened(self._other.address, "crossover_sequences", _BEAT_SESSION) as target,
-        ):
-            with translated(target.address):
-                bookkeeping.ensure(target.connection)
-            while self._gate.open and not repeating.stopped:
-                with translated(source.address):
-                    schemas = sorted({schema for schema, _ in slots.published(source.connection)})
-                counting.note(source, target, schemas)
-                repeating.well()
-                repeating.wait(BEAT_SECONDS)
-
-
-class Looking:
-    """Looks now and then for tables that were made at the side that serves and are not followed, and notes them at the
-    other one."""
-
-    def __init__(self, serving: End, other: End, gate: Gate, scope: Scope) -> None:
-        self._serving, self._other, self._gate, self._scope = serving, other, gate, scope
-        self.found: tuple[str, ...] = ()
-        """Their names, as seen last."""
-        self._repeating = Repeating(f"tables of {serving.name}", serving.name, self._look)
+        self._application, self._pace = f"crossover_{what}", pace
+        self._repeating = Repeating(f"{what} of {serving.name}", serving.name, self._follow)
 
     @property
     def name(self) -> str:
-        """Of the side whose tables they are."""
+        """Of the side that is looked at."""
         return self._serving.name
 
     def stop(self) -> None:
@@ -254,23 +219,60 @@ class Looking:
         """Wait for its end."""
         self._repeating.join()
 
-    def _look(self, repeating: Repeating) -> None:
+    def note(self, serving: Side, other: Side) -> None:
+        """Look once, and note it."""
+        raise NotImplementedError
+
+    def idle(self) -> None:
+        """This side does not serve."""
+
+    def _follow(self, repeating: Repeating) -> None:
         while not self._gate.open:
-            self.found = ()
+            self.idle()
             if repeating.wait(BEAT_SECONDS):
                 return
         with (
-            opened(self._serving.address, "crossover_tables", _BEAT_SESSION) as serving,
-            opened(self._other.address, "crossover_tables", _BEAT_SESSION) as other,
+            opened(self._serving.address, self._application, _BEAT_SESSION) as serving,
+            opened(self._other.address, self._application, _BEAT_SESSION) as other,
         ):
             with translated(other.address):
                 bookkeeping.ensure(other.connection)
             while self._gate.open and not repeating.stopped:
-                self.found = unfollowed.find(serving, other, self._scope)
-                unfollowed.note(other, self.found)
-                metrics.UNFOLLOWED.labels(self.name).set(len(self.found))
+                self.note(serving, other)
                 repeating.well()
-                repeating.wait(LOOK_SECONDS)
+                repeating.wait(self._pace)
+
+
+class Counting(Noting):
+    """How far the sequences are."""
+
+    def __init__(self, serving: End, other: End, gate: Gate) -> None:
+        super().__init__(serving, other, gate, "sequences", BEAT_SECONDS)
+
+    def note(self, serving: Side, other: Side) -> None:
+        with translated(serving.address):
+            schemas = sorted({schema for schema, _ in slots.published(serving.connection)})
+        counting.note(serving, other, schemas)
+
+
+class Looking(Noting):
+    """Which tables were made there and are not followed. `found`: their names, as seen last."""
+
+    def __init__(self, serving: End, other: End, gate: Gate, scope: Scope) -> None:
+        self._scope = scope
+        self.found: tuple[str, ...] = ()
+        super().__init__(serving, other, gate, "tables", LOOK_SECONDS)
+
+    def note(self, serving: Side, other: Side) -> None:
+        self._take(tuple(map(str, unfollowed.among(self._scope.tables(serving), serving, other))))
+        unfollowed.note(other, self.found)
+
+    def idle(self) -> None:
+        self._take(())
+
+    def _take(self, found: tuple[str, ...]) -> None:
+        self.found = found
+        metrics.UNFOLLOWED.labels(self.name).set(len(found))
 
 
 class CarrierService:

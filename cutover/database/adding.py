@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from adapters.postgres import adding, slots
+from adapters.postgres import adding, slots, unfollowed
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.catalog import Identity, Table
 from adapters.postgres.driver import translated
@@ -44,14 +44,8 @@ class Adding:
             return ()
 
     def _new(self) -> tuple[Table, ...]:
-        """Those that are not published at both sides: they are at the other one last of all."""
-        published = []
-        for side in (self._w.active, self._w.passive):
-            at = self._w.at(side)
-            with translated(at.address):
-                published.append(slots.published(at.connection))
-        followed = published[0] & published[1]
-        return tuple(table for table in self._w.tables(self._w.active) if (table.schema, table.name) not in followed)
+        serving, other = self._w.active, self._w.passive
+        return unfollowed.among(self._w.tables(serving), self._w.at(serving), self._w.at(other))
 
     def add(self, transition: Transition) -> str:
         """Add them. Whatever this is killed at, it is done again from the start."""
