@@ -56,7 +56,7 @@ def laggards(context: Context, epoch: int) -> list[str]:
     if not waiting:
         return []
     present = context.registry.present(context.component) if any(not r.live for r in waiting) else frozenset()
-    return [f"{r.name} (silent for {r.age_seconds:.0f} s)" for r in waiting if _counts(r, present)]
+    return [f"{r.name} (last heard of {r.age_seconds:.0f} s ago)" for r in waiting if _counts(r, present)]
 
 
 def await_followed(context: Context) -> None:

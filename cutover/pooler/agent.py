@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from adapters import metrics
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS
@@ -31,6 +32,8 @@ _TROUBLE_CHARACTERS = 2000
 _TICKS = {Gate.OPEN: 1.0, Gate.HELD: 0.1, Gate.FOREIGN: 0.5, Gate.AWAY: 0.2}
 """How soon PgBouncer is looked at again, in seconds; the route's changes wake the agent at once."""
 _RETRY_SECONDS = 0.5
+_SLOW_SECONDS = 1.0
+"""A look or an action that takes longer is told as trouble while it does, and logged after it."""
 
 
 class PoolerAgent:
@@ -58,6 +61,7 @@ class PoolerAgent:
         self._followed = 0
         self._status: dict[str, str] = {}
         self._said = (0, dict[str, str]())
+        self._doing: tuple[str, float] | None = None
         self._wake = threading.Event()
         self._news = threading.Event()
         self._stopped = threading.Event()
@@ -108,7 +112,8 @@ class PoolerAgent:
 
     def _turn(self) -> float:
         """One look and what follows from it; how long until the next one is due, in seconds."""
-        at = self._standing()
+        with self._timed("look"):
+            at = self._standing()
         action = next_action(at)
         self._notice(at)
         if action is None:
@@ -116,10 +121,22 @@ class PoolerAgent:
             return _TICKS[at.gate]
         _log.info("%s, at %s: %s", at.gate.value, at.loaded or "nowhere", action.value)
         looks = action in (Action.LOOK, Action.LAST_LOOK)
-        done = self._look_again(at, last=action is Action.LAST_LOOK) if looks else self._acting.act(action, at)
+        with self._timed(action.value):
+            done = self._look_again(at, last=action is Action.LAST_LOOK) if looks else self._acting.act(action, at)
         self._acting.troubles.pop(Trouble.ERROR, None)
         self._tell()
         return 0.0 if done else _RETRY_SECONDS
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        self._doing = what, began
+        try:
+            yield
+        finally:
+            self._doing = None
+            if (took := time.monotonic() - began) > _SLOW_SECONDS:
+                _log.warning("%s took %.1f s", what, took)
 
     def _standing(self) -> Standing:
         route = self._view.current
@@ -172,8 +189,11 @@ class PoolerAgent:
     def _announce(self) -> None:
         while not self._stopped.is_set():
             self._news.clear()
-            pause = RENEW_SECONDS
             epoch, status = self._said
+            slow = self._slow()
+            pause = RENEW_SECONDS if self._doing is None else _SLOW_SECONDS
+            if slow:
+                status = {**status, TROUBLE: "; ".join(filter(None, (status.get(TROUBLE), slow)))}
             try:
                 self._registry.announce(Component.DATABASE, self._name, ROLE, epoch, status=status)
             except RouteError as error:
@@ -181,3 +201,9 @@ class PoolerAgent:
                 _log.warning("could not renew the adapter record: %s", error)
                 pause = _RETRY_SECONDS
             self._news.wait(pause)
+
+    def _slow(self) -> str:
+        """What the other thread hangs in; empty where it does not."""
+        doing = self._doing
+        took = time.monotonic() - doing[1] if doing else 0.0
+        return f"its agent is at '{doing[0]}' for {took:.1f} s" if doing and took > _SLOW_SECONDS else ""

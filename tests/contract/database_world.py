@@ -80,6 +80,7 @@ class DatabaseWorld:
         self.accepted = frozenset({"backup"})
         self.gone: set[str] = set()
         """Sides that were killed for good."""
+        self.banks: list[Bank] = []
         self._runs = itertools.count(1)
         self.agent = RunningAgent(self.board, self.bouncer, pause_seconds=2.0)
         self._view = RouteView(self.board.store, Component.DATABASE)
@@ -106,6 +107,8 @@ class DatabaseWorld:
 
     def close(self) -> None:
         """End its threads."""
+        for bank in self.banks:
+            bank.end()
         self._view.stop()
         self._carrier.join(30)
         self.agent.kill()
@@ -179,18 +182,26 @@ class Bank:
         load.prepare()
         self._thread = threading.Thread(target=lambda: load.run(self._stop.is_set), daemon=True)
         self._thread.start()
+        world.banks.append(self)
         self.go_on(20)
 
     def go_on(self, count: int = 50) -> None:
         """Wait for so many more transfers."""
-        goal = len(list(read(self.path))) + count
-        until(lambda: len(list(read(self.path))) >= goal, "the bank goes on", 30)
+        goal = self._noted() + count
+        until(lambda: self._noted() >= goal, "the bank goes on", 30)
 
-    def judged(self) -> Report:
-        """End it, and compare its book with the side that serves."""
+    def _noted(self) -> int:
+        return self.path.read_bytes().count(b"\n")
+
+    def end(self) -> None:
+        """Stop the load. Nothing where it has ended."""
         self._stop.set()
         self._thread.join(30)
         self._book.close()
+
+    def judged(self) -> Report:
+        """End it, and compare its book with the side that serves."""
+        self.end()
         at = replace(self.world.client, user=CLIENT)
         with connect(at, "judge", session={}) as connection:
             found = Found.read(transfers(connection, self.run), balances(connection))

@@ -44,7 +44,8 @@ class OwnImage:
         (folder / "password").write_text(PASSWORD)
         (folder / "initdb" / "roles.sql").write_text(roles)
         (folder / "postgres" / "pg_hba.conf").write_text(HBA)
-        told = f"listen_addresses = '127.0.0.1'\nport = {self.port}\nfsync = off\nwal_level = logical\n{settings}"
+        told = f"listen_addresses = '127.0.0.1'\nport = {self.port}\nfsync = off\nwal_level = logical\n"
+        told += f"dynamic_shared_memory_type = mmap\n{settings}"
         (folder / "postgres" / "postgresql.conf").write_text(told)
         shutil.copy(IMAGE / "first.hba", folder / "first.hba")
         (folder / "run").write_text(self._placed((IMAGE / "run").read_text()))

@@ -103,6 +103,8 @@ class Postgres:
         log = self.folder / "postgres.log"
         command = [str(self._binaries / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}"]
+        # What a killed server leaves behind lies in its folder, and goes with it.
+        command += ["-c", "dynamic_shared_memory_type=mmap"]
         command += [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         self._process = _spawn(command, self.folder, log)
         _wait(self.port, self._process, log)

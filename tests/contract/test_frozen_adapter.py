@@ -81,7 +81,7 @@ def test_a_service_that_is_frozen_through_a_switch_loses_nothing_and_writes_noth
             process.send_signal(signal.SIGSTOP)
             refused = world.migrate(Stage.SCALE, TIMING)
             assert refused.verdict == "does not hold"
-            assert f"did not acknowledge epoch 2 within 5 s: {frozen_adapter.NAME} (silent for" in refused.message
+            assert f"did not acknowledge epoch 2 within 5 s: {frozen_adapter.NAME} (last heard of" in refused.message
             assert world.route().active == "redis" and world.route().fence is None
             world.publish(40)
 

@@ -147,8 +147,10 @@ def _read(world: DatabaseWorld, name: str) -> bool:
 
 
 def _waiting(world: DatabaseWorld) -> int:
+    """Clients whose commit waits for the hosted side, or that wait for the locks of such a one."""
+    waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' or wait_event_type = 'Lock'"
     with connect(world.servers["selfhosted"], "test") as connection:
-        row = connection.execute("select count(*) from pg_stat_activity where wait_event = 'SyncRep'").fetchone()
+        row = connection.execute(waits).fetchone()
     return row[0] if row else 0
 
 

@@ -106,6 +106,18 @@ def test_a_pgbouncer_that_dies_in_the_pause_writes_nothing_to_the_side_that_is_l
         assert {one.result(20) for one in waiting} == {"selfhosted"}
 
 
+def test_an_agent_that_hangs_tells_in_what(made: Bouncer, board: Switchboard) -> None:
+    with agent(board, made):
+        board.await_acknowledged(1)
+        made.freeze()
+        try:
+            until(lambda: "its agent is at 'look'" in board.record.status["trouble"], "it is told")
+        finally:
+            made.thaw()
+        until(lambda: board.record.status["trouble"] == "", "it is over")
+        board.switch("selfhosted")
+
+
 def test_a_pgbouncer_that_dies_while_no_agent_runs_comes_up_where_it_was(made: Bouncer, board: Switchboard) -> None:
     with agent(board, made):
         board.switch("selfhosted")
