@@ -1,10 +1,12 @@
-"""What every test run has: more workers than cores, one folder that they share, and no deadlines."""
+"""What every test run has: more workers than cores, one folder that they share, work in memory, and no deadlines."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,23 @@ from hypothesis import settings
 SHARED = "CROSSOVER_TESTS_SHARED"
 """The environment variable with that folder. Workers get it from the process that starts them."""
 _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - names below it are made as they are below /tmp
+_ROOM = 6 << 30
+"""Bytes that must be free there; the servers of a whole run take about 1 GB."""
+
+
+def _work_in_memory() -> None:
+    """Let temporary files lie in memory where there is room, unless TMPDIR says where. A machine that runs tests may
+    let a sync wait for seconds, as while large files are deleted: Kafka then takes a change of rights in 7 s, and what
+    is measured is the disk. In a pod what the pooler keeps lies in memory, too; what a killed server had written
+    outlives it either way."""
+    if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ROOM:
+        os.environ["TMPDIR"] = str(_MEMORY)
+        tempfile.tempdir = None  # it is read anew
+
+
+_work_in_memory()
 
 settings.register_profile("unhurried", deadline=None)  # a full machine is no fault of what is tested
 settings.load_profile("unhurried")

@@ -181,10 +181,8 @@ class Bouncer:
 
 @contextmanager
 def bouncer(binary: str, sides: dict[str, Address]) -> Iterator[Bouncer]:
-    """Running, in a folder that its own Unix user may write to; in memory, where it is in a pod."""
-    shared = Path("/dev/shm")  # noqa: S108 - a name of its own in it, as in /tmp
-    memory = shared if shared.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="crossover-pooler-", ignore_cleanup_errors=True, dir=memory) as name:
+    """Running, in a folder that its own Unix user may write to."""
+    with tempfile.TemporaryDirectory(prefix="crossover-pooler-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody", "nogroup")
