@@ -30,7 +30,7 @@ status: venv ## What runs: the cluster's processes, node, pods and volumes
 env: ## How to give this shell pulumi, kubectl and crossover
 	@echo '. .crossover/env'
 
-demo: venv ## The whole story: up, deploy, move event bus and database under load and back, print the proof
+demo: venv ## The whole story: up, deploy, move each component under load and back, print the proof
 	@$(PYTHON) -m local.demo
 
 unit: venv ## Tests that need no cluster: under a minute
