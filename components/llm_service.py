@@ -7,6 +7,8 @@ sides exist at every stage, and the orchestrator's pods are the same at all of t
 
 from __future__ import annotations
 
+import math
+
 import pulumi
 
 from components import llm_access, vllm
@@ -98,7 +100,8 @@ def orchestrator(settings: Settings, key_hash: object) -> list[Manifest]:
         api=True,
         labels={LABEL_ADAPTER: COMPONENT.slug},
         hashes={"key": key_hash},
-        grace_seconds=45,
+        # A rolled pod answers what it let in to its end; the rest is word getting round, and its own end.
+        grace_seconds=math.ceil(llm.limits.whole_seconds) + 25,
     )
     callers = [pods_of(names.TRADING_ENGINE_NAME), pods_of(names.LLM_CUTOVER_NAME), pods_labelled(HTTP_CLIENT, "true")]
     return [

@@ -32,6 +32,20 @@ class Budget(_Record):
     shows that the new side is worse takes traffic back. 0: none."""
 
 
+class Cost(_Record):
+    """What answers cost, in one currency, and how much more ours may. An hour counts at the load that the quality gate
+    offers, `concurrency` calls at a time: under more load a token of ours is cheaper."""
+
+    hosted_input: float = Field(ge=0, allow_inf_nan=False)
+    """A million tokens of prompts at the hosted side."""
+    hosted_output: float = Field(gt=0, allow_inf_nan=False)
+    """A million generated tokens there."""
+    own_hour: float = Field(gt=0, allow_inf_nan=False)
+    """An hour of all that our own models run on."""
+    ratio: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """How many times the hosted side's cost of 1,000 tokens ours may be. None: it is told, and decides nothing."""
+
+
 class Quality(_Record):
     """What the quality gate asks of our own models before they serve (validation/llm_service)."""
 
@@ -45,6 +59,8 @@ class Quality(_Record):
     """How many prompts of each kind are asked at most. None: all."""
     concurrency: int = Field(default=4, ge=1, le=256)
     """Calls in flight at each side."""
+    cost: Cost | None = None
+    """Prices of both sides. None: cost is neither told nor judged."""
 
 
 class LlmMoving(_Record):

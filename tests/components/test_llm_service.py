@@ -75,6 +75,11 @@ def test_the_limits_of_config_are_those_of_the_orchestrators_pods() -> None:
     assert set(Limits().env()) < set(told)
 
 
+def test_a_rolled_orchestrator_may_answer_its_longest_call() -> None:
+    made = render({"llm_service": {"limits": {"whole_seconds": 900}}}).one("Deployment", names.LLM_ORCHESTRATOR_NAME)
+    assert template(made)["spec"]["terminationGracePeriodSeconds"] > 900
+
+
 @pytest.mark.parametrize("stage", Stage)
 def test_both_keys_are_there_at_every_stage(stage: Stage) -> None:
     keys = decoded(at(stage).one("Secret", "llm-service"))

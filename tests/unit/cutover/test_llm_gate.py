@@ -9,7 +9,7 @@ from typing import Any, override
 import pytest
 
 from adapters.llm.memory import MemoryChat
-from contracts.llm_moving import LlmMoving, Quality
+from contracts.llm_moving import Cost, LlmMoving, Quality
 from cutover.errors import StepFailed
 from cutover.llm_service.judging import Judging
 from tests.unit.cutover.llm_world import LlmWorld
@@ -59,6 +59,29 @@ def test_another_answer_is_seen_and_too_few_prompts_say_nothing() -> None:
     world.sides["vllm"] = MemoryChat(reply="buy " * 40, models=("vllm-model",))
     broken = Judging(LlmMoving(quality=Quality(per_kind=10, concurrency=1))).judge(old, world.model("vllm", "default"))
     assert broken.overall() is Verdict.DOES_NOT_HOLD
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(None, None), (1e-9, Verdict.DOES_NOT_HOLD), (1e9, Verdict.HOLDS)]
+)  # fmt: skip
+def test_with_prices_cost_is_told_and_judged_where_config_says_by_how_much(
+    ratio: float | None, verdict: Verdict | None
+) -> None:
+    world = _attentive()
+    old, new = world.model("hosted", "default"), world.model("vllm", "default")
+    cost = Cost(hosted_input=1.0, hosted_output=2.0, own_hour=3.0, ratio=ratio)
+    report = Judging(LlmMoving(quality=Quality(per_kind=2, concurrency=1, cost=cost))).judge(old, new)
+    assert report.figures["old.cost_per_1000_tokens"] >= 0.002  # two a million generated, and the prompts
+    assert report.figures["new.cost_per_1000_tokens"] > 0
+    found = [check.outcome for check in report.checks if check.name.startswith("cost")]
+    assert found == ([verdict] if verdict else [])
+
+
+def test_without_prices_no_cost_is_told() -> None:
+    world = _attentive()
+    quality = Quality(per_kind=1, concurrency=1)
+    report = Judging(LlmMoving(quality=quality)).judge(world.model("hosted", "default"), world.model("vllm", "default"))
+    assert not [name for name in report.figures if "cost" in name]
 
 
 def test_a_file_of_prompts_that_are_none_is_refused_with_the_key_that_names_it(tmp_path: Path) -> None:
