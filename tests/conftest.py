@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+ROOT = Path(__file__).parents[1]
 SHARED = "CROSSOVER_TESTS_SHARED"
 """The environment variable with that folder. Workers get it from the process that starts them."""
 _FOLDER = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
@@ -34,6 +37,18 @@ _work_in_memory()
 
 settings.register_profile("unhurried", deadline=None)  # a full machine is no fault of what is tested
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Path:
+    """The kubeconfig of a running cluster: the one that KUBECONFIG names, or the local one, brought up."""
+    given = os.environ.get("KUBECONFIG")
+    if given:
+        return Path(given)
+    subprocess.run([sys.executable, "-m", "local.cluster", "up"], cwd=ROOT, check=True)
+    found = ROOT / ".crossover" / "kubeconfig"
+    os.environ["KUBECONFIG"] = str(found)
+    return found
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
