@@ -58,6 +58,17 @@ def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     return counted if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else 2 * counted
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Beside others, modules that may take long begin first: one that begins last keeps all other workers waiting."""
+    if hasattr(config, "workerinput"):
+        longest: dict[str, float] = {}
+        for item in items:
+            mark = item.get_closest_marker("timeout")
+            module = item.nodeid.partition("::")[0]
+            longest[module] = max(longest.get(module, 0.0), float(mark.args[0]) if mark is not None else 0.0)
+        items.sort(key=lambda item: -longest[item.nodeid.partition("::")[0]])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the folder, in the process that starts the workers."""
     if SHARED not in os.environ:

@@ -119,8 +119,9 @@ def test_a_run_killed_before_it_opens_changes_nothing_and_an_update_goes_on(llm:
 @contextmanager
 def without_any(llm: Stack, ours: str) -> Iterator[None]:
     """No pod of ours, as where a node died and no other has room: those that there are end as by SIGKILL."""
-    llm.kubectl.run("scale", "deployment", "-l", ours, "--replicas=0")
+    # First, for a pod that is told to end finishes what it is about.
     llm.kubectl.run("delete", "pod", "-l", ours, "--grace-period=0", "--force")
+    llm.kubectl.run("scale", "deployment", "-l", ours, "--replicas=0")
     try:
         yield
     finally:
@@ -129,13 +130,16 @@ def without_any(llm: Stack, ours: str) -> Iterator[None]:
 
 
 def test_a_pod_of_ours_killed_in_mid_stream_breaks_its_own_streams_and_no_other(llm: Stack, chats: Chats) -> None:
+    ours = selector_of_ours(llm)
     with windows.of("killed"), long_stream(llm) as events:
         assert "error" not in json.loads(next(events))
-        with without_any(llm, selector_of_ours(llm)):
+        with without_any(llm, ours):
             last = list(events)[-1]
             assert json.loads(last)["error"]["message"], last  # not a part that looks like the whole
             with windows.of("alone"):
                 chats.hold(AROUND, "conversations without one of our models")
+    with windows.of("again"):  # what failed is asked anew after 10 s at most
+        chats.hold(2 * AROUND, "conversations with our own models again")
 
 
 def test_back_again(llm: Stack, chats: Chats) -> None:
@@ -154,9 +158,11 @@ def test_of_all_that_no_conversation_lost_an_answer_or_had_one_twice(chats: Chat
         wrong = [check for check in reports[name].failures() if check.outcome is Verdict.DOES_NOT_HOLD]
         assert not wrong, "\n".join(f"{name}: {check.name}: {check.found} {check.detail}" for check in wrong)
         # Both sides answered in each window: the switch was really made under load.
-        assert all(reports[name].figures[f"acknowledged_{side}"] > 0 for side in (HOSTED, OURS)), name
-    whole, alone = reports[WHOLE].figures, reports["alone"].figures
+        figures = reports[name].figures
+        assert all(figures.get(f"acknowledged_{side}", 0) > 0 for side in (HOSTED, OURS)), (name, figures)
+    whole, alone, again = (reports[name].figures for name in (WHOLE, "alone", "again"))
     assert not any(whole[name] for name in ("lost", "doubled", "refused", "torn")), reports[WHOLE].failures()
     assert whole.get(f"broken_{HOSTED}", 0) == 0
     # Who asks anew is answered, by the other side.
     assert alone["broken"] == 0 and alone.get(f"acknowledged_{HOSTED}", 0) > 0, alone
+    assert again.get(f"acknowledged_{OURS}", 0) > 0, again
