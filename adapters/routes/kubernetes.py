@@ -76,7 +76,9 @@ def connect(context: str | None = None) -> client.ApiClient:
         if "KUBERNETES_SERVICE_HOST" in os.environ and context is None:
             _load_incluster(client_configuration=configuration)
         else:
-            _load_kubeconfig(context=context, client_configuration=configuration)
+            # The library looks at KUBECONFIG once, when it is imported.
+            named = os.environ.get("KUBECONFIG") or None
+            _load_kubeconfig(config_file=named, context=context, client_configuration=configuration)
     except config.ConfigException as error:
         raise RouteUnavailable(f"no Kubernetes access: {error}. Set KUBECONFIG (or source .crossover/env)") from error
     # A route change must be seen at once or reported as an outage: no silent retries below us.
