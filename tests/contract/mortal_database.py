@@ -20,7 +20,7 @@ from adapters.postgres.transfers import transfers
 from contracts.stages import Stage
 from cutover.database.reached import Reached
 from cutover.positions import WAL
-from tests.contract.database_world import Bank, DatabaseWorld, database_servers, database_world
+from tests.contract.database_world import Bank, DatabaseWorld, asked, database_servers, database_world
 from tests.contract.postgres_server import Postgres
 from validation.bank.account import Fate, read
 
@@ -167,6 +167,5 @@ def stranded(world: Mortal) -> set[str]:
 
 
 def waiting(world: Mortal) -> int:
-    with connect(world.servers["selfhosted"], "test") as connection:
-        row = connection.execute("select count(*) from pg_stat_activity where wait_event = 'SyncRep'").fetchone()
-    return row[0] if row else 0
+    """Clients whose commit waits for the hosted side."""
+    return int(asked(world, "selfhosted", "select count(*) from pg_stat_activity where wait_event = 'SyncRep'")[0][0])

@@ -15,7 +15,7 @@ from adapters.postgres.side import opened
 from contracts.stages import Component, Stage
 from cutover.reporting import as_json
 from cutover.run import Outcome, validate
-from tests.contract.database_world import Bank, DatabaseWorld, database_servers, database_world
+from tests.contract.database_world import Bank, DatabaseWorld, asked, database_servers, database_world
 from tests.contract.pooler.bench import until
 from tests.contract.two_postgres import OWN_ROLE
 from validation.bank.account import read
@@ -149,9 +149,7 @@ def _read(world: DatabaseWorld, name: str) -> bool:
 def _waiting(world: DatabaseWorld) -> int:
     """Clients whose commit waits for the hosted side, or that wait for the locks of such a one."""
     waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' or wait_event_type = 'Lock'"
-    with connect(world.servers["selfhosted"], "test") as connection:
-        row = connection.execute(waits).fetchone()
-    return row[0] if row else 0
+    return int(asked(world, "selfhosted", waits)[0][0])
 
 
 def test_the_verdict_tells_what_would_be_lost(world: DatabaseWorld, tmp_path: Path) -> None:
