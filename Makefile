@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 NAME ?= event_bus
 UNIT := tests/unit tests/components -q -n auto --dist worksteal
-SERVERS := tests/model tests/contract tests/plugins -q -n 2 --dist worksteal --durations=10
+SERVERS := tests/model tests/contract tests/plugins tests/cluster -q -n 3 --dist worksteal --durations=10
 CLUSTER := tests/e2e -q --durations=10
 .DEFAULT_GOAL := help
 .PHONY: help venv setup up down status env demo test unit lint lock bench
@@ -30,7 +30,7 @@ status: venv ## What runs: the cluster's processes, node, pods and volumes
 env: ## How to give this shell pulumi, kubectl and crossover
 	@echo '. .crossover/env'
 
-demo: venv ## The whole story: up, deploy, move event bus and database under load and back, print the proof
+demo: venv ## The whole story: up, deploy, move each component under load and back, print the proof
 	@$(PYTHON) -m local.demo
 
 unit: venv ## Tests that need no cluster: under a minute

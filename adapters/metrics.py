@@ -37,6 +37,7 @@ UNFOLLOWED = Gauge(
 )
 CARRIER_FAILED = Counter("crossover_database_carrier_failed_total", "Streams that ended.", ["source", "error"])
 CARRIER_UP = Gauge("crossover_database_carrier_up", "1 while the stream is read.", ["source"])
+LLM_CONNECT_WAITING = Gauge("crossover_llm_connect_waiting", "Calls that wait for their turn to connect to a side.")
 
 
 @cache

@@ -10,7 +10,8 @@ import json
 import logging
 import os
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -29,6 +30,7 @@ from cutover import previewing
 from cutover.errors import CutoverError
 from cutover.plan import ImpossiblePlan
 from cutover.previewing import Wishes
+from cutover.tables import TABLES
 
 FAILED, REFUSED = 1, 2
 VALIDATE_SECONDS = 3600.0
@@ -161,12 +163,16 @@ def _move(
     emergency: bool = False,
 ) -> None:
     _refuse_unmovable(component)
+    if emergency and not TABLES[component].emergencies:
+        raise CliError(
+            f"{component.value} has no emergency: going back asks the side that is left nothing in any case",
+            f"crossover rollback {component.value}",
+        )
     before = stack.wanted()[component]  # reads the config first: a broken one must not be written to
     how = ", in an emergency" if emergency else ""
     _out.print(f"{component.value}: {before.value} => {stage.value}{how} (stack {stack.name})", highlight=False)
     if preview:
-        wishes = Wishes.of(entry(stack.config(), component))
-        _show_steps(component, stage, context, namespace, wishes, emergency=emergency)
+        _show_steps(component, stage, context, namespace, entry(stack.config(), component), emergency=emergency)
         raise typer.Exit(stack.preview(component, stage, emergency=emergency))
     stack.ask_for(component, stage, emergency=emergency)
     code = stack.up()
@@ -180,7 +186,13 @@ def _move(
 
 
 def _show_steps(
-    component: Component, stage: Stage, context: str | None, namespace: str, wishes: Wishes, *, emergency: bool = False
+    component: Component,
+    stage: Stage,
+    context: str | None,
+    namespace: str,
+    config: Mapping[str, Any],
+    *,
+    emergency: bool = False,
 ) -> None:
     try:
         route = KubernetesRouteStore(namespace, connect(context)).read(component).route
@@ -188,7 +200,7 @@ def _show_steps(
         _out.print(f"the live route could not be read, so the steps are not known: {error}", highlight=False)
         return
     try:
-        steps = previewing.preview(route, component, stage, wishes, emergency=emergency)
+        steps = previewing.preview(route, component, stage, Wishes.of(config), emergency=emergency)
     except (ImpossiblePlan, CutoverError) as error:
         raise CliError(str(error), "crossover status shows where traffic is") from None
     for line in steps:

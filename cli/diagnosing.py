@@ -16,16 +16,20 @@ from contracts.registry import AdapterRecord
 from contracts.routes import Route
 from contracts.stages import STAGE_TABLE, Component, Side, Stage, backend_of
 from cutover.carrier.telling import Carried
+from cutover.plan import in_step
+from cutover.tables import TABLES
 from validation.result import Check
 from validation.verdicts import KeptVerdict
 
 BESIDE = {
     Component.EVENT_BUS: (names.MIRROR_NAME,),
     Component.DATABASE: (names.POOLER_NAME, names.CARRIER_NAME),
+    Component.LLM_SERVICE: (names.LLM_ORCHESTRATOR_NAME,),
 }
-"""The Deployments on which a component's moving rests."""
-_ALWAYS = frozenset({names.POOLER_NAME})
-"""Those that run at every stage; the others where both sides are kept in step."""
+"""The Deployments on which a component's moving rests; of the language models config names more, our own."""
+_ALWAYS = frozenset({names.POOLER_NAME, names.LLM_ORCHESTRATOR_NAME})
+"""Those that run at every stage; our own models where they are deployed, the others where both sides are kept in
+step."""
 _UP = "pulumi up"
 _SHOWN = 3
 
@@ -74,24 +78,31 @@ def component(at: Asked, now: datetime) -> Iterator[Check]:
     reached = route is not None and route.stage is at.wanted
     yield Check.that(name, reached, expected=expected, found=found, fix=f"{_UP}; crossover status says what failed")
     yield _transition(at)
-    yield Check.that(
-        f"{at.component.value}: emergency", not at.emergency, expected="not in config",
-        found="in config" if at.emergency else "no", fix="Once the dead side is back: pulumi config rm --path "
-        f"crossover:{at.component.value}.emergency && {_UP}",
-    )  # fmt: skip
+    flees = bool(TABLES[at.component].emergencies)
+    if flees:
+        yield _emergency(at)
     if route is None:
         return
     yield _cut_off(at, route)
-    yield _stranded(at, route)
+    if flees:
+        yield _stranded(at, route)
     yield _adapters(at)
     for deployment, told in at.deployments.items():
-        if deployment in _ALWAYS or STAGE_TABLE[route.stage].follows is not None:
+        if _runs_at(route, deployment):
             yield _deployment(at, deployment, told)
-    if route.mirror is not None:
+    if in_step(route) and (flees or route.verdict is not None):  # models are judged as late as they are to serve
         yield _comparison(at, route, now)
         yield from _carrier(at)
     if at.component is Component.DATABASE and route.active == backend_of(at.component, Side.OLD):
         yield _backup(at, now)
+
+
+def _emergency(at: Asked) -> Check:
+    return Check.that(
+        f"{at.component.value}: emergency", not at.emergency, expected="not in config",
+        found="in config" if at.emergency else "no", fix="Once the dead side is back: pulumi config rm --path "
+        f"crossover:{at.component.value}.emergency && {_UP}",
+    )  # fmt: skip
 
 
 def _transition(at: Asked) -> Check:
@@ -160,6 +171,13 @@ def _adapters(at: Asked) -> Check:
     found = "; ".join([*silent, *troubles][:_SHOWN]) or f"{len(live)} report"
     fine = bool(live) and not silent and not troubles
     return Check.that(name, fine, expected=expected, found=found, fix=fix)
+
+
+def _runs_at(route: Route, deployment: str) -> bool:
+    row = STAGE_TABLE[route.stage]
+    if deployment in _ALWAYS:
+        return True
+    return Side.NEW in row.deployed if route.component is Component.LLM_SERVICE else row.follows is not None
 
 
 def _deployment(at: Asked, deployment: str, told: Fact[Deployed]) -> Check:

@@ -38,13 +38,15 @@ from cli.declared import SECRET, declared, file_of
 from cli.diagnosing import BESIDE, Asked
 from cli.errors import CliError
 from cli.status import MOVABLE, hours
+from contracts import names
 from contracts.routes import Route
 from contracts.stages import Component
 from cutover.carrier.telling import read
 from validation.result import Check, Report, Verdict
 
 if TYPE_CHECKING:
-    from components.settings import Settings
+    from components.llm_settings import LlmServiceSettings
+    from components.settings import DatabaseSettings, EventBusSettings, Settings
 
 EXIT = {Verdict.HOLDS: 0, Verdict.DOES_NOT_HOLD: 1, Verdict.COULD_NOT_CHECK: 2}
 NEEDED = (
@@ -218,7 +220,7 @@ def _rights(access: ClusterAccess) -> Check:
 
 
 def _asked(settings: Settings, component: Component, cluster: Cluster) -> Asked:
-    wanted = settings.event_bus if component is Component.EVENT_BUS else settings.database
+    wanted = _entry(settings, component)
     of_database = component is Component.DATABASE
     accepts = of_database and "backup" in settings.database.accept
     return Asked(
@@ -230,11 +232,24 @@ def _asked(settings: Settings, component: Component, cluster: Cluster) -> Asked:
         job=_fact(lambda: cluster.job(component)),
         adapters=_fact(lambda: cluster.registry.records(component)),
         present=_fact(lambda: cluster.registry.present(component)),
-        deployments={name: _fact(partial(cluster.deployed, name)) for name in BESIDE[component]},
+        deployments={name: _fact(partial(cluster.deployed, name)) for name in _beside(settings, component)},
         carried=_fact(lambda: read(cluster.bulletins.posted(component))) if of_database else {},
         backup=_fact(cluster.notes.read) if of_database else None,
         backup_hours=None if accepts else settings.database.backup_hours,
     )
+
+
+def _entry(settings: Settings, component: Component) -> EventBusSettings | DatabaseSettings | LlmServiceSettings:
+    """What config says of a component that can move."""
+    if component is Component.LLM_SERVICE:
+        return settings.llm_service
+    return settings.event_bus if component is Component.EVENT_BUS else settings.database
+
+
+def _beside(settings: Settings, component: Component) -> tuple[str, ...]:
+    """The Deployments on which its moving rests, our own models among them."""
+    ours = settings.llm_service.own.models_at(settings.size) if component is Component.LLM_SERVICE else ()
+    return (*BESIDE[component], *map(names.own_llm_name, ours))
 
 
 def _route(store: RouteStore, component: Component) -> Fact[Route | None]:

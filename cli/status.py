@@ -17,7 +17,7 @@ from contracts.stages import Component, Stage, other_backend, serving_backend
 from cutover.carrier.telling import Carried, read
 from cutover.database.preflight.situation import size
 from cutover.database.reached import told
-from cutover.plan import WATCH_FAILED
+from cutover.plan import WATCH_FAILED, in_step
 from cutover.tables import TABLES
 from validation.verdicts import KeptVerdict
 
@@ -105,7 +105,7 @@ def judge(
             lag[name] = max(count, lag.get(name, 0))
     last = route.history[-1] if route and route.history else None
     active = route.stage if route else Stage.MVP if fixed else None
-    compared = KeptVerdict.read(route.verdict) if route and route.mirror else None
+    compared = KeptVerdict.read(route.verdict) if route and in_step(route) else None
     return ComponentStatus(
         component=component,
         wanted=wanted,
@@ -131,7 +131,7 @@ def hours(limit: float | None) -> timedelta:
 
 def _compared(route: Route | None, kept: KeptVerdict | None, limit: timedelta, now: datetime) -> str:
     """The last comparison, of sides that are kept in step; empty where none are."""
-    if route is None or route.mirror is None:
+    if route is None or not in_step(route):
         return ""
     if kept is None:
         return "no comparison that can be read is kept" if route.verdict else "both sides were not compared yet"
@@ -159,17 +159,35 @@ def _unproven(route: Route) -> bool:
 
 
 def _note(wanted: Stage, route: Route | None, detail: str) -> str:
-    if route is not None and route.fence is not None:
+    if route is None:
+        return ""
+    if route.fence is not None:
         return f"a fence stands since {route.fence.since}, held by {route.fence.holder}"
-    if route is not None and route.stranded:
+    if route.stranded:
         return _left_behind(route.stranded) if route.component is Component.DATABASE else _stranded(route.stranded)
-    if route is not None and _unproven(route):
+    if _unproven(route):
         return f"post-checks failed and it could not be switched back: run pulumi up. {detail}"
-    if route is not None and route.stage is not wanted:
+    if route.stage is not wanted:
         return detail or f"config asks for {wanted.value}: run pulumi up"
-    if route is not None and route.component is Component.DATABASE and route.stage is Stage.SCALE:
+    return _in_place(route)
+
+
+def _in_place(route: Route) -> str:
+    """What there is to say where nothing is to be done."""
+    if route.component is Component.DATABASE and route.stage is Stage.SCALE:
         return _rollback_loss(route)
-    return ""
+    return _traffic(route) if route.component is Component.LLM_SERVICE else ""
+
+
+def _traffic(route: Route) -> str:
+    """How calls are shared out, where not all go to the side that serves alone."""
+    other = other_backend(route.component, route.active)
+    told = []
+    if route.share is not None:
+        told.append(f"canary: {route.active} answers {route.share} % of the conversations, {other} the rest")
+    if route.sample:
+        told.append(f"{route.sample:g} % of the calls are sent to the side that does not answer, too")
+    return "; ".join(told)
 
 
 def _rollback_loss(route: Route) -> str:

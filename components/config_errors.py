@@ -60,8 +60,9 @@ def _problem(item: ErrorDetails, file: str, root: type[BaseModel]) -> str:
         )
     if kind == _UNFIT:
         context = item["ctx"]
-        key = f"{path}.{context['key']}" if context["key"] else path
-        return f"  {file}: {path}: {context['reason']}. Fix: pulumi config set --path {key} {context['fix']}"
+        key = (f"{path}.{context['key']}" if loc else f"{path}{context['key']}") if context["key"] else path
+        told = f"{path}: " if loc else ""  # of all of config, the reason itself says what it is about
+        return f"  {file}: {told}{context['reason']}. Fix: pulumi config set --path {key} {context['fix']}"
     return f"  {file}: {path} is {value}: {item['msg']}. Fix: {setting} VALUE"
 
 
@@ -79,11 +80,20 @@ def _annotation(root: type[BaseModel], loc: Sequence[str]) -> Any:
     """The type at `loc`; None where the path leads out of the models."""
     current: Any = root
     for part in loc:
-        model = _model(current)
-        if model is None or part not in model.model_fields:
-            return None
-        current = model.model_fields[part].annotation
+        current = _inside(current, part)
     return current
+
+
+def _inside(annotation: Any, part: str) -> Any:
+    """The type of `part` of what is annotated so: a field, an entry, an item; None where there is none."""
+    model = _model(annotation)
+    if model is not None:
+        return model.model_fields[part].annotation if part in model.model_fields else None
+    for option in _options(annotation):
+        holder, held = typing.get_origin(option), typing.get_args(option)
+        if holder in (dict, tuple):
+            return held[1] if holder is dict else held[0]
+    return None
 
 
 def _model(annotation: Any) -> type[BaseModel] | None:

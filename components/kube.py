@@ -33,6 +33,13 @@ API_VERSIONS: Mapping[str, str] = {
     "PodDisruptionBudget": "policy/v1",
     "Role": "rbac.authorization.k8s.io/v1",
     "RoleBinding": "rbac.authorization.k8s.io/v1",
+    "ClusterRole": "rbac.authorization.k8s.io/v1",
+    "ClusterRoleBinding": "rbac.authorization.k8s.io/v1",
+    "HorizontalPodAutoscaler": "autoscaling/v2",
+    # Of operators that the cluster must have; made only where config asks for them.
+    "ScaledObject": "keda.sh/v1alpha1",
+    "NodePool": "karpenter.sh/v1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
 }
 """The kinds that the program makes."""
 _VERSION = version("pulumi-kubernetes")
@@ -71,14 +78,17 @@ def create(manifest: Manifest, opts: pulumi.ResourceOptions, name: str | None = 
 _NEEDED_BY_PODS = {"ServiceAccount", "NetworkPolicy", "Secret", "ConfigMap"}
 """What must be there before pods start. Not claims: on many storage classes they wait for a first pod."""
 _MAKE_PODS = {"Deployment", "StatefulSet", "CronJob"}
+_SCALE_PODS = {"HorizontalPodAutoscaler", "ScaledObject"}
 
 
 def _rank(manifest: Manifest) -> int:
-    """0: what pods need, and the rest; 1: what makes pods; 2: Services, for Pulumi waits for their endpoints, and
-    where pods fail that would hide the failure for minutes. A headless Service is not waited for, and its
-    names must be there from the start."""
+    """0: what pods need, and the rest; 1: what makes pods; 2: what scales them, and Services, for Pulumi waits for
+    their endpoints, and where pods fail that would hide the failure for minutes. A headless Service is not waited for,
+    and its names must be there from the start."""
     if manifest["kind"] in _MAKE_PODS:
         return 1
+    if manifest["kind"] in _SCALE_PODS:
+        return 2
     return 2 if manifest["kind"] == "Service" and manifest["spec"].get("clusterIP") != "None" else 0
 
 

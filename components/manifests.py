@@ -69,9 +69,9 @@ def cron_job(pod: Pod, namespace: str, *, schedule: str, deadline: int) -> Manif
     }
 
 
-def claim(name: str, namespace: str, *, storage: str, storage_class: str) -> Manifest:
+def claim(name: str, namespace: str, *, storage: str, storage_class: str, access: str = "ReadWriteOnce") -> Manifest:
     """A PersistentVolumeClaim."""
-    spec: Manifest = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": storage}}}
+    spec: Manifest = {"accessModes": [access], "resources": {"requests": {"storage": storage}}}
     if storage_class:
         spec["storageClassName"] = storage_class
     return {"kind": "PersistentVolumeClaim", "metadata": metadata(name, namespace), "spec": spec}
@@ -138,4 +138,19 @@ def role_binding(name: str, namespace: str, role_name: str, accounts: Sequence[s
         "metadata": metadata(name, namespace),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role_name},
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace} for account in accounts],
+    }
+
+
+def cluster_role(name: str, rules: Sequence[Manifest]) -> Manifest:
+    """A ClusterRole, for what is of no namespace."""
+    return {"kind": "ClusterRole", "metadata": {"name": name, "labels": labels(name)}, "rules": list(rules)}
+
+
+def cluster_role_binding(name: str, role_name: str, account: str, namespace: str) -> Manifest:
+    """Gives the ClusterRole to one service account."""
+    return {
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name, "labels": labels(name)},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role_name},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }

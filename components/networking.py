@@ -24,9 +24,14 @@ def pods_labelled(label: str, value: str) -> Manifest:
     return {"podSelector": {"matchLabels": {label: value}}}
 
 
+def namespace_of(namespace: str) -> Manifest:
+    """All pods of another namespace."""
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
+
+
 def pods_in(namespace: str, app: str) -> Manifest:
     """The pods of an app in another namespace."""
-    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}, **pods_of(app)}
+    return {**namespace_of(namespace), **pods_of(app)}
 
 
 def edge(direction: str, peers: Sequence[Manifest], ports: Sequence[int], protocols: Sequence[str] = ("TCP",)) -> Any:
@@ -64,7 +69,7 @@ def deny_all(namespace: str) -> Manifest:
 
 def allow_dns(namespace: str) -> Manifest:
     """Every pod may look names up, in kube-system alone."""
-    system = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+    system = namespace_of("kube-system")
     return allow("allow-dns", namespace, {"podSelector": {}}, egress=[edge("to", [system], DNS_PORTS, ("UDP", "TCP"))])
 
 

@@ -84,7 +84,9 @@ class Probes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Container:
-    """One container. `mounts`: path -> (volume, read only)."""
+    """One container. `mounts`: path -> (volume, read only). `devices`: what a device plugin gives, by resource, and how
+    many. `pause_seconds`: how long it goes on as before once its pod is told to end, while word of that gets round to
+    those who send it work."""
 
     name: str
     image: str
@@ -97,6 +99,8 @@ class Container:
     ports: Mapping[str, int] = field(default_factory=dict)
     mounts: Mapping[str, tuple[str, bool]] = field(default_factory=dict)
     probes: Probes | None = None
+    devices: Mapping[str, int] = field(default_factory=dict)
+    pause_seconds: int = 0
 
     @property
     def manifest(self) -> Manifest:
@@ -109,7 +113,7 @@ class Container:
             "env": list(self.env),
             "envFrom": list(self.env_from),
             "ports": [{"name": name, "containerPort": port} for name, port in self.ports.items()],
-            "resources": self.resources.manifest,
+            "resources": self._resources,
             "securityContext": {
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
@@ -122,6 +126,8 @@ class Container:
             ],
             "terminationMessagePolicy": "FallbackToLogsOnError",
         }
+        if self.pause_seconds:
+            made["lifecycle"] = {"preStop": {"sleep": {"seconds": self.pause_seconds}}}
         if self.command is not None:
             made["command"] = list(self.command)
         if self.args is not None:
@@ -130,6 +136,13 @@ class Container:
         kept = {key: value for key, value in made.items() if value not in ([], {})}
         return kept | (self.probes.manifest if self.probes is not None else {})
 
+    @property
+    def _resources(self) -> Manifest:
+        made = self.resources.manifest
+        # Devices are never overcommitted: the limit is the request, and Kubernetes fills that in.
+        made["limits"] |= {device: str(count) for device, count in self.devices.items()}
+        return made
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
@@ -137,7 +150,7 @@ class Pod:
 
     `first` run to their end before the container starts, `beside` run with it. `api`: whether its service account's
     token is mounted, which only who calls the Kubernetes API needs. `hashes` end up as annotations, so that changed
-    configuration rolls the pods.
+    configuration rolls the pods. `placement`: the keys of a pod's spec that say on which nodes it may run.
     """
 
     app: str
@@ -151,6 +164,7 @@ class Pod:
     hashes: Mapping[str, Any] = field(default_factory=dict)
     grace_seconds: int = 30
     restart: str = "Always"
+    placement: Manifest = field(default_factory=dict)
 
     @property
     def manifest(self) -> Manifest:
@@ -178,5 +192,6 @@ class Pod:
                 **({"initContainers": [one.manifest for one in self.first]} if self.first else {}),
                 "containers": [one.manifest for one in (self.container, *self.beside)],
                 "volumes": [{"name": name, **source} for name, source in volumes.items()],
+                **self.placement,
             },
         }

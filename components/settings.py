@@ -15,6 +15,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from components.config_errors import PROJECT, problems_of, unfit
+from components.llm_settings import LlmServiceSettings, too_large
 from contracts import names
 from contracts.stages import Stage
 
@@ -38,8 +39,8 @@ class _Model(BaseModel):
 def _only_mvp(stage: Stage) -> Stage:
     if stage is not Stage.MVP:
         raise unfit(
-            f"stage {stage.value!r} of this component is not available in this version (event_bus and database are "
-            "those that can move): its backend would never come",
+            f"stage {stage.value!r} of this component is not available in this version (event_bus, database and "
+            "llm_service are those that can move): its backend would never come",
             fix=Stage.MVP.value,
         )
     return stage
@@ -250,33 +251,6 @@ class DatabaseSettings(_Model):
         return self
 
 
-class LlmServiceSettings(_Model):
-    """The language model: a hosted OpenAI-compatible API."""
-
-    stage: FixedStage = Stage.MVP
-    provider: Literal["openai", "groq"] = "openai"
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$")
-    """With its version path. None: a stand-in, a small model of our own in the `hosted` namespace."""
-    api_key: SecretStr | None = None
-    models: dict[str, str] = Field(default_factory=dict)
-    """Alias -> model at the provider. `default` and `trading` are asked for by the services."""
-    timeout_seconds: float = Field(default=60.0, gt=0, le=600, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _provider_is_whole(self) -> Self:
-        if self.base_url is not None and self.api_key is None:
-            raise unfit(
-                "base_url is set without api_key: every question would be refused", key="api_key", fix="KEY --secret"
-            )
-        if self.base_url is not None and "default" not in self.models:
-            raise unfit(
-                "base_url is set, but models names no 'default': questions would have no model",
-                key="models.default",
-                fix="MODEL",
-            )
-        return self
-
-
 class BacktestingSettings(_Model):
     """Backtests: VectorBT in one service."""
 
@@ -350,6 +324,26 @@ class Settings(_Model):
     cluster_domain: str = Field(default="cluster.local", pattern=r"^[a-z0-9][a-z0-9.-]*$")
     protect_data: bool = True
     """Whether `pulumi destroy` refuses to delete the namespaces, and with them all volumes."""
+
+    @model_validator(mode="after")
+    def _aliases_are_answered(self) -> Self:
+        ours = self.llm_service.own.aliases_at(self.size)
+        unknown = [alias for alias in self.llm_service.models if alias not in ours]
+        if unknown:
+            raise unfit(
+                f"models names the alias {unknown[0]!r}, and our own models answer only {', '.join(ours)}: questions "
+                "for it would fail once they serve",
+                key=f"llm_service.own.aliases.{unknown[0]}",
+                fix=next(iter(ours)),
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _orchestrators_fit(self) -> Self:
+        found = too_large(self.llm_service.limits, self.size)
+        if found is not None:
+            raise found
+        return self
 
     @property
     def base_backups(self) -> BaseBackups | None:

@@ -2,7 +2,8 @@
 
 There are no CPU limits on purpose: throttling would stall publishers and consumers at the worst
 moment; requests share the CPU out, and the mirror and the stand-in model get the least of it. Memory has a
-limit, for memory cannot be taken back.
+limit, for memory cannot be taken back. Our own models on GPUs have theirs by config
+(components/vllm_model_settings.py); their row here is for the engine on CPU.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ SIZES: dict[str, dict[str, Resources]] = {
         names.CARRIER_NAME: Resources(0.05, 96, 512),
         names.BASE_BACKUP_NAME: Resources(0.05, 64, 256),
         names.HOSTED_LLM_NAME: Resources(0.02, 256, 1024),
+        names.OWN_LLM_NAME: Resources(0.02, 256, 1024),
         names.TRADING_ENGINE_NAME: Resources(0.1, 128, 512),
         names.LLM_ORCHESTRATOR_NAME: Resources(0.05, 96, 384),
         names.BACKTESTING_NAME: Resources(0.05, 256, 1536),
@@ -61,6 +63,7 @@ SIZES: dict[str, dict[str, Resources]] = {
         names.CARRIER_NAME: Resources(0.5, 256, 1024),
         names.BASE_BACKUP_NAME: Resources(0.25, 128, 512),
         names.HOSTED_LLM_NAME: Resources(1, 512, 2048),
+        names.OWN_LLM_NAME: Resources(1, 512, 2048),
         names.TRADING_ENGINE_NAME: Resources(0.5, 256, 1024),
         names.LLM_ORCHESTRATOR_NAME: Resources(0.25, 128, 512),
         names.BACKTESTING_NAME: Resources(1, 1024, 4096),

@@ -19,7 +19,7 @@ from typing import Any
 
 import pulumi
 
-from components import database_tls, selfhosted_postgres, verdict
+from components import database_tls, llm_access, selfhosted_postgres, verdict
 from components.bus_access import CUTOVER, env_from
 from components.containers import WORKLOAD_IMAGE, container
 from components.kube import create
@@ -49,6 +49,7 @@ def job(
     """The Job, without a name. `owner` is the same for all runs of one stack's state: where an update was cut
     off its Job may still run, and gives way to the Job of the next one."""
     app, env_sources = _runs_as(component)
+    mounts, volumes = _files(settings, component)
     made = container(
         settings,
         TRANSITION,
@@ -61,14 +62,15 @@ def job(
         ],
         env=[*identity_env(), *env(**_told(settings, component))],
         env_from=env_sources,
-        mounts=database_tls.mounts(settings) if component is Component.DATABASE else {},
+        mounts=mounts,
     )
     pod = Pod(
         app=app,
         container=made,
         service_account=app,
         api=True,
-        volumes=database_tls.volumes(settings) if component is Component.DATABASE else {},
+        volumes=volumes,
+        hashes=llm_access.prompts_hash(settings) if component is Component.LLM_SERVICE else {},
         labels={names.LABEL_TRANSITION: component.slug, "crossover.dev/stage": stage.value},
         grace_seconds=_GRACE_SECONDS,
         restart="Never",
@@ -88,7 +90,18 @@ def _runs_as(component: Component) -> tuple[str, list[Manifest]]:
     """The app and service account of the Transitions of `component`, and where its environment comes from."""
     if component is Component.DATABASE:
         return names.DATABASE_CUTOVER_NAME, [{"secretRef": {"name": names.DATABASE_MOVE_NAME}}]
+    if component is Component.LLM_SERVICE:
+        return names.LLM_CUTOVER_NAME, [{"secretRef": {"name": names.LLM_CLIENT_NAME}}]
     return CUTOVER, env_from(CUTOVER)
+
+
+def _files(settings: Settings, component: Component) -> tuple[dict[str, tuple[str, bool]], dict[str, Manifest]]:
+    """What a Transition of `component` reads from files: mounts and volumes."""
+    if component is Component.DATABASE:
+        return database_tls.mounts(settings), database_tls.volumes(settings)
+    if component is Component.LLM_SERVICE:
+        return llm_access.prompts_mounts(settings), llm_access.prompts_volumes(settings)
+    return {}, {}
 
 
 def _beside(settings: Settings, component: Component) -> dict[str, str]:
@@ -110,6 +123,14 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
             names.ENV_VERDICT_HOURS: f"{settings.database.verdict_hours:g}",
             names.ENV_DATABASE_ROLE: selfhosted_postgres.ROLE,
             names.ENV_VOLUMES: told_volumes(_database_volumes(settings)),
+        }
+    if component is Component.LLM_SERVICE:
+        return {
+            names.ENV_NAMESPACE: settings.namespaces.backend,
+            names.ENV_LLM_ENDPOINTS: llm_access.endpoints(settings).to_json(),
+            names.ENV_LLM_ORCHESTRATOR_URL: llm_access.orchestrator_url(),
+            names.ENV_LLM_MOVING: llm_access.moving(settings).to_json(),
+            names.ENV_VERDICT_HOURS: f"{settings.llm_service.verdict_hours:g}",
         }
     bus = settings.event_bus
     return {

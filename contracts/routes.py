@@ -132,6 +132,12 @@ class Route(_Record):
     tied_since: str | None = None
     """Of a database: since when a commit at the new side is acknowledged only once the old one has it, too. None (and
     not written) where it is not."""
+    share: int | None = Field(default=None, ge=0, le=100)
+    """Of a language model service: percent of the conversations that `active` answers; the other side, the rest. None
+    (and not written): all of them."""
+    sample: float | None = Field(default=None, ge=0, le=100)
+    """Of a language model service: percent of the calls that are sent to the side that does not serve, too, off the
+    callers' path. None (and not written): none."""
     verdict: str | None = None
     """What the last comparison of both sides found, and when: a text of validation/verdicts.py. None (and not written)
     before there was one."""

@@ -16,6 +16,7 @@ from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore,
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_backups import KubernetesBackupNotes
 from adapters.routes.kubernetes_lock import KubernetesLock
+from adapters.routes.kubernetes_nodes import KubernetesNodes
 from contracts import names
 from contracts.stages import Component, Stage
 from cutover import previewing
@@ -58,7 +59,7 @@ def main(
     store = KubernetesRouteStore(namespace, api)
     if preview and stage is not None:
         for line in previewing.preview(
-            store.read(component).route, component, stage, wishes_of(os.environ), emergency=emergency
+            store.read(component).route, component, stage, wishes_of(component, os.environ), emergency=emergency
         ):
             say(line)
         return
@@ -73,6 +74,7 @@ def main(
         say=say,
         owner=owner,
         backups=KubernetesBackupNotes(namespace, api),
+        nodes=KubernetesNodes(api),
         verdict_limit=timedelta(hours=float(os.environ.get(names.ENV_VERDICT_HOURS) or names.DEFAULT_VERDICT_HOURS)),
     )
     for name in (signal.SIGTERM, signal.SIGINT):

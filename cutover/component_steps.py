@@ -15,13 +15,15 @@ from contracts.volumes import volume_bytes
 from cutover.context import Context
 from cutover.database import DatabaseSteps, Moving
 from cutover.event_bus import EventBusSteps
+from cutover.llm_service import LlmSteps, opening
+from cutover.llm_service.judging import Judging
 from cutover.previewing import Wishes
 from cutover.servers import servers
 
 
 def steps_of(
     context: Context, route: Route | None, stage: Stage | None, env: Mapping[str, str]
-) -> EventBusSteps | DatabaseSteps:
+) -> EventBusSteps | DatabaseSteps | LlmSteps:
     """What a run of this component works with. `stage`: the wanted one, None where it is only checked.
 
     Raises CouldNotCheck where `env` lacks what it takes.
@@ -29,6 +31,9 @@ def steps_of(
     volumes = volume_bytes(env.get(names.ENV_VOLUMES, ""))
     if context.component is Component.EVENT_BUS:
         return EventBusSteps(context, *_logs(route, stage, env), volumes)
+    if context.component is Component.LLM_SERVICE:
+        wished = opening.moving(env)
+        return LlmSteps(context, opening.models(env), opening.front(env), Judging(wished), wished)
     moving = Moving(
         schemas=_listed(env, names.ENV_DATABASE_SCHEMAS),
         role=env.get(names.ENV_DATABASE_ROLE, ""),
@@ -41,8 +46,13 @@ def steps_of(
     return DatabaseSteps(context, servers(env), moving)
 
 
-def wishes_of(env: Mapping[str, str]) -> Wishes:
-    """What config asks for beside a stage, as the environment of a Transition has it."""
+def wishes_of(component: Component, env: Mapping[str, str]) -> Wishes:
+    """What config asks of `component` beside a stage, as the environment of its Transition has it.
+
+    Raises CouldNotCheck where `env` lacks it.
+    """
+    if component is Component.LLM_SERVICE:
+        return Wishes(moving=opening.moving(env))
     tied = env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none"
     return Wishes(names.all_topics(_listed(env, names.ENV_TOPICS) or names.TOPICS), tied)
 

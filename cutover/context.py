@@ -13,13 +13,14 @@ from adapters.routes.base import (
     AdapterRegistry,
     BackupNotes,
     ClusterAccess,
+    ClusterNodes,
     LockHeld,
     RouteError,
     RouteStore,
     SwitchLock,
     Versioned,
 )
-from adapters.routes.memory import MemoryBackupNotes
+from adapters.routes.memory import MemoryBackupNotes, MemoryNodes
 from contracts import names
 from contracts.registry import RENEW_SECONDS
 from contracts.routes import Route
@@ -62,6 +63,7 @@ class Context:
     say: Callable[[str], None]
     owner: str = ""
     backups: BackupNotes = field(default_factory=MemoryBackupNotes)
+    nodes: ClusterNodes = field(default_factory=MemoryNodes)
     verdict_limit: timedelta = timedelta(hours=names.DEFAULT_VERDICT_HOURS)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     stopped: threading.Event = field(default_factory=threading.Event)

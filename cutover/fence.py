@@ -9,6 +9,9 @@ from contracts.routes import Fence, Progress
 from cutover.context import Context, StepFailed, utc_now
 from cutover.plan import Step, Transition
 
+_FOLLOW_SECONDS = 10.0
+"""How long a live adapter may take to see a route that was written."""
+
 
 def progress(transition: Transition, step: Step) -> Progress:
     """That `transition` has come to `step`, now."""
@@ -64,7 +67,7 @@ def await_followed(context: Context) -> None:
     epoch = context.route.epoch
     context.until(
         lambda: not behind(context, epoch),
-        10.0,
+        _FOLLOW_SECONDS,
         lambda: StepFailed(
             f"live adapters do not follow epoch {epoch}: {', '.join(behind(context, epoch))}",
             "They did not see the route change; see their logs",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contracts.routes import Route
-from contracts.stages import Component, Stage
+from contracts.stages import STAGE_TABLE, Component, Stage
 from cutover.tables import TABLES, TRANSITIONS, Step, Table
 
 WATCH_FAILED = "watch_failed"
@@ -82,6 +82,13 @@ def path(origin: Stage | None, goal: Stage, component: Component = Component.EVE
     return tuple(_row(table, a, b) for a, b in itertools.pairwise(stops))
 
 
+def in_step(route: Route) -> bool:
+    """Whether there is another side to compare with: the mirror says so, where there is something to copy."""
+    if route.component is Component.LLM_SERVICE:
+        return STAGE_TABLE[route.stage].follows is not None
+    return route.mirror is not None
+
+
 def transitions(
     route: Route | None, wanted: Stage, *, emergency: bool = False, component: Component = Component.EVENT_BUS
 ) -> tuple[Transition, ...]:
@@ -91,7 +98,9 @@ def transitions(
         return path(None, wanted, component)
     table = _table(route.component)
     if emergency and not table.emergencies:
-        raise ImpossiblePlan(f"{route.component.value} has no emergency")
+        raise ImpossiblePlan(
+            f"{route.component.value} has no emergency: going back asks the backend that is left nothing in any case"
+        )
     if emergency and wanted not in (Stage.MVP, Stage.SHADOW):
         raise ImpossiblePlan(f"an emergency flees to the old backend, which does not serve at {wanted.value}")
     if emergency and route.stage is Stage.COMPLETE:
@@ -164,6 +173,6 @@ def _watched(route: Route, wanted: Stage) -> Transition | None:
 
 
 __all__ = [
-    "TRANSITIONS", "WATCH_FAILED", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "path", "plan",
-    "transitions",
+    "TRANSITIONS", "WATCH_FAILED", "ImpossiblePlan", "Plan", "Step", "StepMethod", "Transition", "in_step", "path",
+    "plan", "transitions",
 ]  # fmt: skip

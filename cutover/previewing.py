@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from contracts import names
+from contracts.llm_moving import InvalidMoving, LlmMoving
 from contracts.routes import Route
 from contracts.stages import Component, Stage
 from cutover.database.due import due
+from cutover.errors import StepFailed
 from cutover.fitting import added_topics
+from cutover.llm_service.due import due as llm_due
 from cutover.plan import Plan, Transition, plan
 from cutover.tables import ADDITION, Step, meaning
 
@@ -18,17 +22,26 @@ from cutover.tables import ADDITION, Step, meaning
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What config asks for beside a stage. `topics`: of the event bus, dead-letter topics included; `tied`: of the
-    database, whether commits at the new side wait for the old one."""
+    database, whether commits at the new side wait for the old one; `moving`: of the language models."""
 
     topics: Collection[str] = ()
     tied: bool = False
+    moving: LlmMoving = field(default_factory=LlmMoving)
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Wishes:
-        """From a component's entry in stack config."""
+        """From a component's entry in stack config. Raises StepFailed where it cannot be used."""
         topics = entry.get("topics")
         named = tuple(map(str, topics)) if isinstance(topics, list) else names.TOPICS
-        return cls(names.all_topics(named), entry.get("rollback_loss") == "none")
+        return cls(names.all_topics(named), entry.get("rollback_loss") == "none", _moving(entry))
+
+
+def _moving(entry: Mapping[str, Any]) -> LlmMoving:
+    told = {key: entry[key] for key in ("canary_percent", "sample_percent") if key in entry}
+    try:
+        return LlmMoving.parse(json.dumps(told))
+    except InvalidMoving as error:
+        raise StepFailed(f"crossover:llm_service cannot be used: {error}", "pulumi preview names the fix") from error
 
 
 def preview(
@@ -66,6 +79,8 @@ def _first(route: Route | None, wanted: Stage, wishes: Wishes, todo: Plan, emerg
     steps: tuple[Step, ...]
     if route.component is Component.EVENT_BUS:
         steps = ADDITION if added_topics(route, wishes.topics) else ()
+    elif route.component is Component.LLM_SERVICE:
+        steps = llm_due(route, wanted, wishes.moving)
     else:
         settles = route.stranded is not None and not emergency
         steps = () if settles else due(route, wanted, tied=wishes.tied)

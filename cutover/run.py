@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from adapters.event_bus.errors import EventBusError
+from adapters.llm.errors import LLMError
 from adapters.postgres.errors import PostgresError
 from adapters.routes.base import LockHeld, RouteError
 from contracts.routes import HistoryEntry, Progress, Route
@@ -14,13 +15,24 @@ from contracts.stages import Stage
 from cutover import verdicts
 from cutover.context import Context, utc_now
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
-from cutover.plan import WATCH_FAILED, ImpossiblePlan, Plan, Step, StepMethod, Transition, path, plan, transitions
+from cutover.plan import (
+    WATCH_FAILED,
+    ImpossiblePlan,
+    Plan,
+    Step,
+    StepMethod,
+    Transition,
+    in_step,
+    path,
+    plan,
+    transitions,
+)
 from cutover.tables import ADDITION, TABLES
 from validation.log_comparison import ComparisonStopped
 from validation.result import Check
 
 HOLDS = "holds"
-UNCHECKED = (EventBusError, PostgresError, RouteError, ComparisonStopped)
+UNCHECKED = (EventBusError, PostgresError, LLMError, RouteError, ComparisonStopped)
 """What ends a step without a verdict: whether it holds is not known."""
 
 
@@ -134,7 +146,7 @@ class Runner:
             if route is not None and route.stranded:
                 self._c.say("  something is still stranded: take emergency out of config once its backend is back")
             return
-        if todo.watched:
+        if todo.watched and self._c.route.progress is not None:  # what was due may have watched to the end
             self._c.say(self._why_watched())
             self._transition(todo.watched)
         for transition in self._left():
@@ -204,6 +216,10 @@ class Runner:
             if isinstance(error, Interrupted):
                 self._c.say("  stopped while watching: the new side serves; pulumi up again watches to the end")
                 return
+            if (transition.origin, transition.goal) in TABLES[self._c.component].final:
+                self._c.say(f"  post-checks failed: {self._c.route.active} serves all the same, as it was asked to")
+                self._remember(transition, "failed", str(error), seconds)
+                return
             self._switch_back(transition)
             return
         route = self._c.read()
@@ -222,10 +238,12 @@ class Runner:
     def _switch_back(self, transition: Transition) -> None:
         if transition.origin is None:
             return
-        self._c.say(f"  post-checks failed: switching back to {transition.origin.value}")
+        # What was watched at one stage gave the new side more of the traffic there: it loses all of it.
+        to = Stage.SHADOW if transition.origin is transition.goal else transition.origin
+        self._c.say(f"  post-checks failed: switching back to {to.value}")
         self._c.write(self._c.route.model_copy(update={"progress": None}))
-        back = path(transition.goal, transition.origin, self._c.component)[0]
-        name = f"{transition.goal.value} -> {transition.origin.value} (back)"
+        back = path(transition.goal, to, self._c.component)[0]
+        name = f"{transition.goal.value} -> {to.value} (back)"
         began = self._c.now()
         try:
             # Without preflight: it held on the way here, and what it may find now is no reason to stay.
@@ -268,13 +286,13 @@ class Runner:
 
 def validate(context: Context, steps: Steps) -> Outcome:
     """Check the component as it stands, changing nothing but what is kept of the comparison, its verdict first: its
-    backends and adapters, and, where a mirror runs, that both sides hold the same."""
+    backends and adapters, and, where two are in step, that both hold, or answer, the same."""
     route = context.read()
     if route is None:
         return Outcome(Stage.MVP, None, CouldNotCheck.verdict, "no route was written yet: the Transition has not run")
     outcome = Outcome(route.stage, route.stage)
     here = Transition(route.stage, route.stage, ())
-    checks = [Step.PREFLIGHT] + ([Step.COMPARE] if route.mirror is not None else [])
+    checks = [Step.PREFLIGHT] + ([Step.COMPARE] if in_step(route) else [])
     try:
         added = steps.added_topics()
     except CutoverError as error:

@@ -48,6 +48,9 @@ class Step(StrEnum):
     LIST = "list"
     SET_ASIDE = "set_aside"
     ADD_TABLES = "add_tables"
+    WARM_UP = "warm_up"
+    ACKNOWLEDGE = "acknowledge"
+    SHIFT = "shift"
 
 
 MEANINGS: dict[Step, str] = {
@@ -84,6 +87,9 @@ MEANINGS: dict[Step, str] = {
     Step.LIST: "what only the other side committed is told, and kept where it can be read",
     Step.ADD_TABLES: "tables that are new at the side that serves are at the other one, with their rows, and followed",
     Step.SET_ASIDE: "what was written past the pooler is told, kept, and in nobody's way",
+    Step.WARM_UP: "both sides have loaded every model and answer",
+    Step.ACKNOWLEDGE: "every live adapter follows the route",
+    Step.SHIFT: "the route has the percentages of config",
 }
 
 _DATABASE_MEANINGS: dict[Step, str] = {
@@ -99,11 +105,21 @@ _DATABASE_MEANINGS: dict[Step, str] = {
     Step.RETIRE: "nothing is carried any more; no WAL is kept for the side that leaves, which keeps its rows",
 }
 
+_LLM_MEANINGS: dict[Step, str] = {
+    Step.PREFLIGHT: "each side that is needed has every model, takes its key and answers; GPUs fit; adapters are alive",
+    Step.ESTABLISH: "the first route is written",
+    Step.START_MIRROR: "a sample of the calls goes to the side that does not serve, too",
+    Step.COMPARE: "our own models answer as well as the hosted ones, within the margin",
+    Step.OPEN: "the route names the other side, in one write; calls under way end where they began",
+    Step.WATCH: "failures and the time to the first token stay within the budget; else traffic goes back",
+    Step.RETIRE: "the route no longer names the side that leaves, and it answers nobody any more",
+}
+_OWN_MEANINGS = {Component.DATABASE: _DATABASE_MEANINGS, Component.LLM_SERVICE: _LLM_MEANINGS}
+
 
 def meaning(component: Component, step: Step) -> str:
     """What `step` achieves for `component`."""
-    own = _DATABASE_MEANINGS if component is Component.DATABASE else {}
-    return own.get(step, MEANINGS[step])
+    return _OWN_MEANINGS.get(component, {}).get(step, MEANINGS[step])
 
 
 _SWITCH = (
@@ -209,23 +225,42 @@ _DATABASE_SETTLEMENTS: Rows = {
     ),
 }
 
+_LLM_JOIN = (Step.PREFLIGHT, Step.WARM_UP, Step.START_MIRROR, Step.RECORD)
+_LLM_ROWS: Rows = {
+    (None, Stage.MVP): (Step.PREFLIGHT, Step.ESTABLISH),
+    # There is no hosted side to begin at. To scale the way leads through shadow: no model serves that was not judged.
+    (None, Stage.COMPLETE): (Step.PREFLIGHT, Step.ESTABLISH),
+    (Stage.MVP, Stage.SHADOW): _LLM_JOIN,
+    # No fence: a call is answered by one side alone, so callers need not stand still for who answers the next one.
+    (Stage.SHADOW, Stage.SCALE): (Step.PREFLIGHT, Step.COMPARE, Step.OPEN, Step.ACKNOWLEDGE, Step.WATCH),
+    (Stage.SCALE, Stage.SHADOW): (Step.PREFLIGHT, Step.OPEN, Step.ACKNOWLEDGE, Step.WATCH),
+    (Stage.SCALE, Stage.COMPLETE): (Step.PREFLIGHT, Step.RETIRE),
+    (Stage.SHADOW, Stage.MVP): (Step.PREFLIGHT, Step.RETIRE),
+    (Stage.COMPLETE, Stage.SCALE): _LLM_JOIN,
+}
+SHIFTING = (Step.SHIFT, Step.ACKNOWLEDGE, Step.WATCH)
+"""What a run does beside its transitions where config asks for another canary at stage scale."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """The rows of one component. `emergencies` stand in place of a row where the backend that serves is dead, by the
     operator's word: nothing waits for it. `settlements`: what must come before anything else once traffic fled: the
     dead backend, back again, gives or tells what only it held, and is brought into step. `back`: with what a switch
-    back begins whose post-checks failed."""
+    back begins whose post-checks failed. `final`: rows whose failed post-checks move no traffic again: the backend that
+    was left may be dead, and nothing is lost by staying."""
 
     rows: Rows
     emergencies: Rows = field(default_factory=dict)
     settlements: Rows = field(default_factory=dict)
     back: tuple[Step, ...] = ()
+    final: frozenset[tuple[Stage, Stage]] = frozenset()
 
 
 TABLES: Mapping[Component, Table] = {
     Component.EVENT_BUS: Table(_BUS_ROWS, _BUS_EMERGENCIES, _BUS_SETTLEMENTS),
     Component.DATABASE: Table(_DATABASE_ROWS, _DATABASE_EMERGENCIES, _DATABASE_SETTLEMENTS, (Step.SET_ASIDE,)),
+    Component.LLM_SERVICE: Table(_LLM_ROWS, final=frozenset({(Stage.SCALE, Stage.SHADOW)})),
 }
 """The components that can move."""
 TRANSITIONS = TABLES[Component.EVENT_BUS].rows

@@ -12,13 +12,15 @@ from fastapi import FastAPI
 
 from adapters.database.memory import MemoryTradingStore
 from adapters.llm.memory import MemoryChat
+from adapters.routes.memory import MemoryRouteStore
 from contracts import names
+from contracts.llm import REQUIRED_ALIASES, Endpoint, Endpoints
 from services.backtesting_service.api import create_api as backtesting_api
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.store import RunStore
 from services.common.web import Health
-from services.llm_orchestrator.api import Orchestrator
-from services.llm_orchestrator.api import create_api as orchestrator_api
+from services.llm_orchestrator.service import assemble, fixed_route
+from services.llm_orchestrator.settings import OrchestratorSettings
 from services.market_feed.feed import FeedState
 from services.market_feed.service import create_api as feed_api
 from services.trading_engine.api import create_api as trading_api
@@ -32,8 +34,12 @@ def _backtesting() -> FastAPI:
 
 
 def _orchestrator() -> FastAPI:
-    backend = MemoryChat()
-    return orchestrator_api(Orchestrator(backend, {}), Health(), backend)
+    endpoint = Endpoint(base_url="http://model/v1", model="model")
+    endpoints = Endpoints({"hosted": dict.fromkeys(REQUIRED_ALIASES, endpoint)})
+    settings = OrchestratorSettings.from_env(
+        names.LLM_ORCHESTRATOR_NAME, {names.ENV_LLM_ENDPOINTS: endpoints.to_json()}
+    )
+    return assemble(settings, MemoryRouteStore(fixed_route("hosted")), None, lambda side, url: MemoryChat())
 
 
 def _feed() -> FastAPI:

@@ -27,7 +27,8 @@ class KeptVerdict(BaseModel):
     it is older. `active`: the backend that served. `ahead_of`: the switch that it was made for, as its transition is
     named; empty: none (crossover validate, or a second side that joined). `after`: when the last transition had ended
     then, as the route's history says. Of a database: `positions`, of each backend in its WAL when the run compared, and
-    `fingerprint`, the digest of what the side that serves declared."""
+    `fingerprint`, the digest of what the side that serves declared; of language models the latter is of who was judged,
+    and by what."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -6,13 +6,23 @@ import json
 from typing import Any
 
 from adapters.llm.base import Answer, ChatBackend, ChatStream
-from adapters.llm.errors import LLMError, LLMRefused, LLMTimeout, LLMUnavailable, RetryableLLMError
+from adapters.llm.errors import (
+    Failure,
+    LLMError,
+    LLMGarbled,
+    LLMRefused,
+    LLMTimeout,
+    LLMUnavailable,
+    RetryableLLMError,
+)
 
 __all__ = [
     "Answer",
     "ChatBackend",
     "ChatStream",
+    "Failure",
     "LLMError",
+    "LLMGarbled",
     "LLMRefused",
     "LLMTimeout",
     "LLMUnavailable",
@@ -23,12 +33,20 @@ __all__ = [
 
 
 def open_backend(
-    name: str, base_url: str, api_key: str | None, *, timeout: float = 60.0, connect_timeout: float = 5.0
+    name: str,
+    base_url: str,
+    api_key: str | None,
+    *,
+    timeout: float = 60.0,
+    connect_timeout: float = 5.0,
+    connecting: int = 64,
 ) -> ChatBackend:
     """The backend at `base_url`. Times in seconds; see OpenAICompatible."""
     from adapters.llm.openai_compatible import OpenAICompatible
 
-    return OpenAICompatible(name, base_url, api_key, timeout=timeout, connect_timeout=connect_timeout)
+    return OpenAICompatible(
+        name, base_url, api_key, timeout=timeout, connect_timeout=connect_timeout, connecting=connecting
+    )
 
 
 async def ask(backend: ChatBackend, model: str, system: str, question: str, *, max_tokens: int) -> str:

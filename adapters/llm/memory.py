@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, override
 
 from adapters.llm.base import Answer, ChatBackend, ChatStream
-from adapters.llm.errors import LLMError, LLMRefused, LLMUnavailable
+from adapters.llm.errors import Failure, LLMError, LLMRefused, LLMUnavailable
 
 
 class MemoryChat(ChatBackend):
     """Answers with `reply`, word by word where streamed. `fault` is raised instead where it is set;
-    `break_after` ends streams with LLMUnavailable after that many chunks. `requests` is what came."""
+    `break_after` ends streams with LLMUnavailable after that many chunks. `pause` is awaited before each answer, and
+    before each chunk of a stream. `requests` is what came, `headers` what came along with what was passed on."""
 
     def __init__(self, reply: str = "a crossover", models: Sequence[str] = ("memory-model",)) -> None:
         self.name = "memory"
         self.reply = reply
         self.fault: LLMError | None = None
         self.break_after: int | None = None
+        self.pause: Callable[[], Awaitable[None]] | None = None
         self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
         self.closed_streams = 0
         self._models = tuple(models)
 
@@ -39,6 +42,7 @@ class MemoryChat(ChatBackend):
     @override
     async def complete(self, body: Mapping[str, Any]) -> Answer:
         model = self._take(body, stream=False)
+        await self.wait()
         message = {"role": "assistant", "content": self.reply}
         answer = {
             "id": "chatcmpl-memory",
@@ -53,6 +57,21 @@ class MemoryChat(ChatBackend):
     @override
     async def stream(self, body: Mapping[str, Any]) -> ChatStream:
         return _MemoryStream(self, self._take(body, stream=True))
+
+    @override
+    async def relay(self, content: bytes, headers: Mapping[str, str]) -> Answer:
+        self.headers.append(dict(headers))
+        return await super().relay(content, headers)
+
+    @override
+    async def relay_stream(self, content: bytes, headers: Mapping[str, str]) -> ChatStream:
+        self.headers.append(dict(headers))
+        return await super().relay_stream(content, headers)
+
+    async def wait(self) -> None:
+        """Await `pause`, where it is set."""
+        if self.pause is not None:
+            await self.pause()
 
     @override
     async def models(self) -> Sequence[str]:
@@ -77,7 +96,8 @@ class _MemoryStream(ChatStream):
         words = self._backend.reply.split(" ")
         for number, word in enumerate(words):
             if number == self._backend.break_after:
-                raise LLMUnavailable("memory broke the connection, as asked for")
+                raise LLMUnavailable("memory broke the connection, as asked for", Failure.CLOSED_EARLY)
+            await self._backend.wait()
             text = word if number == 0 else f" {word}"
             yield self._event({"content": text}, None)
         yield self._event({}, "stop")

@@ -182,3 +182,21 @@ class ClusterAccess(ABC):
 
         Raises RouteUnavailable.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class GpuNode:
+    """A node with GPUs: how many it lets pods have, whoever has them now, and the memory of each in GiB; None where the
+    node does not say."""
+
+    name: str
+    gpus: int
+    gib: float | None
+
+
+class ClusterNodes(ABC):
+    """The nodes of the cluster."""
+
+    @abstractmethod
+    def with_gpus(self) -> Sequence[GpuNode]:
+        """Those that have GPUs to give, and take pods. Raises RouteUnavailable."""

@@ -13,6 +13,8 @@ from adapters.routes.base import (
     BackupNotes,
     Bulletins,
     ClusterAccess,
+    ClusterNodes,
+    GpuNode,
     LockHeld,
     Permission,
     RouteConflict,
@@ -202,3 +204,16 @@ class MemoryBackupNotes(BackupNotes):
 
     def write(self, note: BackupNote) -> None:
         self._note = note
+
+
+class MemoryNodes(ClusterNodes):
+    """Has the nodes that it was given. While `failure` is set, asking raises it."""
+
+    def __init__(self, *nodes: GpuNode) -> None:
+        self.nodes = list(nodes)
+        self.failure: RouteError | None = None
+
+    def with_gpus(self) -> Sequence[GpuNode]:
+        if self.failure is not None:
+            raise self.failure
+        return tuple(self.nodes)

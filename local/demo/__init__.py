@@ -1,1 +1,1 @@
-"""The demonstration: brings everything up, moves the event bus to Kafka and back under load, and proves it."""
+"""The demonstration: brings everything up, moves each component that can move under load and back, and proves it."""

@@ -29,12 +29,14 @@ def wishes(arguments: list[str]) -> tuple[Wishes, bool]:
     parser.add_argument("--rate", type=float, default=default.rate, help="events per second offered")
     parser.add_argument("--min-rate", type=float, default=default.min_rate, help="below it the proof does not count")
     parser.add_argument("--transfers", type=float, default=default.transfers, help="of the bank a second; 0: no bank")
+    parser.add_argument("--chats", type=float, default=default.chats, help="calls of the model a second; 0: none")
     parser.add_argument("--end", choices=["shadow", "mvp"], default="shadow", help="where to leave what was moved")
     parser.add_argument("--no-setup", action="store_true", help="the stack is up already")
     given = parser.parse_args(arguments)
     asked = Wishes(
-        around=given.around, rate=given.rate, min_rate=given.min_rate, transfers=given.transfers, end=Stage(given.end)
-    )
+        around=given.around, rate=given.rate, min_rate=given.min_rate, transfers=given.transfers, chats=given.chats,
+        end=Stage(given.end),
+    )  # fmt: skip
     return asked, not given.no_setup
 
 
@@ -57,6 +59,8 @@ def demonstrate(asked: Wishes, root: Path) -> int:
     console.print(figures.table(body, len(GROUPS)))
     if "bank" in body:
         console.print(figures.bank_table(body))
+    if "llm" in body:
+        console.print(figures.chat_table(body))
     effects = body["effects"]["figures"]
     if effects:
         console.print(
@@ -74,8 +78,8 @@ def demonstrate(asked: Wishes, root: Path) -> int:
         for failure in entry["failures"]:
             console.print(f"[red]{entry['component']}: {entry['from']} → {entry['to']}[/red]:", end=" ")
             console.print(failure, markup=False)
-    bank = body.get("bank", {"failures": []})
-    for failure in [*body["whole"]["failures"], *body["effects"]["failures"], *bank["failures"], body["problem"] or ""]:
+    parts = [body[name] for name in ("whole", "effects", "bank", "llm") if name in body]
+    for failure in [*(failure for part in parts for failure in part["failures"]), body["problem"] or ""]:
         console.print(failure, markup=False)
     console.print(f"[red]{body['verdict'].replace('_', ' ')}[/red]")
     return 1

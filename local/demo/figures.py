@@ -20,6 +20,7 @@ from validation.result import Report, Verdict, combine
 COUNTS = ("acknowledged", "lost", "doubled", "reordered", "changed", "caller_errors")
 STALLS = ("publish_stall_ms_max", "consume_stall_ms_max")
 BANK_STALLS = ("stall_ms_max", "stall_ms_p99")
+CHAT_STALLS = ("ttft_ms_p50", "ttft_ms_p95", "gap_ms_max")
 _STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT_HOLD: "bold red", Verdict.COULD_NOT_CHECK: "bold yellow"}
 
 
@@ -98,27 +99,31 @@ def document(
     }
 
 
-def bank_document(
-    switches: Sequence[Switch], reports: Mapping[str, Report], whole: Report | None, problem: str = ""
+def part_document(
+    switches: Sequence[Switch],
+    reports: Mapping[str, Report],
+    whole: Report | None,
+    stalls: Sequence[str],
+    problem: str = "",
 ) -> dict[str, Any]:
-    """What the database's part of the demonstration adds: its switches, and the bank's books as a whole."""
-    rows = [row(switch, reports.get(switch.name), BANK_STALLS) for switch in switches]
+    """What a component's part of the demonstration adds: its switches, and its load as a whole."""
+    rows = [row(switch, reports.get(switch.name), stalls) for switch in switches]
     verdicts = [Verdict(entry["verdict"]) for entry in rows]
     verdicts.append(whole.overall() if whole else Verdict.COULD_NOT_CHECK)
     if problem:
         verdicts.append(Verdict.DOES_NOT_HOLD)
-    return {"switches": rows, "bank": _brief(whole), "problem": problem or None, "verdict": combine(verdicts).value}
+    return {"switches": rows, "whole": _brief(whole), "problem": problem or None, "verdict": combine(verdicts).value}
 
 
-def joined(body: Mapping[str, Any], database: Mapping[str, Any]) -> dict[str, Any]:
-    """Both parts as one document, with one verdict."""
-    problems = [problem for problem in (body["problem"], database["problem"]) if problem]
+def joined(body: Mapping[str, Any], name: str, part: Mapping[str, Any]) -> dict[str, Any]:
+    """`body` with a component's part under `name`, and one verdict."""
+    problems = [problem for problem in (body["problem"], part["problem"]) if problem]
     return {
         **body,
-        "switches": [*body["switches"], *database["switches"]],
-        "bank": database["bank"],
+        "switches": [*body["switches"], *part["switches"]],
+        name: part["whole"],
         "problem": "\n".join(problems) or None,
-        "verdict": combine([Verdict(body["verdict"]), Verdict(database["verdict"])]).value,
+        "verdict": combine([Verdict(body["verdict"]), Verdict(part["verdict"])]).value,
     }
 
 
@@ -168,6 +173,25 @@ def bank_table(body: Mapping[str, Any]) -> Table:
         "failed transactions": lambda e: _number(e["caller_errors"]),
         "longest stall": lambda e: _milliseconds(e["stall_ms_max"]),
         "99 % are answered within": lambda e: _milliseconds(e["stall_ms_p99"]),
+    }
+    return _filled(shown, lines, entries)
+
+
+def chat_table(body: Mapping[str, Any]) -> Table:
+    """The figures of the language model's switches, for people."""
+    entries = [entry for entry in body["switches"] if entry["component"] == Component.LLM_SERVICE.value]
+    shown = _headed("Conversations, per switch of the language model", entries)
+    lines: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "pulumi up": lambda e: f"{e['seconds']} s",
+        "load": lambda e: "-" if e["rate"] is None else f"{e['rate']:.1f} calls/s for {e['window_seconds']:.0f} s",
+        "answers that came whole": lambda e: _number(e["acknowledged"]),
+        "  by who answered": lambda e: ", ".join(f"{name} {count:,}" for name, count in e["acknowledged_by"].items()),
+        "lost": lambda e: _number(e["lost"]),
+        "doubled": lambda e: _number(e["doubled"]),
+        "errors seen by callers": lambda e: _number(e["caller_errors"]),
+        "first token, median": lambda e: _milliseconds(e["ttft_ms_p50"]),
+        "first token, 95 % within": lambda e: _milliseconds(e["ttft_ms_p95"]),
+        "longest gap in a stream": lambda e: _milliseconds(e["gap_ms_max"]),
     }
     return _filled(shown, lines, entries)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,33 +12,41 @@ from contracts import names
 from contracts.stages import Component, Stage
 from local.demo import figures, load, pod, trading
 from local.demo.bank import Bank
+from local.demo.chat import Chats
+from local.demo.client import Client
 from local.demo.commands import CommandFailed, Kubectl, Pulumi, load_environment, stream
 from local.demo.moving import Mover
 from local.setup.progress import step
 from validation.bank.judging import WHOLE as BANK
+from validation.chat.judging import WHOLE as CHATS
 from validation.load import marks
 from validation.result import Report
 
 COMPONENT: Final = Component.EVENT_BUS
 REPORT: Final = Path("reports") / "demo.json"
+MIN_BANK, MIN_CHATS = 0.9, 0.5
+"""Of the rate that was asked for, what must have been offered for the proof to count. A small model on a shared machine
+answers when it can, and a conversation waits for its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """What the demonstration is to do. `around`: seconds of load before and after each switch; rates in
-    events/s: offered, and what must have been offered for the proof to count; `transfers` a second: the same of the
-    database's load, 0 for leaving the database where it is."""
+    events/s: offered, and what must have been offered for the proof to count; `transfers` and `chats` a second: the
+    same of the loads on the database and the language model, 0 for leaving the component where it is."""
 
     around: float = 60.0
     rate: float = 1050.0
     min_rate: float = 1000.0
     transfers: float = 200.0
+    chats: float = 1.5
     end: Stage = Stage.SHADOW
     report: Path = REPORT
 
 
 class Journey:
-    """One run of the demonstration on the repository at `root`: the event bus there and back, then the database."""
+    """One run of the demonstration on the repository at `root`: the event bus there and back, then the database, then
+    the language model."""
 
     def __init__(self, root: Path, wishes: Wishes, line: Callable[[str], None]) -> None:
         self._root = root
@@ -49,8 +57,9 @@ class Journey:
         self._kubectl = Kubectl(env, names.NAMESPACE)
         self._bus = Mover(COMPONENT, self._pulumi, self._kubectl, wishes.around)
         self._database = Mover(Component.DATABASE, self._pulumi, self._kubectl, wishes.around / 2)
+        self._llm = Mover(Component.LLM_SERVICE, self._pulumi, self._kubectl, wishes.around / 2)
         self._load: load.Load | None = None
-        self._bank: Bank | None = None
+        self._client: Client | None = None
 
     def run(self) -> dict[str, Any]:
         """All of it; what stands in reports/demo.json. Raises where it could not even begin to prove."""
@@ -59,10 +68,17 @@ class Journey:
         self._load = load.Load(self._kubectl, load.new_run(), self._wishes.rate)
         self._load.start()
         body = self._prove(_problem(lambda: self._bus.move(self._held(), self._wishes.end)))
+        # Each part without the loads of the others: two cores are full with any of them.
         if self._wishes.transfers:
-            # Without the other load: two cores are full with either of them.
-            self._remove_load()
-            body = figures.joined(body, self._move_database())
+            self._remove_loads()
+            bank = Bank(self._kubectl, load.new_run(), self._wishes.transfers)
+            part = self._part(self._database, bank, BANK, figures.BANK_STALLS, MIN_BANK)
+            body = figures.joined(body, BANK, part)
+        if self._wishes.chats:
+            self._remove_loads()
+            chats = Chats(self._kubectl, load.new_run(), self._wishes.chats)
+            part = self._part(self._llm, chats, CHATS, figures.CHAT_STALLS, MIN_CHATS)
+            body = figures.joined(body, "llm", part)
         figures.write(self._root / self._wishes.report, body)
         return body
 
@@ -73,7 +89,7 @@ class Journey:
 
     def _deploy(self) -> None:
         """The stack at the stages where it was left, or at mvp where there is none yet."""
-        for mover in (self._bus, self._database):
+        for mover in (self._bus, self._database, self._llm):
             mover.ask(mover.stage() or Stage.MVP)
         self._pulumi.up()
 
@@ -94,19 +110,19 @@ class Journey:
         }
         return figures.document(self._bus.switches, reports, facts, problem)
 
-    def _move_database(self) -> dict[str, Any]:
-        """The database there and back while the bank transfers, and what the bank's books say."""
+    def _part(self, mover: Mover, client: Client, whole: str, stalls: Sequence[str], least: float) -> dict[str, Any]:
+        """A component there and back under its load, and what the load's judge says. `whole` is the name of the report
+        on all of it, `least` the part of the rate that must have been offered."""
         reports: dict[str, Report] = {}
-        self._bank = Bank(self._kubectl, load.new_run(), self._wishes.transfers)
-        bank = self._bank
+        self._client = client
         try:
-            bank.start()
-            problem = _problem(lambda: self._database.move(bank.hold, self._wishes.end))
-            bank.stop()
-            reports = bank.judge(self._database.windows, self._wishes.transfers * 0.9)
-        except (CommandFailed, load.LoadFailed) as error:
+            client.start()
+            problem = _problem(lambda: mover.move(client.hold, self._wishes.end))
+            client.stop()
+            reports = client.judge(mover.windows, client.rate * least)
+        except (CommandFailed, load.LoadFailed, pod.NoTemplate) as error:
             problem = str(error)
-        return figures.bank_document(self._database.switches, reports, reports.get(BANK), problem)
+        return figures.part_document(mover.switches, reports, reports.get(whole), stalls, problem)
 
     def tidy(self) -> None:
         """End the load, if it runs, so that its groups are not left behind, and remove its pod."""
@@ -122,15 +138,15 @@ class Journey:
 
     def close(self) -> None:
         """Remove the loads' pods after a run that ended by itself."""
-        self._remove_load()
-        if self._bank is not None:
-            self._bank.remove()
-            self._bank = None
+        self._remove_loads()
 
-    def _remove_load(self) -> None:
+    def _remove_loads(self) -> None:
         if self._load is not None:
             self._load.remove()
             self._load = None
+        if self._client is not None:
+            self._client.remove()
+            self._client = None
 
 
 def _problem(act: Callable[[], None]) -> str:

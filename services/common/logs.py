@@ -65,4 +65,3 @@ def configure(service: str, level: str) -> None:
     root.setLevel(level.upper())
     # Its request lines repeat what the metrics count, at the rate of the probes.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)

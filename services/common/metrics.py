@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,10 +28,33 @@ FEED_PUBLISHED = Counter("crossover_feed_published_total", "Bars durable on the 
 FEED_FAILED = Counter("crossover_feed_failed_total", "Bars given up after the bus refused them.", ["symbol"])
 LLM_REQUESTS = Counter("crossover_llm_requests_total", "Chat requests, by alias and outcome.", ["alias", "outcome"])
 LLM_FIRST_BYTE = Histogram(
-    "crossover_llm_first_byte_seconds", "From request to the backend's first byte.", ["alias"], buckets=_BUCKETS
+    "crossover_llm_first_byte_seconds", "From asking a side to its first byte.", ["alias", "backend"], buckets=_BUCKETS
 )
+LLM_FAILURES = Counter("crossover_llm_failures_total", "Attempts that failed, by how.", ["backend", "failure"])
+LLM_FALLBACKS = Counter(
+    "crossover_llm_fallbacks_total", "Calls that the other side answered.", ["backend", "answered", "failure"]
+)
+LLM_RETRIES_DENIED = Counter("crossover_llm_retries_denied_total", "Retries that the budget forbade.", ["backend"])
+LLM_BREAKER = Gauge("crossover_llm_breaker", "0 closed, 1 half open, 2 open.", ["backend", "model"])
+LLM_IN_FLIGHT = Gauge("crossover_llm_in_flight", "Calls that a side is answering.", ["backend"])
+LLM_QUEUED = Gauge("crossover_llm_queued", "Calls that wait for a place.")
+LLM_SHED = Counter("crossover_llm_shed_total", "Calls turned away unasked, by reason.", ["reason"])
+LLM_SAMPLES = Counter("crossover_llm_samples_total", "Samples, by what became of them.", ["backend", "outcome"])
+LLM_EPOCH = Gauge("crossover_llm_epoch", "The route's epoch that this orchestrator follows.")
 RUNS = Counter("crossover_backtests_total", "Backtests that ended, by state.", ["state"])
 RUN_SECONDS = Histogram("crossover_backtest_seconds", "Run time of a backtest.", ["engine"], buckets=_BUCKETS)
+
+
+@cache
+def llm_first_byte(alias: str, backend: str) -> Histogram:
+    """LLM_FIRST_BYTE with its labels: looked up once, for it is observed with every call."""
+    return LLM_FIRST_BYTE.labels(alias, backend)
+
+
+@cache
+def llm_breaker(backend: str, model: str) -> Gauge:
+    """LLM_BREAKER with its labels."""
+    return LLM_BREAKER.labels(backend, model)
 
 
 def exposition() -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ from services.common import logs
 from services.common.settings import EnvSettings, SettingsError
 
 GRACE_SECONDS = 20
-"""How long open HTTP requests may go on after SIGTERM, in seconds. Pods get 45 s in all."""
+"""How long open HTTP requests may go on after SIGTERM, in seconds, where a service says nothing else."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def _quiet(number: int, frame: FrameType | None) -> None:
     del number, frame
 
 
-def serve(app: FastAPI, port: int, abort: Abort | None = None) -> int:
+def serve(app: FastAPI, port: int, abort: Abort | None = None, grace_seconds: float = GRACE_SECONDS) -> int:
     """Serve until SIGTERM or SIGINT; the exit status. Must run in the main thread."""
     signal.signal(signal.SIGTERM, _quiet)
     signal.signal(signal.SIGINT, _quiet)
@@ -55,14 +56,19 @@ def serve(app: FastAPI, port: int, abort: Abort | None = None) -> int:
         loop="uvloop",
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(grace_seconds),
     )
     server = uvicorn.Server(config)
     server.run()
     return 0 if server.started and (abort is None or abort.reason is None) else 1
 
 
-def main[S: EnvSettings](service: str, settings_type: type[S], build: Callable[[S, Abort], FastAPI]) -> int:
+def main[S: EnvSettings](
+    service: str,
+    settings_type: type[S],
+    build: Callable[[S, Abort], FastAPI],
+    grace_seconds: Callable[[S], float] = lambda settings: GRACE_SECONDS,
+) -> int:
     """The `__main__` of a service: read settings, build the app, serve it; the exit status."""
     try:
         settings = settings_type.from_env(service)
@@ -77,4 +83,4 @@ def main[S: EnvSettings](service: str, settings_type: type[S], build: Callable[[
     except Exception:
         _log.exception("%s did not start", service)
         return 1
-    return serve(app, settings.http_port, abort)
+    return serve(app, settings.http_port, abort, grace_seconds(settings))

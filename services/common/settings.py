@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from contracts.env import Env, env_of
 from contracts.names import ENV_HTTP_PORT, ENV_LOG_LEVEL, HTTP_PORT
 from services.common.logs import register_secret
+
+__all__ = ["Env", "EnvSettings", "SettingsError"]
 
 
 class SettingsError(Exception):
@@ -20,14 +22,6 @@ class SettingsError(Exception):
     def __init__(self, service: str, problems: list[str]) -> None:
         super().__init__(f"{service} did not start: " + " | ".join(problems))
         self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Env:
-    """Where a field comes from. `fix` completes "Set NAME to ..."."""
-
-    name: str
-    fix: str
 
 
 class EnvSettings(BaseModel):
@@ -51,7 +45,7 @@ class EnvSettings(BaseModel):
 
         Raises SettingsError with every problem at once.
         """
-        names = {field: _env_of(field, info) for field, info in cls.model_fields.items()}
+        names = {field: env_of(field, info) for field, info in cls.model_fields.items()}
         values = {field: env[spec.name] for field, spec in names.items() if env.get(spec.name)}
         try:
             settings = cls.model_validate(values)
@@ -62,13 +56,6 @@ class EnvSettings(BaseModel):
             if isinstance(value, SecretStr):
                 register_secret(value.get_secret_value())
         return settings
-
-
-def _env_of(field: str, info: FieldInfo) -> Env:
-    for item in info.metadata:
-        if isinstance(item, Env):
-            return item
-    raise TypeError(f"settings field {field!r} names no environment variable: annotate it with Env(...)")
 
 
 def _problems(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import time
-from collections.abc import AsyncIterator, Mapping
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from adapters.llm import Answer, ChatBackend, ChatStream, LLMError, LLMUnavailable
-from contracts.names import LLM_ORCHESTRATOR_NAME
-from services.common import metrics
-from services.common.web import Health, create_app
+from adapters.llm import LLMError
+from contracts.names import HEADER_CONVERSATION, LLM_ORCHESTRATOR_NAME
+from services.common.web import Health, Lifecycle, create_app
 from services.llm_orchestrator import errors
-from services.llm_orchestrator.errors import BadRequest, ErrorBody
+from services.llm_orchestrator.admission import Admission
+from services.llm_orchestrator.errors import BadRequest, ErrorBody, ErrorDetail
+from services.llm_orchestrator.relaying import Relay
+from services.llm_orchestrator.requests import parse
+from services.llm_orchestrator.router import Call, Router
 
 MAX_BODY_BYTES = 4 << 20
 """The largest request: far above a model's context, far below what would fill the pod's memory."""
@@ -25,7 +28,8 @@ _DESCRIPTION = (
     "OpenAI's chat completions over whichever provider serves now. `model` is an alias (GET /v1/models lists them) "
     "or a model that an alias stands for. Fields that are not described here travel unchanged, both ways."
 )
-_log = logging.getLogger(__name__)
+IDEMPOTENCY_HEADER = "idempotency-key"
+_PASSED = (IDEMPOTENCY_HEADER, "x-request-id", "x-client-request-id", "traceparent", "tracestate")
 
 
 class Model(BaseModel):
@@ -68,8 +72,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorBody, "description": "No such model."},
     413: {"model": ErrorBody, "description": "The request is too large."},
     429: {"model": ErrorBody, "description": "The provider's limit; see Retry-After."},
-    502: {"model": ErrorBody, "description": "The provider refuses this service's credentials."},
-    503: {"model": ErrorBody, "description": "The provider cannot be reached."},
+    502: {"model": ErrorBody, "description": "The provider refuses this service's credentials, or address."},
+    503: {"model": ErrorBody, "description": "Nobody can be reached, or there is too much to do; see Retry-After."},
     504: {"model": ErrorBody, "description": "No answer in time."},
 }
 _ANSWER: dict[int | str, dict[str, Any]] = {
@@ -84,89 +88,75 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
 
 
 class Orchestrator:
-    """Resolves aliases and passes requests on. One retry where the backend broke off before it answered:
-    a kept connection may have been closed by the other side meanwhile."""
+    """What the API stands on. `owner`: who /v1/models says the models are of, the same at every stage; `whole`: the
+    longest that a call may take, in seconds."""
 
-    def __init__(self, backend: ChatBackend, aliases: Mapping[str, str]) -> None:
-        self._backend = backend
-        self._aliases = aliases
-        self._models = frozenset(aliases.values())
+    def __init__(self, router: Router, admission: Admission, *, owner: str, whole: float) -> None:
+        self._router = router
+        self._admission = admission
+        self._owner = owner
+        self._whole = whole
 
     @property
     def models(self) -> list[Model]:
         """Aliases first, then the models that they stand for."""
-        names = [*self._aliases, *sorted(self._models - set(self._aliases))]
-        return [Model(id=name, owned_by=self._backend.name) for name in names]
+        return [Model(id=name, owned_by=self._owner) for name in self._router.lanes.names]
 
-    def resolve(self, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The label for metrics, and the body for the backend. Raises BadRequest."""
-        asked = body.get("model")
+    def resolve(self, asked: Any) -> str:
+        """The alias that was asked for, by its own name or by a model's. Raises BadRequest."""
         if not isinstance(asked, str) or not asked:
             raise BadRequest(f"model is {asked!r}: name a model, such as 'default'", param="model")
-        if asked in self._aliases:
-            return asked, {**body, "model": self._aliases[asked]}
-        if asked in self._models:
-            return "by name", dict(body)
-        known = ", ".join(self._aliases)
-        raise BadRequest(
-            f"there is no model {asked!r} here: nothing was asked. Use one of {known} (GET /v1/models)",
-            param="model",
-            code="model_not_found",
-            status=404,
-        )
+        lanes = self._router.lanes
+        alias = lanes.alias(asked)
+        if alias is None:
+            raise BadRequest(
+                f"there is no model {asked!r} here: nothing was asked. Use one of {', '.join(lanes.aliases)} "
+                "(GET /v1/models)",
+                param="model",
+                code="model_not_found",
+                status=404,
+            )
+        return alias
 
-    async def complete(self, body: Mapping[str, Any]) -> Answer:
-        """The whole answer. Raises LLMError."""
+    async def relay(self, request: Request) -> Response:
+        """The answer to a chat completion. Raises BadRequest, LLMError."""
+        admission, held = self._admission, 0
         try:
-            return await self._backend.complete(body)
-        except LLMUnavailable:
-            return await self._backend.complete(body)
-
-    async def stream(self, body: Mapping[str, Any]) -> ChatStream:
-        """The answer as it comes. Raises LLMError."""
-        try:
-            return await self._backend.stream(body)
-        except LLMUnavailable:
-            return await self._backend.stream(body)
-
-
-async def _read(request: Request) -> dict[str, Any]:
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MAX_BODY_BYTES:
-            raise BadRequest(f"the request has more than {MAX_BODY_BYTES} bytes: send less", status=413)
-    try:
-        body = json.loads(raw)
-    except ValueError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise BadRequest(f"the body is a JSON {type(body).__name__}, not an object")
-    if not isinstance(body.get("stream", False), bool | None):
-        raise BadRequest(f"stream is {body['stream']!r}, not true or false", param="stream")
-    return body
+            raw = bytearray()
+            async for chunk in request.stream():
+                admission.hold(len(chunk))
+                held += len(chunk)
+                raw += chunk
+                if held > MAX_BODY_BYTES:
+                    raise BadRequest(f"the request has more than {MAX_BODY_BYTES} bytes: send less", status=413)
+            asked = parse(raw)
+            call = Call(
+                self.resolve(asked.model), asked, _passed(request.headers), request.headers.get(HEADER_CONVERSATION)
+            )
+        except BaseException:
+            admission.let_go(held)
+            raise
+        return Relay(self._router, admission, call, held, self._whole)
 
 
-async def _relay(stream: ChatStream, alias: str) -> AsyncIterator[bytes]:
-    """The chunks as they come. Ends the backend's work where the client went away."""
-    outcome = "abandoned"
-    try:
-        async for chunk in stream:
-            yield chunk
-        outcome = "ok"
-    except LLMError as error:
-        outcome = "broken"
-        _log.warning("a stream broke off: %s", error)
-        yield errors.event(error)
-    finally:
-        metrics.LLM_REQUESTS.labels(alias, outcome).inc()
-        await stream.close()
+def _passed(headers: Mapping[str, str]) -> dict[str, str]:
+    """What goes along to the backend, with every attempt. A retried call has the key of the first, so that a provider
+    that knows it does the work once."""
+    passed = {name: value for name in _PASSED if (value := headers.get(name))}
+    passed.setdefault(IDEMPOTENCY_HEADER, f"crossover-{uuid.uuid4().hex}")
+    return passed
 
 
-def create_api(orchestrator: Orchestrator, health: Health, backend: ChatBackend) -> FastAPI:
-    """The app of the orchestrator; it closes `backend` at the end."""
+def create_api(
+    orchestrator: Orchestrator,
+    health: Health,
+    *,
+    lifecycle: Lifecycle | None = None,
+    closing: Callable[[], Awaitable[None]] | None = None,
+) -> FastAPI:
+    """The app of the orchestrator."""
     app = create_app(
-        LLM_ORCHESTRATOR_NAME, "LLM orchestrator", _DESCRIPTION, health=health, lifecycle=None, closing=backend.close
+        LLM_ORCHESTRATOR_NAME, "LLM orchestrator", _DESCRIPTION, health=health, lifecycle=lifecycle, closing=closing
     )
 
     @app.exception_handler(BadRequest)
@@ -179,6 +169,19 @@ def create_api(orchestrator: Orchestrator, health: Health, backend: ChatBackend)
         del request
         return errors.response(error)
 
+    @app.exception_handler(HTTPException)
+    async def no_such_path(request: Request, error: HTTPException) -> JSONResponse:
+        """A path or a method that is not here: clients of the API know errors in its form alone."""
+        text = f"{request.method} {request.url.path} is not offered here: {error.detail}"
+        detail = ErrorDetail(message=text, type="invalid_request_error", code="unknown_url")
+        return JSONResponse(ErrorBody(error=detail).model_dump(), error.status_code, error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        """The caller hung up before it had asked: nobody reads this."""
+        del request, error
+        return Response(status_code=400)
+
     @app.post(
         "/v1/chat/completions",
         tags=["chat"],
@@ -188,23 +191,7 @@ def create_api(orchestrator: Orchestrator, health: Health, backend: ChatBackend)
     )
     async def chat_completions(request: Request) -> Response:
         """A chat completion, whole or as a stream."""
-        asked = await _read(request)
-        alias, body = orchestrator.resolve(asked)
-        begun = time.perf_counter()
-        try:
-            if asked.get("stream"):
-                stream = await orchestrator.stream(body)
-                metrics.LLM_FIRST_BYTE.labels(alias).observe(time.perf_counter() - begun)
-                return StreamingResponse(
-                    _relay(stream, alias), media_type=stream.content_type, headers={"cache-control": "no-cache"}
-                )
-            answer = await orchestrator.complete(body)
-        except LLMError as error:
-            metrics.LLM_REQUESTS.labels(alias, type(error).__name__).inc()
-            raise
-        metrics.LLM_FIRST_BYTE.labels(alias).observe(time.perf_counter() - begun)
-        metrics.LLM_REQUESTS.labels(alias, "ok").inc()
-        return Response(answer.body, media_type=answer.content_type)
+        return await orchestrator.relay(request)
 
     @app.get("/v1/models", tags=["chat"])
     async def models() -> ModelList:

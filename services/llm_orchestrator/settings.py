@@ -2,65 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+import re
+import socket
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from contracts.names import (
-    ENV_LLM_API_KEY,
-    ENV_LLM_BASE_URL,
-    ENV_LLM_MODELS,
-    ENV_LLM_SERVICE_TYPE,
-    ENV_LLM_TIMEOUT,
-)
+from contracts import names
+from contracts.llm import Endpoints
+from contracts.llm_limits import Limits, conflict, variable
 from services.common.settings import Env, EnvSettings
+from services.llm_orchestrator.choosing import NEW, OLD
 
-REQUIRED_ALIASES = ("default", "trading")
-"""What callers of this project ask for; each must name a model."""
-
-
-def parse_aliases(text: str) -> dict[str, str]:
-    """`alias=MODEL,alias=MODEL` as a mapping. Raises ValueError saying what is wrong."""
-    aliases: dict[str, str] = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        alias, sign, model = (part.strip() for part in item.partition("="))
-        if not sign or not alias or not model:
-            raise ValueError(f"{item!r} is not alias=MODEL")
-        if alias in aliases:
-            raise ValueError(f"the alias {alias!r} is given twice: it would be a matter of chance who answers")
-        aliases[alias] = model
-    missing = [alias for alias in REQUIRED_ALIASES if alias not in aliases]
-    if missing:
-        raise ValueError(f"it names no model for {', '.join(missing)}: requests for it would fail")
-    return aliases
+_VARIABLES = {**{field: variable(field) for field in Limits.model_fields}, "timeout_seconds": names.ENV_LLM_TIMEOUT}
+"""What people set, by the field that it sets."""
 
 
-class OrchestratorSettings(EnvSettings):
-    """See each field."""
+class OrchestratorSettings(EnvSettings, Limits):
+    """See each field, and those of Limits. It is the same at every stage: which side answers is the route's word."""
 
-    service_type: Annotated[str, Env(ENV_LLM_SERVICE_TYPE, "groq, openai or vllm")] = Field(
+    endpoints: Annotated[
+        str, Env(names.ENV_LLM_ENDPOINTS, 'JSON: {"hosted": {"default": {"base_url", "model"}, "trading": ...}}')
+    ]
+    """Who answers an alias at each side; see contracts/llm.py. Credentials do not belong here: see the keys."""
+    api_key: Annotated[SecretStr | None, Env(names.ENV_LLM_API_KEY, "the hosted API's key")] = None
+    """None: requests to the hosted side go without an Authorization header."""
+    own_api_key: Annotated[SecretStr | None, Env(names.ENV_LLM_OWN_API_KEY, "the token of our own models")] = None
+    """None: requests to our own models go without an Authorization header."""
+    service_type: Annotated[str, Env(names.ENV_LLM_SERVICE_TYPE, "groq, openai or vllm")] = Field(
         "openai", pattern="^(groq|openai|vllm)$"
     )
-    """Who answers; it names the backend in errors and metrics. The API is the same for all."""
-    base_url: Annotated[str, Env(ENV_LLM_BASE_URL, "the endpoint with its version path: http://host:port/v1")] = Field(
-        pattern="^https?://[^@]+$"
-    )
-    """The OpenAI-compatible endpoint. Credentials do not belong here: see `api_key`."""
-    api_key: Annotated[SecretStr | None, Env(ENV_LLM_API_KEY, "the endpoint's key")] = None
-    """None: requests go without an Authorization header."""
-    models: Annotated[str, Env(ENV_LLM_MODELS, "default=MODEL,trading=MODEL")]
-    """Aliases, and the models that they stand for at the endpoint."""
-    timeout: Annotated[float, Env(ENV_LLM_TIMEOUT, "seconds, above 0")] = Field(60.0, gt=0, le=3600)
-    """The longest wait for the first byte of an answer, and between two, in seconds."""
+    """Who the hosted side is: a label in errors and in the list of models. Where no route is followed it also says
+    which side answers: `vllm` our own models, everything else the hosted side."""
+    routes: Annotated[str, Env(names.ENV_ROUTES, "kubernetes, or unset it")] = Field("", pattern="^(kubernetes)?$")
+    """`kubernetes`: follow the route. Unset: see `service_type`."""
+    namespace: Annotated[str, Env(names.ENV_NAMESPACE, "the namespace of the route")] = names.NAMESPACE
+    pod_name: Annotated[str | None, Env(names.ENV_POD_NAME, "this pod's name")] = None
+    """The name under which the orchestrator makes itself known; the host's where unset."""
 
-    @field_validator("models")
+    timeout: Annotated[float, Env(names.ENV_LLM_TIMEOUT, "seconds, above 0")] = Field(60, gt=0, le=3600)
+    """The longest silence: between two parts of a stream, and until an answer comes whole, in seconds."""
+
+    @field_validator("endpoints")
     @classmethod
-    def _names_every_alias(cls, value: str) -> str:
-        parse_aliases(value)
+    def _can_be_read(cls, value: str) -> str:
+        Endpoints.parse(value)
         return value
 
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        found = conflict(self, self.timeout, _VARIABLES)
+        if found is not None:
+            raise ValueError(f"{found.reason}. Set {_VARIABLES[found.field]} to {found.value:g}")
+        return self
+
     @property
-    def aliases(self) -> Mapping[str, str]:
-        """Alias -> model at the endpoint."""
-        return parse_aliases(self.models)
+    def parsed_endpoints(self) -> Endpoints:
+        """By side and alias."""
+        return Endpoints.parse(self.endpoints)
+
+    @property
+    def fixed_side(self) -> str:
+        """The side that answers where no route is followed."""
+        return NEW if self.service_type == NEW else OLD
+
+    def label(self, side: str) -> str:
+        """What `side` is called in errors."""
+        return side if NEW in (side, self.service_type) else self.service_type
+
+    def key(self, side: str) -> str | None:
+        """The key that goes to `side`, and to no other."""
+        key = self.own_api_key if side == NEW else self.api_key
+        return key.get_secret_value() if key is not None else None
+
+    @property
+    def adapter_name(self) -> str:
+        """This replica among the adapters."""
+        name = f"{self.pod_name or socket.gethostname()}.{names.LLM_ORCHESTRATOR_NAME}"
+        return re.sub(r"[^a-z0-9.-]", "-", name.lower())

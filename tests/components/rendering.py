@@ -20,7 +20,7 @@ from typing import Any
 from contracts.stages import Stage
 from tests.conftest import SHARED
 
-MOVABLE = ("event_bus", "database")
+MOVABLE = ("event_bus", "database", "llm_service")
 PROGRAM = Path(__file__).resolve().parents[2] / "__main__.py"
 
 

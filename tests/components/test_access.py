@@ -21,6 +21,7 @@ PASSWORDS = [
         "database-postgres-admin-password",
         "database-postgres-backup-password",
         "hosted-llm-key",
+        "own-llm-key",
         "configuration-salt",
     )
 ]
@@ -33,13 +34,14 @@ PASSWORDS = [
 def test_no_role_has_more_than_it_needs(stage: Stage) -> None:
     rules = {role.name: role.manifest["rules"] for role in at(stage).of("Role")}
     ours = {"database-pooler", "database-carrier", "database-cutover"}
-    assert set(rules) == {"event-bus-adapter", "event-bus-mirror", "crossover-cutover", *ours}
+    models = {"llm-orchestrator", "llm-cutover"}
+    assert set(rules) == {"event-bus-adapter", "event-bus-mirror", "crossover-cutover", *ours, *models}
     for name, granted in rules.items():
         for rule in granted:
             assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
             assert "secrets" not in rule["resources"]
             if "configmaps" in rule["resources"]:
-                component = "database" if name in ours else "event-bus"
+                component = "database" if name in ours else "llm-service" if name in models else "event-bus"
                 noted = name == "database-cutover" and rule["verbs"] == ["get"]
                 assert rule["resourceNames"] == [
                     "crossover-backup-database" if noted else f"crossover-route-{component}"
@@ -48,8 +50,18 @@ def test_no_role_has_more_than_it_needs(stage: Stage) -> None:
         name for name, granted in rules.items() for rule in granted
         if "configmaps" in rule["resources"] and {"patch", "update"} & set(rule["verbs"])
     }  # fmt: skip
-    assert writers == {"crossover-cutover", "database-cutover"}
-    assert not list(at(stage).of("ClusterRole", "ClusterRoleBinding"))
+    assert writers == {"crossover-cutover", "database-cutover", "llm-cutover"}
+    # GPUs are facts of nodes, which are of no namespace.
+    (nodes,) = at(stage).of("ClusterRole")
+    assert (nodes.name, nodes.manifest["rules"]) == (
+        "trading-llm-cutover", [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}]
+    )  # fmt: skip
+    (bound,) = at(stage).of("ClusterRoleBinding")
+    assert bound.manifest["subjects"] == [{"kind": "ServiceAccount", "name": "llm-cutover", "namespace": "trading"}]
+
+
+def test_who_has_no_gpus_gets_no_right_outside_the_namespace() -> None:
+    assert not list(render({"size": "small"}).of("ClusterRole", "ClusterRoleBinding"))
 
 
 def test_only_who_needs_a_right_is_bound() -> None:
@@ -62,6 +74,7 @@ def test_only_who_needs_a_right_is_bound() -> None:
         "event-bus-mirror": {"event-bus-mirror"},
         "crossover-cutover": {"crossover-cutover"},
         **{name: {name} for name in ("database-pooler", "database-carrier", "database-cutover")},
+        **{name: {name} for name in ("llm-orchestrator", "llm-cutover")},
     }
 
 
@@ -155,9 +168,12 @@ def test_the_network_has_just_the_edges_that_the_workload_needs() -> None:
         *((client, server) for client in DATABASE_CLIENTS for server in SERVERS),
         (names.BASE_BACKUP_NAME, names.SELFHOSTED_POSTGRES_NAME),
         (names.LLM_ORCHESTRATOR_NAME, names.HOSTED_LLM_NAME),
+        (names.LLM_CUTOVER_NAME, names.HOSTED_LLM_NAME),
+        (names.LLM_CUTOVER_NAME, names.LLM_ORCHESTRATOR_NAME),
     }
     assert network.edges(PORTS) == wanted
-    assert {app for app in network._pods if network.reaches_api(app)} == {*BUS_CLIENTS, *DATABASE_CLIENTS}
+    asks_api = {app for app in network._pods if network.reaches_api(app)}
+    assert asks_api == {*BUS_CLIENTS, *DATABASE_CLIENTS, names.LLM_ORCHESTRATOR_NAME, names.LLM_CUTOVER_NAME}
 
 
 @pytest.mark.parametrize("stage", Stage)

@@ -32,17 +32,21 @@ def test_a_stage_deploys_what_its_row_says(stage: Stage) -> None:
 def test_a_switch_changes_nothing_but_backends_what_copies_and_transitions() -> None:
     coming_and_going = {*BACKENDS.values(), "event-bus-mirror"}
     coming_and_going |= {"hosted-postgres", "postgres", "postgres-service", "database-carrier", "database-base-backup"}
+    coming_and_going |= {names.HOSTED_LLM_NAME}
     moving = {
-        *("crossover:event_bus:EventBus", "crossover:database:Database"),
+        *("crossover:event_bus:EventBus", "crossover:database:Database", "crossover:llm_service:LlmService"),
         *("crossover:transition:Transition", "kubernetes:batch/v1:Job"),
     }
     kept = ("Secret", "NetworkPolicy", "Role", "RoleBinding")
+    of_a_model = tuple(names.own_llm_name(alias) for alias in ("default", "trading"))  # all of it but the Secret
 
     def still(stage: Stage) -> dict[str, str]:
         return {
             r.key: json.dumps(r.manifest, sort_keys=True)
             for r in at(stage).resources
-            if r.type not in moving and not (r.name in coming_and_going and r.kind not in kept)
+            if r.type not in moving
+            and r.name not in of_a_model
+            and not (r.name in coming_and_going and r.kind not in kept)
         }
 
     first = still(Stage.MVP)

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from components.vllm_pool_settings import GPU
+from components.vllm_settings import VllmSettings
 from contracts.names import BACKTESTING_NAME, TRADING_ENGINE_NAME
 from contracts.stages import Stage
 from local.images import definition as images
@@ -20,6 +22,7 @@ CASES = [
 API_USERS = {
     *("trading-engine", "market-feed", "event-bus-mirror", "transition-event-bus"),
     *("database-pooler", "database-carrier", "transition-database"),
+    *("llm-orchestrator", "transition-llm-service"),
 }
 
 
@@ -48,7 +51,7 @@ def test_it_is_restricted(program: Program, workload: Registered) -> None:
 def test_it_is_bounded_and_watched(program: Program, workload: Registered) -> None:
     for resources in (container["resources"] for container in _containers(workload)):
         assert set(resources["requests"]) == {"cpu", "memory"}
-        assert set(resources["limits"]) == {"memory"}
+        assert set(resources["limits"]) - {GPU} == {"memory"}
     if workload.kind in ("Job", "CronJob"):
         spec = workload.manifest["spec"]
         assert spec.get("jobTemplate", {"spec": spec})["spec"]["activeDeadlineSeconds"] > 0
@@ -101,6 +104,8 @@ def test_what_it_refers_to_exists(program: Program, workload: Registered) -> Non
 def test_its_image_is_one_that_is_built_and_has_what_it_runs(program: Program, workload: Registered) -> None:
     chain: tuple[Any, ...] = ()
     for container in _containers(workload):
+        if container["image"] == VllmSettings().image:
+            continue  # its publisher's
         name = container["image"].removeprefix("localhost/crossover/").removesuffix(":local")
         assert name in images.names()
         chain = tuple(images.lineage(images.load(name)))

@@ -14,6 +14,9 @@ from contracts.stages import Stage
 ROOT = Path(__file__).resolve().parents[2]
 
 
+HOSTED = {"base_url": "https://api.groq.com/openai/v1", "api_key": "gsk", "models": {"default": "llama"}}
+
+
 def _problems(**raw: Any) -> list[str]:
     with pytest.raises(SettingsError) as caught:
         parse("local", {"kube_context": "c", **raw})
@@ -68,7 +71,6 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
         ),
         ({"event_bus": {"topics": ["market_data", "trading_signals", "a b"]}}, ["topics.2", "'a b'"]),
         ({"event_bus": "mvp"}, ["crossover:event_bus is 'mvp'", "pulumi config set --path crossover:event_bus"]),
-        ({"llm_service": {"stage": "shadow"}}, ["crossover:llm_service.stage", "not available"]),
         ({"backtesting": {"stage": "complete"}}, ["crossover:backtesting.stage", "not available"]),
         (
             {"event_bus": {"kafka": {"replication": 3}}},
@@ -82,6 +84,91 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
             {"llm_service": {"base_url": "https://api.groq.com/openai/v1"}},
             ["api_key", "refused", "crossover:llm_service.api_key KEY --secret"],
         ),
+        (
+            {"llm_service": {"api_key": "gsk"}},
+            ["api_key is set without base_url", "crossover:llm_service.base_url https://api.openai.com/v1"],
+        ),
+        (
+            {"llm_service": {"base_url": "https://user:pw@api.example/v1"}},
+            ["crossover:llm_service.base_url", "holds credentials", "not shown", "the key in api_key"],
+        ),
+        (
+            {"llm_service": {"base_url": "https://api.example/v1?api-key=s3cret"}},
+            ["crossover:llm_service.base_url", "a query", "the stack's state"],
+        ),
+        (
+            {"llm_service": {"base_url": "api.groq.com/openai/v1"}},
+            ["'api.groq.com/openai/v1' is no http or https address", "nobody could be asked"],
+        ),
+        ({"llm_service": {"base_url": "https://"}}, ["'https://' is no http or https address"]),
+        (
+            {"llm_service": {"base_url": "https://api.groq.com/openai/v1/chat/completions"}},
+            ["stand there twice", "crossover:llm_service.base_url https://api.groq.com/openai/v1"],
+        ),
+        (
+            {"llm_service": {"models": {"default": "gpt"}}},
+            ["models names default without base_url", "the stand-in has one model"],
+        ),
+        (
+            {"llm_service": {**HOSTED, "models": {"default": "llama", "tradin": "llama"}}},
+            ["the alias 'tradin'", "default, trading", "crossover:llm_service.own.aliases.tradin default"],
+        ),
+        (
+            {"llm_service": {**HOSTED, "models": {"default": "llama", "trading": ""}}},
+            ["models.trading is empty", "crossover:llm_service.models.trading MODEL"],
+        ),
+        ({"llm_service": {"canary_percent": 0}}, ["canary_percent is 0", "greater than or equal to 1"]),
+        ({"llm_service": {"canary_percent": 101}}, ["canary_percent is 101", "less than or equal to 100"]),
+        ({"llm_service": {"sample_percent": -1}}, ["sample_percent is -1"]),
+        ({"llm_service": {"budget": {"error_rate": 1}}}, ["crossover:llm_service.budget.error_rate is 1"]),
+        ({"llm_service": {"budget": {"eror_rate": 0.1}}}, ["no setting", "'error_rate'"]),
+        ({"llm_service": {"quality": {"margin": 0}}}, ["crossover:llm_service.quality.margin is 0"]),
+        (
+            {"llm_service": {"quality": {"prompts": "there/is/none.jsonl"}}},
+            ["there/is/none.jsonl cannot be read (No such file", "crossover:llm_service.quality.prompts FILE"],
+        ),
+        (
+            {"llm_service": {"quality": {"prompts": "tests/__init__.py"}}},
+            ["has 0 bytes", "crossover:llm_service.quality.prompts FILE"],
+        ),
+        (
+            {"llm_service": {"limits": {"connect_seconds": 0}}},
+            ["llm_service.limits.connect_seconds is 0", "greater than"],
+        ),
+        ({"llm_service": {"limits": {"max_inflight": 9}}}, ["llm_service.limits.max_inflight", "'max_in_flight'"]),
+        (
+            {"llm_service": {"limits": {"connect_seconds": 20, "first_token_seconds": 20}}},
+            [
+                "limits.first_token_seconds is 20 and limits.connect_seconds is 20",
+                "told as a slow one",
+                "crossover:llm_service.limits.first_token_seconds 40",
+            ],
+        ),
+        (
+            {"llm_service": {"limits": {"whole_seconds": 30}}},
+            ["limits.whole_seconds is 30", "before the other side could be asked", "limits.whole_seconds 60"],
+        ),
+        (
+            {"llm_service": {"timeout_seconds": 600}},
+            ["limits.whole_seconds is 600 and timeout_seconds is 600", "never be seen", "limits.whole_seconds 1200"],
+        ),
+        (
+            {"llm_service": {"limits": {"breaker_rest_seconds": 30}}},
+            ["limits.breaker_longest_seconds is 10", "shorter time", "limits.breaker_longest_seconds 30"],
+        ),
+        (
+            {"size": "small", "llm_service": {"limits": {"max_in_flight": 5000}}},
+            ["limits.max_in_flight is 5000", "its pod has 384 at size small", "would be killed", "max_in_flight 1520"],
+        ),
+        (
+            {"llm_service": {"limits": {"bodies_mib": 200}}},
+            ["bodies_mib 200", "its pod has 512 at size standard", "crossover:llm_service.limits.bodies_mib 4"],
+        ),
+        (
+            {"llm_service": {"stage": "shadow", "emergency": True}},
+            ["language models have none", "crossover:llm_service.stage shadow", "config rm --path"],
+        ),
+        ({"llm_service": {"stage": "sclae"}}, ["crossover:llm_service.stage is 'sclae'", "Fix: "]),
         ({"database": {"hosted": {"host": "db.example"}}}, ["crossover:database.hosted.password", "--secret"]),
         ({"namespaces": {"hosted": "trading"}}, ["both 'trading'", "crossover:namespaces.hosted"]),
         ({"size": "huge"}, ["crossover:size is 'huge'", "small, standard"]),
@@ -93,6 +180,7 @@ def test_each_fault_is_told(raw: dict[str, Any], said: list[str]) -> None:
     (problem,) = _problems(**raw)
     for part in [*said, "Pulumi.local.yaml", "Fix: "]:
         assert part in problem
+    assert "s3cret" not in problem and "user:pw" not in problem
 
 
 def test_all_faults_at_once() -> None:
@@ -118,7 +206,6 @@ def test_the_scale_stack_names_what_this_version_cannot_do_yet() -> None:
     with pytest.raises(SettingsError) as caught:
         parse("scale", {"kube_context": "c", **_stack_config("scale")})
     assert [problem.split(": ")[1] for problem in caught.value.problems] == [
-        "crossover:llm_service.stage",
         "crossover:backtesting.stage",
     ]
 

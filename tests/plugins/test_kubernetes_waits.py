@@ -1,6 +1,6 @@
 """The `kubernetes` stand-in waits for what it makes. The test plays the kubelet meanwhile.
 
-What needs a node's logs is tested on the local cluster: tests/e2e/test_stand_in_plugins.py.
+What needs a node's logs is tested on the local cluster: tests/cluster/test_stand_in_plugins.py.
 """
 
 from __future__ import annotations

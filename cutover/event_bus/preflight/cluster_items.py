@@ -5,49 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from adapters.known import Clock, Unknown
-from adapters.routes.base import Permission
-from contracts.registry import LEASE_SECONDS, PROTOCOL_VERSION, RENEW_SECONDS
-from contracts.routes import route_name
+from contracts.registry import LEASE_SECONDS, RENEW_SECONDS
+from cutover import surroundings
 from cutover.event_bus.preflight.situation import COMPONENT, Situation
+from cutover.surroundings import TOO_MUCH
 from validation.result import Check
+
+__all__ = ["CLOCK_LIMIT", "NEEDED", "TOO_MUCH", "alive", "clocks", "permissions", "protocol"]
 
 CLOCK_LIMIT = (LEASE_SECONDS - RENEW_SECONDS) / 2
 """An adapter counts as live until its renewal is LEASE_SECONDS old by the cutover's clock, and it renews every
 RENEW_SECONDS: what lies between may be eaten up by two clocks, its own and the cutover's, so each has half. Further
 off, a live adapter would pass for a dead one, and a fence would not wait for it."""
 
-_LEASES = "coordination.k8s.io"
-NEEDED = (
-    *(Permission(verb, "configmaps", name=route_name(COMPONENT)) for verb in ("get", "patch")),
-    *(Permission(verb, "leases", _LEASES) for verb in ("get", "list", "create", "patch", "delete")),
-    Permission("list", "pods"),
-)
-"""What a switch does in the cluster: components/bus_access.py grants it."""
-TOO_MUCH = (
-    Permission("get", "secrets"),
-    Permission("patch", "configmaps"),
-    Permission("create", "pods"),
-    Permission("patch", "statefulsets", "apps"),
-    Permission("delete", "persistentvolumeclaims"),
-)
-"""A sample of what it never does: who has one of these has a role that was not made for a cutover."""
+NEEDED = surroundings.needed(COMPONENT)
 
 
 def protocol(at: Situation) -> Iterator[Check]:
     """Every live adapter obeys the fence of this version."""
-    name, expected = "adapters: protocol", f"every live adapter speaks protocol {PROTOCOL_VERSION}"
-    if isinstance(at.adapters, Unknown):
-        yield Check.unknown(name, expected=expected, why=at.adapters.why, fix="See that the API server answers")
-        return
-    live = [record for record in at.adapters if record.live]
-    unfit = [f"{r.name} (protocol {r.protocol_version})" for r in live if r.protocol_version != PROTOCOL_VERSION]
-    yield Check.that(
-        name,
-        not unfit,
-        expected=expected,
-        found=f"adapters of another protocol are live: {', '.join(unfit)}" if unfit else f"{len(live)} do",
-        fix="They could not be fenced. Roll their images to this version first",
-    )
+    yield surroundings.protocol(at.adapters)
 
 
 def alive(at: Situation) -> Iterator[Check]:
@@ -56,29 +32,11 @@ def alive(at: Situation) -> Iterator[Check]:
     Without any adapter a switch would wait for nobody: the seal would still hold off whoever is there, but a
     registry that shows none is more likely blind. Going back is not refused for that.
     """
-    name, expected = "adapters: alive", "at least one, and none silent whose pod is there"
-    unknown = next((fact.why for fact in (at.adapters, at.present) if isinstance(fact, Unknown)), None)
-    if unknown is not None or isinstance(at.adapters, Unknown) or isinstance(at.present, Unknown):
-        yield Check.unknown(name, expected=expected, why=str(unknown), fix="See that the API server answers")
-        return
-    live = [record for record in at.adapters if record.live]
-    hung = [r for r in at.adapters if not r.live and any(_of(r.name, pod) for pod in at.present)]
-    if not live and not hung and at.route is not None and not at.going_back:
-        why = f"no adapter is known, though {at.serving} is said to serve: who writes to it could not be fenced"
-        yield Check.unknown(name, expected=expected, why=why, fix="Start a service that uses the event bus")
-        return
-    found = ", ".join(f"{r.name} is silent for {r.age_seconds:.0f} s" for r in hung) or f"{len(live)} live"
-    yield Check.that(
-        name,
-        not hung,
-        expected=expected,
-        found=found,
-        fix="A fence would wait for them in vain. See whether those pods hang (kubectl get pods), and delete them",
+    none = f"no adapter is known, though {at.serving} is said to serve: who writes to it could not be fenced"
+    served = at.route is not None and not at.going_back
+    yield surroundings.alive(
+        at.adapters, at.present, none=none if served else "", start="Start a service that uses the event bus"
     )
-
-
-def _of(adapter: str, pod: str) -> bool:
-    return adapter == pod or adapter.startswith(f"{pod}.")
 
 
 def clocks(at: Situation) -> Iterator[Check]:
@@ -117,21 +75,5 @@ def _clock(name: str, whose: str, found: Clock | Unknown) -> Check:
 
 
 def permissions(at: Situation) -> Iterator[Check]:
-    """This run may write the route and keep leases, and is not somebody who may do anything.
-
-    Too much is no danger to data, so it does not hold up going back.
-    """
-    name, expected = "kubernetes: rights", "those of the role crossover-cutover, and no more"
-    if isinstance(at.permissions, Unknown):
-        fix = "Every user may ask by default (ClusterRole system:basic-user): bind that again"
-        yield Check.unknown(name, expected=expected, why=at.permissions.why, fix=fix)
-        return
-    lacks = [f"may not {right}" for right in NEEDED if not at.permissions[right]]
-    excess = [f"may also {right}" for right in TOO_MUCH if at.permissions[right]]
-    yield Check.that(
-        name,
-        not lacks and (not excess or at.going_back),
-        expected=expected,
-        found="; ".join([*lacks, *excess]) or f"all {len(NEEDED)} that a switch needs, none of {len(TOO_MUCH)} others",
-        fix="Run it as ServiceAccount crossover-cutover with the Role of that name alone (pulumi up makes both)",
-    )
+    """This run may write the route and keep leases, and is not somebody who may do anything."""
+    yield surroundings.permissions(at.permissions, NEEDED, "crossover-cutover", going_back=at.going_back)

@@ -27,6 +27,7 @@ from contracts.routes import Fence, Progress, Route, Stranded
 from contracts.stages import Component, Stage, serving_backend
 from cutover.carrier.telling import Carried, Telling
 from cutover.positions import carried
+from cutover.tables import TABLES
 from validation.result import Report, Verdict
 from validation.verdicts import KeptVerdict
 
@@ -156,6 +157,40 @@ def test_at_one_side_alone_nothing_has_to_follow() -> None:
     assert answers(replace(at_mvp, backup=None, backup_hours=None))["backup"] is Verdict.HOLDS
 
 
+LLM = Component.LLM_SERVICE
+JUDGED = KEPT.to_json()
+MODELS = Asked(
+    component=LLM, wanted=Stage.SCALE, emergency=False, limit=24 * HOUR,
+    route=route(LLM, Stage.SCALE, mirror=None, verdict=JUDGED), job=job(Stage.SCALE, "Complete"),
+    adapters=[AdapterRecord("pod-1.orchestrator", "llm-orchestrator", 3, PROTOCOL_VERSION, 1.0)],
+    present=frozenset({"pod-1"}), deployments={"llm-orchestrator": Deployed(1, 1), "own-llm-default": Deployed(1, 1)},
+)  # fmt: skip
+OF_MODELS = {"route", "transition", "fence", "adapters", "llm-orchestrator", "own-llm-default", "comparison"}
+
+
+def test_of_language_models_their_pods_and_the_gates_verdict_are_asked() -> None:
+    assert answers(MODELS) == dict.fromkeys(OF_MODELS, Verdict.HOLDS)
+    stale = replace(MODELS, route=route(LLM, Stage.SCALE, mirror=None, verdict=STALE.to_json()))
+    assert answers(stale)["comparison"] is Verdict.DOES_NOT_HOLD
+    down = replace(MODELS, deployments={**MODELS.deployments, "own-llm-default": Deployed(1, 0)})
+    assert answers(down)["own-llm-default"] is Verdict.DOES_NOT_HOLD
+
+
+@pytest.mark.parametrize(
+    ("stage", "left"),
+    [
+        (Stage.MVP, OF_MODELS - {"own-llm-default", "comparison"}),
+        (Stage.SHADOW, OF_MODELS - {"comparison"}),
+        (Stage.COMPLETE, OF_MODELS - {"comparison"}),
+    ],
+)
+def test_of_language_models_only_what_a_stage_has_is_asked(stage: Stage, left: set[str]) -> None:
+    at = replace(
+        MODELS, wanted=stage, route=route(LLM, stage, mirror=None, verdict=None), job=job(stage, "Complete")
+    )  # fmt: skip
+    assert answers(at) == dict.fromkeys(left, Verdict.HOLDS)
+
+
 # -- from config, tools and cluster
 
 PROJECT = "requiredPulumiVersion: '>=3.250.0'\nconfig:\n  size: {default: standard}\n"
@@ -184,7 +219,7 @@ def tool(home: Path, name: str, says: str) -> None:
 
 def healthy(_context: str | None = None, _namespace: str = "") -> Cluster:
     store, registry = MemoryRouteStore(), MemoryRegistry()
-    for component in (BUS, DATABASE):
+    for component in TABLES:
         at = Route(component=component, stage=Stage.MVP, active=serving_backend(component, Stage.MVP), epoch=1)
         store.write(at, store.read(component).version)
         registry.announce(component, "pod.adapter", "role", 1)
@@ -263,7 +298,7 @@ def test_rights_and_jobs_that_are_missing_are_named(home: Path) -> None:
         return replace(healthy(), access=MemoryAccess(NEEDED[1:]), job=none)
 
     report = examined(home, lesser)
-    assert failed(report) == ["rights", "event_bus: transition", "database: transition"]
+    assert failed(report) == ["rights", *(f"{component.value}: transition" for component in TABLES)]
     [rights] = [check for check in report.checks if check.name == "rights"]
     assert "get configmaps" in rights.found
 
@@ -293,9 +328,9 @@ def test_a_benchmark_is_run_by_its_components_name() -> None:
     root = Path(__file__).parents[3]
     _, *arguments = bench.command(root, DATABASE, ["copy"])
     assert arguments == ["-m", "benchmarks", "database", "copy"]
-    with pytest.raises(CliError, match="no benchmark of llm_service") as raised:
-        bench.command(root, Component.LLM_SERVICE, [])
-    assert raised.value.fix == "one of: event_bus, database"
+    with pytest.raises(CliError, match="no benchmark of backtesting") as raised:
+        bench.command(root, Component.BACKTESTING, [])
+    assert raised.value.fix == "one of: event_bus, llm_service, database"
 
 
 def test_a_checkout_without_benchmarks_says_so(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def test_no_route_is_not_deployed_and_an_api_server_that_is_away_is_unknown() ->
 
     rows = gather(WANTED, Away(), MemoryRegistry())
     assert [(r.component, r.state, r.note) for r in rows if r.state == "unknown"] == [
-        (component, "unknown", "no answer") for component in (Component.EVENT_BUS, Component.DATABASE)
+        (component, "unknown", "no answer")
+        for component in (Component.EVENT_BUS, Component.LLM_SERVICE, Component.DATABASE)
     ]
 
 
@@ -153,6 +154,17 @@ def test_a_database_from_which_traffic_fled_tells_up_to_where_nothing_is_missing
     told = tail.model_copy(update={"swept": True, "at_least": False, "count": 3, "first": "0/1", "last": "0/9"})
     row = judge(Component.DATABASE, Stage.SHADOW, _database(Stage.SHADOW, stranded={WAL: told}), [])
     assert "3 transactions that only selfhosted has, from 0/1 to 0/9: kept in crossover.stranded" in row.note
+
+
+def test_language_models_tell_how_calls_are_shared_out() -> None:
+    route = Route(component=Component.LLM_SERVICE, stage=Stage.SCALE, active="vllm", epoch=3, share=20, sample=5.0)
+    note = judge(Component.LLM_SERVICE, Stage.SCALE, route, []).note
+    assert note == (
+        "canary: vllm answers 20 % of the conversations, hosted the rest; 5 % of the calls are sent to the side that "
+        "does not answer, too"
+    )
+    whole = route.model_copy(update={"share": None, "sample": None})
+    assert judge(Component.LLM_SERVICE, Stage.SCALE, whole, []).note == ""
 
 
 BUS = Component.EVENT_BUS
@@ -272,3 +284,19 @@ def test_a_database_shows_how_far_the_side_is_that_follows() -> None:
     )
     assert "0.2 s" in [str(cell) for cell in table(rows, "x").columns[7].cells]
     row.model_dump_json()
+
+
+def test_the_age_of_the_gates_last_judgement_is_shown_where_there_are_two_sides() -> None:
+    llm = Component.LLM_SERVICE
+    at = Route(component=llm, stage=Stage.SCALE, active="vllm", epoch=3, verdict=KEPT.to_json())
+    shown = judge(llm, Stage.SCALE, at, [], now=NOW)
+    assert shown.comparison == "comparison holds, 30.0 h old: stale, the limit is 24 h"
+    alone = at.model_copy(update={"stage": Stage.COMPLETE})
+    assert judge(llm, Stage.COMPLETE, alone, [], now=NOW).comparison == ""
+
+
+def test_a_component_without_an_emergency_says_so_before_anything_is_written() -> None:
+    result = CliRunner().invoke(app, ["rollback", "llm_service", "--emergency"])
+    assert isinstance(result.exception, CliError)
+    assert "has no emergency" in str(result.exception)
+    assert result.exception.fix == "crossover rollback llm_service"

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from contracts.routes import Fence, Progress, Route, Segment, Stranded
 from contracts.stages import BACKENDS, STAGE_TABLE, Component, Stage, serving_backend
 from cutover.plan import WATCH_FAILED, ImpossiblePlan, Plan, Step, Transition, path, plan
-from cutover.tables import ADDITION, MEANINGS, TABLE_ADDITION, TABLES, TRANSITIONS
+from cutover.tables import ADDITION, MEANINGS, SHIFTING, TABLE_ADDITION, TABLES, TRANSITIONS
 
 stages = st.sampled_from(Stage)
 movable = st.sampled_from(sorted(TABLES))
+FLEEING = sorted(component for component, table in TABLES.items() if table.emergencies)
+"""Those whose backend that serves may hold what nobody else has."""
 
 
 def _route(
@@ -81,8 +83,8 @@ def test_a_component_without_a_table_cannot_be_planned(component: Component) -> 
         plan(None, Stage.MVP, component=component)
 
 
-@given(component=movable)
-def test_every_component_that_moves_has_an_emergency_and_what_comes_after(component: Component) -> None:
+@pytest.mark.parametrize("component", FLEEING)
+def test_what_holds_data_has_an_emergency_and_what_comes_after(component: Component) -> None:
     table = TABLES[component]
     assert set(table.emergencies) == {(Stage.SCALE, Stage.SHADOW)} and set(table.settlements) == {
         (Stage.SHADOW, Stage.SHADOW)
@@ -124,12 +126,23 @@ def test_a_switch_checks_before_it_opens_and_watches_after() -> None:
         Step.CHECK,
         Step.OPEN,
     ]
-    for steps in itertools.chain(*(table.rows.values() for table in TABLES.values())):
+    for steps in itertools.chain(*(TABLES[component].rows.values() for component in FLEEING)):
         if Step.OPEN in steps:
             assert {*order} - {Step.SEAL, Step.SEQUENCES} <= {*steps}
             places = [steps.index(step) for step in order if step in steps]
             assert places == sorted(places)
             assert steps[-1] is Step.WATCH
+
+
+def test_models_are_judged_before_they_serve_whatever_the_journey_and_watched_after() -> None:
+    rows = TABLES[Component.LLM_SERVICE].rows
+    there = rows[Stage.SHADOW, Stage.SCALE]
+    assert there.index(Step.COMPARE) < there.index(Step.OPEN)
+    for steps in (there, rows[Stage.SCALE, Stage.SHADOW]):
+        assert steps[steps.index(Step.OPEN) :] == (Step.OPEN, Step.ACKNOWLEDGE, Step.WATCH)
+    first = path(None, Stage.SCALE, Component.LLM_SERVICE)
+    assert [row.goal for row in first] == [Stage.MVP, Stage.SHADOW, Stage.SCALE]
+    assert path(None, Stage.COMPLETE, Component.LLM_SERVICE)[0].goal is Stage.COMPLETE
 
 
 def test_nothing_is_retired_before_every_group_has_finished_it() -> None:
@@ -154,7 +167,14 @@ def _settlement(component: Component) -> Transition:
 FLIGHT, SETTLEMENT = _flight(Component.EVENT_BUS), _settlement(Component.EVENT_BUS)
 
 
-@pytest.mark.parametrize("component", sorted(TABLES))
+def test_language_models_need_no_emergency_for_going_back_asks_the_dead_side_nothing() -> None:
+    row = TABLES[Component.LLM_SERVICE].rows[Stage.SCALE, Stage.SHADOW]
+    assert not {Step.COMPARE, Step.WARM_UP, Step.DRAIN, Step.PROVE_WAY_BACK} & set(row)
+    with pytest.raises(ImpossiblePlan, match="has no emergency"):
+        plan(_route(Stage.SCALE, component=Component.LLM_SERVICE), Stage.SHADOW, emergency=True)
+
+
+@pytest.mark.parametrize("component", FLEEING)
 @pytest.mark.parametrize("cut_off", ["", "fence", "watching"])
 def test_an_emergency_asks_the_dead_backend_nothing_whatever_was_cut_off(cut_off: str, component: Component) -> None:
     route = _route(Stage.SCALE, fence=cut_off == "fence", watching=cut_off == "watching", component=component)
@@ -198,7 +218,7 @@ def test_every_step_says_what_it_means_and_every_component_has_two_backends() ->
     rows = [rows for table in TABLES.values() for rows in (table.rows, table.emergencies, table.settlements)]
     done = itertools.chain.from_iterable(itertools.chain(*found.values()) for found in rows)
     back = itertools.chain.from_iterable(table.back for table in TABLES.values())
-    assert {*done, *back, *ADDITION, *TABLE_ADDITION} == set(Step)
+    assert {*done, *back, *ADDITION, *TABLE_ADDITION, *SHIFTING} == set(Step)
     assert all(len(set(sides.values())) == 2 for sides in BACKENDS.values())
 
 

@@ -76,6 +76,10 @@ def test_config_that_does_not_fit_is_told_instead() -> None:
 def test_what_config_asks_for_beside_a_stage_is_read_from_its_entry() -> None:
     assert Wishes.of({}) == Wishes(all_topics(TOPICS), tied=False)
     assert Wishes.of({"topics": ["a"], "rollback_loss": "none"}) == Wishes(all_topics(("a",)), tied=True)
+    asked = Wishes.of({"canary_percent": 20, "sample_percent": 0, "stage": "scale"}).moving
+    assert (asked.share, asked.sample) == (20, None)
+    with pytest.raises(StepFailed, match=r"crossover:llm_service cannot be used: canary_percent: .* greater than"):
+        Wishes.of({"canary_percent": 0})
 
 
 @pytest.mark.parametrize(

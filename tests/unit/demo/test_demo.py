@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from contracts.registry import LABEL_ADAPTER
-from local.demo import figures, pod, trading
+from contracts.stages import Component
+from local.demo import bank, chat, client, figures, pod, trading
 from local.demo.__main__ import wishes
 from validation.load.verifying import WHOLE
 from validation.result import Check, Report
@@ -28,6 +29,7 @@ ENGINE: dict[str, Any] = {
                             {"name": "CROSSOVER_ROUTES", "value": "kubernetes"},
                             {"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "r", "key": "p"}}},
                             {"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": "d", "key": "u"}}},
+                            {"name": "LLM_ORCHESTRATOR_URL", "value": "http://llm-orchestrator:8000/v1"},
                             {"name": "POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
                         ],
                     }
@@ -59,6 +61,34 @@ def test_an_engine_that_follows_no_route_is_no_template() -> None:
     engine: dict[str, Any] = {"spec": {"template": {"spec": {"containers": [{"image": "x", "env": []}]}}}}
     with pytest.raises(pod.NoTemplate):
         pod.manifest(engine, run="r1", rate=1, seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "program"),
+    [(bank.KIND, "DATABASE_URL", "validation.bank"), (chat.KIND, "LLM_ORCHESTRATOR_URL", "validation.chat")],
+    ids=["bank", "chat"],
+)
+def test_a_client_takes_its_one_way_from_the_engine(kind: client.Kind, variable: str, program: str) -> None:
+    made = client.manifest(kind, ENGINE, run="r1", rate=1.5)
+    acting, judge = made["spec"]["containers"]
+    assert acting["command"][2:4] == [program, "run"] and "1.5" in acting["command"]
+    for container in (acting, judge):
+        assert [entry["name"] for entry in container["env"]] == [variable]
+        assert container["securityContext"] == {"readOnlyRootFilesystem": True}
+    assert made["metadata"]["name"] == kind.pod and not made["spec"]["automountServiceAccountToken"]
+    without: dict[str, Any] = {"containers": [{"name": "trading-engine", "image": "x", "env": []}]}
+    with pytest.raises(pod.NoTemplate, match=variable):
+        client.manifest(kind, {"spec": {"template": {"spec": without}}}, run="r1", rate=1)
+
+
+def test_the_load_of_the_model_may_call_the_orchestrator_and_nobody_else() -> None:
+    going, coming = chat.policies()
+    load, orchestrator = {"app": chat.POD_NAME}, {"app": "llm-orchestrator"}
+    assert client.manifest(chat.KIND, ENGINE, run="r", rate=1)["metadata"]["labels"] == load
+    assert going["spec"]["podSelector"]["matchLabels"] == load and going["spec"]["policyTypes"] == ["Egress"]
+    assert going["spec"]["egress"][0]["to"] == [{"podSelector": {"matchLabels": orchestrator}}]
+    assert coming["spec"]["podSelector"]["matchLabels"] == orchestrator and coming["spec"]["policyTypes"] == ["Ingress"]
+    assert coming["spec"]["ingress"][0]["from"] == [{"podSelector": {"matchLabels": load}}]
 
 
 SWITCH = figures.Switch(component="event_bus", origin="mvp", goal="scale", started=10**18, ended=10**18 + 2 * 10**9)
@@ -113,6 +143,33 @@ def test_figures_that_are_missing_are_null_and_shown_as_unknown() -> None:
     body = figures.document([SWITCH], {}, {})
     assert body["switches"][0]["lost"] is None
     assert figures.table(body, 3).row_count == 12
+
+
+LLM_SWITCH = figures.Switch(component=Component.LLM_SERVICE.value, origin="mvp", goal="scale", started=1, ended=2)
+
+
+@pytest.mark.parametrize(
+    ("checks", "problem", "verdict"),
+    [
+        ({"mvp->scale": GOOD, "chats": GOOD}, "", "holds"),
+        ({"mvp->scale": GOOD}, "", "could_not_check"),
+        ({"mvp->scale": GOOD, "chats": BAD}, "", "does_not_hold"),
+        ({"mvp->scale": GOOD, "chats": GOOD}, "the load ended", "does_not_hold"),
+    ],
+)
+def test_a_part_joins_with_its_own_proof(checks: dict[str, Check], problem: str, verdict: str) -> None:
+    counted = {"acknowledged": 7.0, "acknowledged_vllm": 7.0, "ttft_ms_p50": 20.0, "rate": 1.5, "seconds": 9.0}
+    reports = {name: Report(subject=name, checks=(check,), figures=counted) for name, check in checks.items()}
+    part = figures.part_document([LLM_SWITCH], reports, reports.get("chats"), figures.CHAT_STALLS, problem)
+    whole = {name: report(name, check) for name, check in PROOF.items()}
+    body = figures.joined(figures.document([SWITCH], whole, {}), "llm", part)
+    assert body["verdict"] == verdict
+    assert [entry["component"] for entry in body["switches"]] == ["event_bus", "llm_service"]
+    assert body["switches"][1]["acknowledged_by"] == {"vllm": 7}
+    assert (body["problem"] or "") == problem
+    assert bool(body["llm"]["figures"]) == ("chats" in checks)
+    shown = figures.chat_table(body)
+    assert (shown.row_count, len(shown.columns)) == (11, 2)
 
 
 def test_prices_of_the_load_are_not_real_market_data() -> None:

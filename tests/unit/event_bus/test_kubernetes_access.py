@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from adapters.routes.base import LockHeld, Permission, RouteMissing, RouteUnavailable
+from adapters.routes.base import GpuNode, LockHeld, Permission, RouteMissing, RouteUnavailable
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, _clock_ahead
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_lock import KubernetesLock
+from adapters.routes.kubernetes_nodes import KubernetesNodes
 from adapters.routes.workloads import Deployed, deployed
 from contracts.registry import ANNOTATION_STATUS, LABEL_BESIDE
 from contracts.stages import Component
@@ -119,6 +120,42 @@ def test_the_servers_clock_is_read_from_its_answers(server: ApiServer, api: clie
         server.ahead = ahead
         found, within = access.clock_ahead()
         assert abs(found - ahead) <= within < 3
+
+
+def test_gpus_are_what_nodes_that_take_pods_offer_each_with_its_memory(
+    server: ApiServer, api: client.ApiClient
+) -> None:
+    def node(name: str, gpus: str | None, **more: Any) -> dict[str, Any]:
+        allocatable = {"cpu": "8"} | ({} if gpus is None else {"nvidia.com/gpu": gpus})
+        spec = {"unschedulable": True} if more.pop("cordoned", False) else {}
+        labels = {key.replace("__", "."): value for key, value in more.items()}
+        return {
+            "metadata": {"name": name, "labels": {f"nvidia.com/{k}": v for k, v in labels.items()}},
+            "spec": spec,
+            "status": {"allocatable": allocatable},
+        }
+
+    server.answers["GET /api/v1/nodes"] = (
+        200,
+        {
+            "items": [
+                node("labelled", "2", gpu__memory="24576"),
+                node("blind", "1"),
+                node("odd", "1", gpu__memory="much"),
+                node("cpu", None),
+                node("given-away", "0"),
+                node("cordoned", "8", cordoned=True),
+            ]
+        },
+    )
+    found = KubernetesNodes(api).with_gpus()
+    assert found == [GpuNode("labelled", 2, 24.0), GpuNode("blind", 1, None), GpuNode("odd", 1, None)]
+
+
+def test_nodes_that_may_not_be_listed_are_unknown(server: ApiServer, api: client.ApiClient) -> None:
+    server.answers["GET /api/v1/nodes"] = (403, {"message": "no"})
+    with pytest.raises(RouteUnavailable, match="403"):
+        KubernetesNodes(api).with_gpus()
 
 
 def test_an_adapters_clock_is_what_it_wrote_against_when_the_server_was_told() -> None:

@@ -5,9 +5,8 @@ The CLI and its plugins are the test's own, in a namespace of their own; the sta
 
 from __future__ import annotations
 
-import itertools
 import json
-import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from tests.plugins.cli import Project, Toolchain, install_toolchain
 pytestmark = pytest.mark.e2e
 
 IMAGE = "localhost/crossover/workload:local"
-_numbers = itertools.count(1)
 
 PROGRAM = """
     import pulumi
@@ -82,9 +80,7 @@ def kubectl(cluster: Path) -> Kubectl:
 @pytest.fixture
 def namespace(kubectl: Kubectl) -> Iterator[str]:
     """A namespace of the test's own, gone afterwards."""
-    name = f"test-stand-in-{next(_numbers)}"
-    subprocess.run([kubectl.program, "--kubeconfig", kubectl.kubeconfig, "delete", "namespace", name,
-                    "--ignore-not-found"], check=True)  # fmt: skip
+    name = f"test-stand-in-{uuid.uuid4().hex[:8]}"
     kubectl.run("create", "namespace", name)
     yield name
     kubectl.run("delete", "namespace", name, "--wait=false")

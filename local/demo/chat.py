@@ -1,0 +1,52 @@
+"""Conversations as the demonstration holds them: a pod that asks through the services' own API, and its judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from contracts import names
+from local.demo.client import Client, Kind
+from local.demo.commands import Kubectl
+
+POD_NAME: Final = "llm-load"
+HEAR_OUT_SECONDS: Final = 150
+"""How long an answer that is under way at the end may take: longer than the load itself waits for one."""
+
+
+def policies() -> Sequence[Mapping[str, Any]]:
+    """What lets the load call the orchestrator, where network policies are enforced."""
+    load = {"podSelector": {"matchLabels": {"app": POD_NAME}}}
+    orchestrator = {"podSelector": {"matchLabels": {"app": names.LLM_ORCHESTRATOR_NAME}}}
+    ports = [{"port": names.HTTP_PORT, "protocol": "TCP"}]
+    rules: dict[str, dict[str, Any]] = {
+        POD_NAME: {**load, "policyTypes": ["Egress"], "egress": [{"to": [orchestrator], "ports": ports}]},
+        f"{POD_NAME}-calls": {
+            **orchestrator,
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [load], "ports": ports}],
+        },
+    }
+    return [
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
+        for name, spec in rules.items()
+    ]
+
+
+KIND: Final = Kind(
+    pod=POD_NAME,
+    container="chat",
+    module="validation.chat",
+    variable=names.ENV_LLM_ORCHESTRATOR_URL,
+    title="conversations begin: calls through the services' own API",
+    works="whole",
+    policies=policies(),
+    judging=lambda _: ("--wait", str(HEAR_OUT_SECONDS)),
+)
+
+
+class Chats(Client):
+    """One run, in its pod. `rate` in calls a second."""
+
+    def __init__(self, kubectl: Kubectl, run: str, rate: float) -> None:
+        super().__init__(KIND, kubectl, run, rate)

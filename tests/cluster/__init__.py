@@ -1,0 +1,1 @@
+"""Tests on the local cluster that need no stack on it."""
