@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 NAMESPACE = "trading"
 """Where the backend, its event bus, the routes and the cutover Jobs live."""
 HOSTED_NAMESPACE = "hosted"
@@ -34,6 +36,7 @@ LLM_CLIENT_NAME = "llm-service"
 """The Secret with the keys of both sides' language models."""
 LLM_CUTOVER_NAME = "llm-cutover"
 BACKTESTING_NAME = "backtesting-service"
+BACKTESTING_CUTOVER_NAME = "backtesting-cutover"
 MARKET_FEED_NAME = "market-feed"
 HTTP_PORT = 8000
 HEADER_CONVERSATION = "x-conversation-id"
@@ -134,6 +137,12 @@ ENV_CONSUMER_GROUP = "TRADING_CONSUMER_GROUP"
 ENV_RESULTS_PATH = "RESULTS_PATH"
 """The folder in which backtesting_service keeps its runs; a volume that outlives the pod."""
 ENV_BACKTESTING_WORKERS = "BACKTESTING_WORKERS"
+ENV_BACKTESTING_URL = "BACKTESTING_URL"
+"""Where the backtesting service answers: http://backtesting-service:8000."""
+ENV_BACKTESTING_MOVING = "CROSSOVER_BACKTESTING_MOVING"
+"""JSON: what config says of the move of backtests; see contracts/backtest_moving.py."""
+ENV_BACKTESTING_SECONDS = "BACKTESTING_LIMIT_SECONDS"
+ENV_BACKTESTING_MIB = "BACKTESTING_LIMIT_MIB"
 ENV_MARKET_FEED_RATE = "MARKET_FEED_RATE"
 """Events per second, over all keys. 0: publish nothing, but stay up."""
 ENV_MARKET_FEED_CSV = "MARKET_FEED_CSV"
@@ -156,6 +165,11 @@ DEFAULT_PARTITIONS = 8
 DEFAULT_BACKUP_HOURS = 24.0
 DEFAULT_VERDICT_HOURS = 24.0
 DEFAULT_MAX_EVENT_BYTES = 900_000
+
+
+def adapter_name(host: str, service: str) -> str:
+    """The name of the replica of `service` on `host` (a pod's name, or a machine's) among the adapters."""
+    return re.sub(r"[^a-z0-9.-]", "-", f"{host}.{service}".lower())
 
 
 def dead_letter_topic(topic: str) -> str:

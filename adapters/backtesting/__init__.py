@@ -6,7 +6,7 @@ import importlib.util
 
 from adapters.backtesting.base import BacktestEngine, BacktestError, EngineUnavailable, Fill, Outcome, Rules
 
-ENGINES = ("vectorbt", "memory")
+ENGINES = ("vectorbt", "nautilus", "memory")
 """What `open_engine` knows."""
 
 __all__ = [
@@ -28,6 +28,10 @@ def open_engine(name: str) -> BacktestEngine:
         from adapters.backtesting.vectorbt_engine import VectorBTEngine
 
         return VectorBTEngine()
+    if name == "nautilus":
+        from adapters.backtesting.nautilus_engine import NautilusEngine
+
+        return NautilusEngine()
     if name == "memory":
         from adapters.backtesting.memory import ReferenceEngine
 
@@ -37,6 +41,7 @@ def open_engine(name: str) -> BacktestEngine:
 
 def engine_problem(name: str) -> str | None:
     """Why the engine `name` cannot be here; None where its package is installed. Imports nothing: cheap."""
-    if name == "vectorbt" and importlib.util.find_spec("vectorbt") is None:
-        return "vectorbt is not installed: every backtest would fail. Use an image that has it (requirements.txt)"
+    package = {"vectorbt": "vectorbt", "nautilus": "nautilus_trader"}.get(name)
+    if package is not None and importlib.util.find_spec(package) is None:
+        return f"{package} is not installed: every backtest would fail. Use an image that has it (requirements.txt)"
     return None

@@ -2,76 +2,106 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
 from typing import override
 
+from adapters.backtesting.account import Account, Held, fill_price
+from adapters.backtesting.bars import Bars
 from adapters.backtesting.base import BacktestEngine, Fill, Outcome, Rules
-from adapters.backtesting.strategies import Strategy, decisions
-from contracts.market import Bar, Side
+from adapters.backtesting.desk import Change, Desk, Target
+from adapters.backtesting.strategies import Strategy
+from contracts.backtests import Execution
+from contracts.market import Side
 
 
-@dataclass(slots=True)
-class _Account:
-    cash: float
-    units: float = 0.0
-    highest: float = 0.0
-    long: bool = False
-    """Whether the last thing done was a buy, if only of nothing: cash did not cover one unit."""
+class Decider:
+    """Steps a strategy, and tells what it wants where that is something else than before."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._decide, self._numbers = strategy.decide, strategy.numbers
+        self._state = strategy.state()
+        self._nothing = [math.nan] * strategy.legs
+        self._wanted = list(self._nothing)
+        self._now = [0.0] * strategy.legs
+
+    def step(self, prices: Sequence[Sequence[float]]) -> list[Change]:
+        """After bars with these prices: open, high, low, close, by leg."""
+        wanted = self._wanted
+        self._decide(self._state, self._numbers, prices, wanted)
+        if wanted == self._nothing:  # of the same NaN, which is itself
+            return []
+        changes = [
+            (leg, value) for leg, value in enumerate(wanted) if not math.isnan(value) and value != self._now[leg]
+        ]
+        for leg, value in changes:
+            self._now[leg] = value
+        wanted[:] = self._nothing
+        return changes
+
+
+def last_decision(legs: Sequence[Bars], rules: Rules) -> int:
+    """The bar from which on nothing that is wanted can be done any more."""
+    return len(legs[0]) - (rules.execution is Execution.NEXT_OPEN)
 
 
 class ReferenceEngine(BacktestEngine):
     """Slow and plain: what other engines are held against."""
 
     name = "memory"
-    version = "1"
+    version = "2"
 
     @override
-    def run(self, strategy: Strategy, bars: Sequence[Bar], rules: Rules) -> Outcome:
-        wanted = decisions(strategy, [bar.close for bar in bars])
-        account = _Account(rules.initial_cash, highest=rules.initial_cash)
+    def run(self, strategy: Strategy, legs: Sequence[Bars], rules: Rules) -> Outcome:
+        account = Account(rules.initial_cash, [Held() for _ in legs])
+        desk, decider = Desk(rules, len(legs)), Decider(strategy)
         fills: list[Fill] = []
         equity: list[float] = []
-        halted: date | None = None
-        for number, bar in enumerate(bars):
-            side = wanted[number - 1] if number else None
-            if halted is not None:
-                side = Side.SELL if account.units else None
-            fill = _fill(account, side, bar, bars[number - 1].close, rules)
-            if fill is not None:
-                fills.append(fill)
-            worth = account.cash + account.units * bar.close
-            equity.append(worth)
-            account.highest = max(account.highest, worth)
-            if halted is None and worth <= account.highest * (1 - rules.max_drawdown):
-                halted = bar.date
+        waiting: list[Target] = []
+        last = last_decision(legs, rules)
+        for number in range(len(legs[0])):
+            closes = [float(bars.close[number]) for bars in legs]
+            if rules.execution is Execution.NEXT_OPEN:
+                opens = [float(bars.open[number]) for bars in legs]
+                _fill(number, waiting, opens, account, desk, rules, fills)
+            worth = _worth(account, closes, rules)
+            prices = [
+                (float(bars.open[number]), float(bars.high[number]), float(bars.low[number]), close)
+                for bars, close in zip(legs, closes, strict=True)
+            ]
+            changes = decider.step(prices) if number < last else []
+            waiting = desk.targets(number, changes, worth, closes, desk.mark(worth))
+            if rules.execution is Execution.SAME_CLOSE:
+                _fill(number, waiting, closes, account, desk, rules, fills)
+            equity.append(_worth(account, closes, rules))
         return Outcome(
             engine=self.name,
             engine_version=self.version,
             fills=tuple(fills),
             equity=tuple(equity),
-            halted=halted,
+            halted=desk.halted,
+            log=tuple(desk.log),
         )
 
 
-def _fill(account: _Account, side: Side | None, bar: Bar, decided_at: float, rules: Rules) -> Fill | None:
-    if side is Side.BUY and not account.long:
-        account.long = True
-        price = bar.open * (1 + rules.slippage)
-        units = min(rules.max_position_size // decided_at, account.cash // (price * (1 + rules.fees)))
-        if units <= 0:
-            return None
-        fee = units * price * rules.fees
-        account.cash -= units * price + fee
-        account.units = units
-        return Fill(date=bar.date, side=side, quantity=units, price=price, fee=fee)
-    if side is Side.SELL:
-        account.long = False
-    if side is Side.SELL and account.units > 0:
-        units, price = account.units, bar.open * (1 - rules.slippage)
-        fee = units * price * rules.fees
-        account.cash += units * price - fee
-        account.units = 0.0
-        return Fill(date=bar.date, side=side, quantity=units, price=price, fee=fee)
-    return None
+def _worth(account: Account, closes: Sequence[float], rules: Rules) -> float:
+    return account.cash + sum(
+        [held.lots * (close * rules.lot) for held, close in zip(account.legs, closes, strict=True)]
+    )
+
+
+def _fill(
+    bar: int, targets: Sequence[Target], prices: Sequence[float], account: Account, desk: Desk, rules: Rules,
+    fills: list[Fill],
+) -> None:  # fmt: skip
+    for leg, target in targets:
+        lots = target - account.legs[leg].lots
+        if not lots:
+            continue
+        side = Side.BUY if lots > 0 else Side.SELL
+        price = fill_price(prices[leg], side, rules)
+        done = account.affordable(leg, lots, price * rules.lot, rules)
+        desk.done(bar, leg, lots, done)
+        if done:
+            fee = account.fill(leg, done, price * rules.lot, rules)
+            fills.append(Fill(bar=bar, leg=leg, side=side, quantity=abs(done) * rules.lot, price=price, fee=fee))

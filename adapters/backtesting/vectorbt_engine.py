@@ -1,8 +1,9 @@
 """VectorBT as an engine. The one module that imports vectorbt, pandas-free: arrays go in and out.
 
-VectorBT would fill at the close of the bar that decided, in fractions of a unit; the rules of base.py are
-put to it as arrays: orders stand one bar later, at the open, in whole units. It has no drawdown
-limit that ends trading, so a run that meets one is run again with the sale, and without what came after.
+VectorBT would fill at the close of the bar that decided, in fractions of a unit; the rules of base.py are put to it as
+arrays: orders stand at the bar in which they are done, at its open or its close, as lots to be held. It has no limits
+that end trading or look at the account, so what a limit changes is found in its own equity, from the first close on,
+put to it in place of what stood there, and run again: once where nothing was met, and once for each limit that was.
 """
 
 from __future__ import annotations
@@ -10,13 +11,39 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, override
 
+import numpy as np
+
+from adapters.backtesting.account import fill_price, sized
+from adapters.backtesting.bars import Bars, Floats
 from adapters.backtesting.base import BacktestEngine, EngineUnavailable, Fill, Outcome, Rules
-from adapters.backtesting.strategies import Strategy, decisions
-from contracts.market import Bar, Side
+from adapters.backtesting.desk import Change, Desk, Target
+from adapters.backtesting.memory import last_decision
+from adapters.backtesting.strategies import Strategy
+from contracts.backtests import Execution, LogEvent, OnDrawdown, SizeKind
+from contracts.market import Side
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What changes at the close of a bar."""
+
+    bar: int
+    changes: tuple[Change, ...]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What VectorBT answered. `equity` after each bar, `marks` at each close before anything was done at it; `orders`:
+    lots, price a lot and fee, by bar and leg."""
+
+    equity: Floats
+    marks: Floats
+    orders: Mapping[tuple[int, int], tuple[float, float, float]]
 
 
 class VectorBTEngine(BacktestEngine):
@@ -32,78 +59,198 @@ class VectorBTEngine(BacktestEngine):
             with warnings.catch_warnings():
                 # Its dependencies warn of one another's plans while they are imported.
                 warnings.simplefilter("ignore")
-                import numpy
                 import vectorbt
+
+                from adapters.backtesting import compiled
         except ImportError as error:
             raise EngineUnavailable(
                 f"vectorbt cannot be imported ({error}): no backtest can run. Install vectorbt from requirements.txt"
             ) from error
-        self._np: Any = numpy
         self._vbt: Any = vectorbt
+        self._compiled = compiled
         self.version = str(vectorbt.__version__)
 
     @override
-    def run(self, strategy: Strategy, bars: Sequence[Bar], rules: Rules) -> Outcome:
-        np = self._np
-        wanted = decisions(strategy, [bar.close for bar in bars])
-        closes = np.array([bar.close for bar in bars])
-        sizes = np.full(len(bars), np.nan)
-        long = False
-        for number, side in enumerate(wanted[:-1]):
-            # Only a change of side is an order: rule 2. Where cash covered nothing, VectorBT is flat here, and
-            # the sale of nothing that follows is no order for it either.
-            if side is Side.BUY and not long:
-                sizes[number + 1], long = rules.max_position_size // bars[number].close, True
-            elif side is Side.SELL and long:
-                sizes[number + 1], long = -np.inf, False
-        portfolio, equity = self._portfolio(bars, closes, sizes, rules)
-        halted = self._halt(equity, rules)
-        if halted is not None:
-            sizes[halted + 1 :] = np.nan
-            sizes[halted + 1 : halted + 2] = -np.inf
-            portfolio, equity = self._portfolio(bars, closes, sizes, rules)
-        return Outcome(
-            engine=self.name,
-            engine_version=self.version,
-            fills=tuple(self._fills(portfolio, bars)),
-            equity=tuple(float(value) for value in equity),
-            halted=bars[halted].date if halted is not None else None,
-        )
+    def run(self, strategy: Strategy, legs: Sequence[Bars], rules: Rules) -> Outcome:
+        return _Trial(self._vbt, legs, rules, self._decisions(strategy, legs, rules)).outcome(self.name, self.version)
 
-    def _portfolio(self, bars: Sequence[Bar], closes: Any, sizes: Any, rules: Rules) -> tuple[Any, Any]:
-        np = self._np
-        sizes = np.where(sizes == 0, np.nan, sizes)  # not one unit is within the limit: no order
+    def _decisions(self, strategy: Strategy, legs: Sequence[Bars], rules: Rules) -> list[_Decision]:
+        rows = self._compiled.changes(strategy, legs)
+        bars = last_decision(legs, rules)
+        made: dict[int, list[Change]] = {}
+        for bar, leg, direction in rows.tolist():
+            if bar < bars:
+                made.setdefault(int(bar), []).append((int(leg), direction))
+        return [_Decision(bar, tuple(changes)) for bar, changes in made.items()]
+
+
+class _Trial:
+    """One run, again and again until no limit changes it any more."""
+
+    def __init__(self, vbt: Any, legs: Sequence[Bars], rules: Rules, decisions: list[_Decision]) -> None:
+        self._vbt, self._legs, self._rules = vbt, legs, rules
+        self._later = int(rules.execution is Execution.NEXT_OPEN)
+        self._bars = len(legs[0])
+        self._lot = rules.lot
+        self._closes = np.column_stack([bars.close for bars in legs])
+        self._at = self._closes if not self._later else np.column_stack([bars.open for bars in legs])
+        self._decisions = decisions
+
+    def outcome(self, name: str, version: str) -> Outcome:
+        pinned: dict[int, list[Target]] = {}
+        while True:
+            run = self._run(pinned)
+            desk, due = self._walk(run, pinned)
+            if due is None:
+                return Outcome(
+                    engine=name,
+                    engine_version=version,
+                    fills=tuple(self._fills(run)),
+                    equity=tuple(run.equity.tolist()),
+                    halted=desk.halted,
+                    log=tuple(desk.log),
+                )
+            bar, targets = due
+            pinned = {known: pin for known, pin in pinned.items() if known < bar}
+            if desk.halted is not None:
+                self._decisions = [one for one in self._decisions if one.bar <= bar]
+                if not self._decisions or self._decisions[-1].bar < bar:
+                    self._decisions.append(_Decision(bar, ()))
+            elif desk.log and desk.log[-1].bar == bar:
+                pinned |= self._likewise(bar, desk.log[-1].event)
+            pinned[bar] = targets
+
+    def _likewise(self, bar: int, limit: LogEvent) -> dict[int, list[Target]]:
+        """Decisions after `bar` as they are if the limit that was met there is met at all of them, as is likely: else
+        each would be found by a run of its own. What is wrong in it the next run finds."""
+        found: dict[int, list[Target]] = {}
+        for decision in self._decisions:
+            if decision.bar > bar:
+                closes = self._closes[decision.bar] * self._lot
+                found[decision.bar] = [
+                    (leg, way and way * (self._rules.max_position_size // float(closes[leg])))
+                    if limit is LogEvent.POSITION_CLIPPED
+                    else (leg, 0.0)
+                    for leg, way in decision.changes
+                ]
+        return found
+
+    def _walk(self, run: _Run, pinned: Mapping[int, list[Target]]) -> tuple[Desk, tuple[int, list[Target]] | None]:
+        """The limits, held against what came out; and what the first that changes something makes of its bar."""
+        rules, desk = self._rules, Desk(self._rules, len(self._legs))
+        highest = np.maximum(np.maximum.accumulate(run.marks), rules.initial_cash)
+        drawn_down = run.marks <= highest * (1 - rules.max_drawdown)
+        breach = int(np.argmax(drawn_down)) if drawn_down.any() else self._bars
+        ends = breach if rules.on_drawdown is OnDrawdown.HALT else self._bars
+        held = [0.0] * len(self._legs)
+        for decision in self._decisions:
+            bar = decision.bar
+            if bar > ends:
+                break
+            targets = self._targets(desk, decision, run, bool(drawn_down[bar]))
+            goes_on = desk.halted is not None and self._decisions[-1].bar > bar
+            if goes_on or targets != pinned.get(bar, self._assumed(decision, run)):
+                return desk, (bar, targets)
+            self._note(desk, bar + self._later, targets, held, run)
+        if desk.halted is None and ends < self._bars:
+            targets = self._targets(desk, _Decision(ends, ()), run, True)
+            if ends + self._later < self._bars:
+                return desk, (ends, targets)
+        return desk, None
+
+    def _targets(self, desk: Desk, decision: _Decision, run: _Run, drawn_down: bool) -> list[Target]:
+        bar = decision.bar
+        return desk.targets(bar, decision.changes, float(run.marks[bar]), self._closes[bar].tolist(), drawn_down)
+
+    def _assumed(self, decision: _Decision, run: _Run) -> list[Target]:
+        """What a run without pins holds after `decision`."""
+        equity, closes = float(run.marks[decision.bar]), self._closes[decision.bar]
+        return [
+            (leg, direction and direction * self._plain(float(closes[leg]), equity))
+            for leg, direction in decision.changes
+        ]
+
+    def _plain(self, close: float, equity: float) -> float:
+        """The size that stands in the arrays: up to its limit where that is known before, without where it is not."""
+        size = sized(self._rules, equity, close, False)
+        return size.wanted if self._rules.size_kind is SizeKind.EQUITY and self._rules.size is not None else size.lots
+
+    def _note(self, desk: Desk, bar: int, targets: Sequence[Target], held: list[float], run: _Run) -> None:
+        """Tell the desk what became of the orders of `bar`."""
+        if bar >= self._bars:
+            return
+        for leg, target in targets:
+            lots = target - held[leg]
+            if lots:
+                filled = run.orders.get((bar, leg), (0.0, 0.0, 0.0))[0]
+                desk.done(bar, leg, lots, filled)
+                held[leg] += filled
+
+    def _run(self, pinned: Mapping[int, list[Target]]) -> _Run:
+        shape = self._closes.shape
+        sizes, prices = np.full(shape, np.nan), np.full(shape, np.nan)
+        kinds = np.full(shape, self._vbt.portfolio.enums.SizeType.TargetAmount)
+        last = [0.0] * shape[1]
+        by_equity = self._rules.size_kind is SizeKind.EQUITY and self._rules.size is not None
+        for decision in self._decisions:
+            bar, row = decision.bar, decision.bar + self._later
+            fixed = pinned.get(bar)
+            if row >= self._bars:
+                continue
+            if fixed is not None:
+                orders = fixed
+            elif by_equity:
+                orders = [(leg, direction * float(self._rules.size or 0)) for leg, direction in decision.changes]
+                kinds[row, [leg for leg, _ in orders]] = self._vbt.portfolio.enums.SizeType.TargetPercent
+            else:
+                closes = self._closes[bar]
+                orders = [(leg, way and way * self._plain(float(closes[leg]), 0.0)) for leg, way in decision.changes]
+            for leg, target in orders:
+                side = Side.BUY if target > last[leg] or (target == 0 and last[leg] < 0) else Side.SELL
+                sizes[row, leg], last[leg] = target, target
+                prices[row, leg] = fill_price(float(self._at[row, leg]), side, self._rules) * self._lot
+        return self._answered(sizes, prices, kinds)
+
+    def _answered(self, sizes: Floats, prices: Floats, kinds: Any) -> _Run:
+        rules, closes = self._rules, self._closes * self._lot
+        valued = closes
+        if self._later:
+            valued = np.vstack([closes[:1], closes[:-1]])
         with warnings.catch_warnings():
             # Compiling its kernels warns of features of numba that are to change.
             warnings.simplefilter("ignore")
             portfolio = self._vbt.Portfolio.from_orders(
-                closes,
-                size=sizes,
-                price=np.array([bar.open for bar in bars]),
-                direction="longonly",
-                fees=rules.fees,
-                slippage=rules.slippage,
-                size_granularity=1.0,
-                allow_partial=True,
-                init_cash=rules.initial_cash,
-                freq="1D",
-            )
-            return portfolio, np.asarray(portfolio.value())
+                closes, size=sizes, size_type=kinds, price=np.where(np.isnan(prices), closes, prices),
+                val_price=valued, direction="both", fees=rules.fees, fixed_fees=rules.fee_per_order,
+                size_granularity=1.0, allow_partial=True, lock_cash=True, init_cash=rules.initial_cash,
+                cash_sharing=True, group_by=True, freq="1D",
+            )  # fmt: skip
+            equity = np.asarray(portfolio.value(), dtype=np.float64)
+            marks = equity if self._later else self._marks(portfolio, closes)
+        orders = {}
+        for record in portfolio.orders.values:
+            lots = float(record["size"]) if record["side"] == 0 else -float(record["size"])
+            orders[int(record["idx"]), int(record["col"])] = (lots, float(record["price"]), float(record["fees"]))
+        return _Run(equity, marks, orders)
 
-    def _halt(self, equity: Any, rules: Rules) -> int | None:
-        np = self._np
-        highest = np.maximum(np.maximum.accumulate(equity), rules.initial_cash)
-        below = np.flatnonzero(equity <= highest * (1 - rules.max_drawdown))
-        return int(below[0]) if below.size else None
+    def _marks(self, portfolio: Any, closes: Floats) -> Floats:
+        """The equity at each close, with what was held before it."""
+        cash = np.asarray(portfolio.cash(), dtype=np.float64)
+        lots = np.asarray(portfolio.assets(), dtype=np.float64).reshape(closes.shape)
+        before = np.concatenate([[self._rules.initial_cash], cash[:-1]])
+        held: Floats = np.vstack([np.zeros((1, closes.shape[1])), lots[:-1]])
+        marks: Floats = before + (held * closes).sum(axis=1)
+        return marks
 
-    def _fills(self, portfolio: Any, bars: Sequence[Bar]) -> list[Fill]:
+    def _fills(self, run: _Run) -> list[Fill]:
         return [
             Fill(
-                date=bars[int(record["idx"])].date,
-                side=Side.BUY if record["side"] == 0 else Side.SELL,
-                quantity=float(record["size"]),
-                price=float(record["price"]),
-                fee=float(record["fees"]),
+                bar=bar,
+                leg=leg,
+                side=Side.BUY if lots > 0 else Side.SELL,
+                quantity=abs(lots) * self._lot,
+                price=price / self._lot,
+                fee=fee,
             )
-            for record in portfolio.orders.values
+            for (bar, leg), (lots, price, fee) in sorted(run.orders.items())
         ]

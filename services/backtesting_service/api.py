@@ -8,10 +8,12 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from adapters.backtesting.strategies import STRATEGIES, parameter_names
+from adapters.backtesting.strategies import STRATEGIES, legs, parameter_names
+from contracts.backtests import Divergence, Result
 from contracts.names import BACKTESTING_NAME
-from services.backtesting_service.models import BacktestRequest, Result, Run, RunState
-from services.backtesting_service.runs import Runs, TooManyRuns, UnknownSymbol
+from services.backtesting_service.models import BacktestRequest, Run, RunState
+from services.backtesting_service.routing import NotServed
+from services.backtesting_service.runs import AlreadyEnded, Runs, TooManyRuns, UnknownSymbol
 from services.backtesting_service.store import RunStore
 from services.common.web import Health, Lifecycle, create_app
 
@@ -35,22 +37,44 @@ class RunPage(BaseModel):
     next: str | None
 
 
+class Compared(BaseModel):
+    """A run that both engines did."""
+
+    run_id: str
+    divergence: Divergence
+
+
+class ComparedPage(BaseModel):
+    """Runs that both engines did, newest first: of how many in all, and how many of these differ."""
+
+    items: list[Compared]
+    compared: int
+    differing: int
+
+
 class StrategyModel(BaseModel):
-    """A strategy that can be asked for, and the names of its parameters (whole numbers)."""
+    """A strategy that can be asked for, the names of its parameters, and how many symbols it trades."""
 
     name: str
     parameters: list[str]
+    symbols: int = 1
 
 
 class Offer(BaseModel):
-    """What can be asked for."""
+    """What can be asked for; engines that are deployed now, and the one that takes what names none."""
 
     strategies: list[StrategyModel]
     symbols: list[str]
+    engines: list[str] = []
+    serving: str = ""
 
 
 RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The run's id.")]
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": ErrorModel, "description": "There is no such run."}}
+_NOT_COMPARED: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorModel, "description": "There is no such run, or one engine alone did it."}
+}
+_ENDED: dict[int | str, dict[str, Any]] = {409: {"model": ErrorModel, "description": "The run has ended."}}
 _NOT_READY: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorModel, "description": "The run has not ended, or it failed."}
 }
@@ -75,10 +99,12 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
         del request
         return _error(503, str(error), retryable=True)
 
-    @app.exception_handler(UnknownSymbol)
-    def unknown(request: Request, error: UnknownSymbol) -> JSONResponse:
+    def unknown(request: Request, error: Exception) -> JSONResponse:
         del request
         return _error(422, str(error))
+
+    app.add_exception_handler(UnknownSymbol, unknown)
+    app.add_exception_handler(NotServed, unknown)
 
     @app.post("/backtests", tags=["backtests"], status_code=202, responses=_SUBMITTED)
     def submit(request: BacktestRequest, response: Response) -> Run:
@@ -104,6 +130,30 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
         """How a run stands."""
         return store.get(run_id) or _error(404, f"there is no run {run_id}")
 
+    @app.post("/backtests/{run_id}/cancel", tags=["backtests"], response_model=Run, responses={**_NOT_FOUND, **_ENDED})
+    def cancelled(run_id: RunId) -> Run | JSONResponse:
+        """End a run that waits or runs. One that runs is `cancelled` once its process has ended."""
+        try:
+            return runs.cancel(run_id) or _error(404, f"there is no run {run_id}")
+        except AlreadyEnded as error:
+            return _error(409, str(error))
+
+    @app.get("/backtests/{run_id}/divergence", tags=["divergences"], response_model=Divergence, responses=_NOT_COMPARED)
+    def divergence(run_id: RunId) -> Divergence | JSONResponse:
+        """What the other engine made of a run, where it did it, too."""
+        return store.divergence(run_id) or _error(404, f"run {run_id} was not compared")
+
+    @app.get("/divergences", tags=["divergences"])
+    def divergences(
+        limit: Annotated[int, Query(ge=1, le=1000, description="The most items in the page.")] = 100,
+        differing: Annotated[bool, Query(description="Only those that differ.")] = False,
+    ) -> ComparedPage:
+        """Runs that both engines did, newest first."""
+        known = [(run.id, found) for run in store.all() if (found := store.divergence(run.id)) is not None]
+        items = [Compared(run_id=run_id, divergence=found) for run_id, found in known if not (differing and found.same)]
+        wrong = sum(not found.same for _, found in known)
+        return ComparedPage(items=items[:limit], compared=len(known), differing=wrong)
+
     @app.get(
         "/backtests/{run_id}/result", tags=["backtests"], response_model=Result, responses={**_NOT_FOUND, **_NOT_READY}
     )
@@ -114,6 +164,8 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
             return _error(404, f"there is no run {run_id}")
         if run.state is RunState.FAILED:
             return _error(409, f"the run failed: {run.error}")
+        if run.state is RunState.CANCELLED:
+            return _error(409, "the run was cancelled")
         if run.state is not RunState.DONE:
             return _error(409, f"the run is {run.state.value}: there is no result yet", retryable=True)
         return Response(store.result(run_id), media_type="application/json")
@@ -121,7 +173,12 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
     @app.get("/offer", tags=["backtests"])
     def offer() -> Offer:
         """The strategies and symbols that a request may name."""
-        strategies = [StrategyModel(name=name, parameters=list(parameter_names(name))) for name in STRATEGIES]
-        return Offer(strategies=strategies, symbols=list(runs.symbols))
+        strategies = [
+            StrategyModel(name=name, parameters=list(parameter_names(name)), symbols=legs(name)) for name in STRATEGIES
+        ]
+        plan = runs.plan()
+        return Offer(
+            strategies=strategies, symbols=list(runs.symbols), engines=sorted(plan.deployed), serving=plan.active
+        )
 
     return app

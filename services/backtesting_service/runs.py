@@ -1,19 +1,26 @@
-"""The life of runs: what is submitted is queued, run by a worker process, and kept."""
+"""The life of runs: what is submitted is queued, run by a worker process, and kept.
+
+A run is begun and ended by the engine that took it, whatever the route says meanwhile. Where a sample of the runs is
+done by the other engine, too, that happens when nobody waits, and what came of both is compared and kept.
+"""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from services.backtesting_service import work
+from contracts.backtests import Divergence
+from services.backtesting_service import twins, work
 from services.backtesting_service.models import BacktestRequest, Run, RunState
+from services.backtesting_service.pools import JobLimits, Pools, why_failed
+from services.backtesting_service.routing import Plan, Tally
 from services.backtesting_service.store import RunStore
 from services.common import metrics
 
@@ -22,6 +29,7 @@ MAX_WAITING = 1_000
 WORKER_LOSSES = 2
 """How many dead workers a run may see before it counts as their cause."""
 
+_ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
 _log = logging.getLogger(__name__)
 
 
@@ -33,25 +41,49 @@ class UnknownSymbol(ValueError):
     """There is no history of that name."""
 
 
-class Runs:
-    """Thread-safe. One thread hands runs to the pool, one at a time a worker, so that `running` means it."""
+class AlreadyEnded(ValueError):
+    """There is nothing to cancel."""
 
-    def __init__(self, store: RunStore, engine: str, sources: Mapping[str, Path], workers: int) -> None:
-        self._store = store
-        self._engine = engine
-        self._sources = dict(sources)
+
+@dataclass(slots=True)
+class _Ended:
+    run: Run
+    done: Future[str]
+
+
+class Runs:
+    """Thread-safe. One thread hands runs to the pools, one at a time a worker, so that `running` means it. `plan`: what
+    the route means now."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        plan: Callable[[], Plan],
+        sources: Mapping[str, Path],
+        workers: int,
+        *,
+        tally: Tally | None = None,
+        limits: JobLimits | None = None,
+    ) -> None:
+        self.store, self._plan, self._sources = store, plan, dict(sources)
         self._digests = {symbol: work.file_sha256(path) for symbol, path in sources.items()}
+        self._tally = tally or Tally()
+        self._pools = Pools(workers, limits or JobLimits())
         self._workers = workers
         self._changed = threading.Condition()
-        self._waiting: list[str] = []
-        self._running: set[str] = set()
-        self._ended: list[tuple[Run, Future[str]]] = []
+        self._waiting: deque[str] = deque()
+        self._aside: deque[str] = deque()
+        """Runs for comparison: they go when nobody waits."""
+        self._running: dict[str, Future[str] | None] = {}
+        self._cancelled: set[str] = set()
+        self._ended: list[_Ended] = []
         self._losses: dict[str, int] = {}
-        self._stopped = False
-        self._abandoned = False
-        """Whether stop() gave up on what runs."""
-        self._pool: ProcessPoolExecutor | None = None
+        self._stopped = self._abandoned = self._news = False
         self._thread = threading.Thread(target=self._dispatch, name="runs", daemon=True)
+
+    def plan(self) -> Plan:
+        """What the route means now."""
+        return self._plan()
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -60,10 +92,10 @@ class Runs:
 
     def start(self) -> None:
         """Queue again what an earlier process left, and begin."""
-        left = [run for run in self._store.all() if run.state in (RunState.QUEUED, RunState.RUNNING)]
+        left = [run for run in self.store.all() if run.state not in _ENDED]
         for run in reversed(left):
-            self._store.put(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
-            self._waiting.append(run.id)
+            self.store.put(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
+            self._queue(run)
         self._thread.start()
 
     def stop(self, timeout: float) -> None:
@@ -81,151 +113,207 @@ class Runs:
             )
         if self._thread.ident is not None:
             self._thread.join(max(0.1, deadline - time.monotonic()))
-        self._drop_pool()
+        self._pools.stop()
 
     def submit(self, request: BacktestRequest) -> tuple[Run, bool]:
-        """The run of `request`, and whether it is new. A run that failed is tried again.
+        """The run of `request`, and whether it is new. A run that failed or was cancelled is tried again.
 
-        Raises UnknownSymbol, TooManyRuns.
+        Raises UnknownSymbol, NotServed, TooManyRuns.
         """
-        if request.symbol not in self._sources:
-            raise UnknownSymbol(
-                f"symbol is {request.symbol!r}: there are no bars of it. Use one of {', '.join(self._sources)}"
-            )
-        run_id = request.run_id(self._engine, self._digests[request.symbol])
+        for field, symbol in zip(("symbol", "against"), request.symbols, strict=False):
+            if symbol not in self._sources:
+                raise UnknownSymbol(
+                    f"{field} is {symbol!r}: there are no bars of it. Use one of {', '.join(self._sources)}"
+                )
         with self._changed:
-            known = self._store.get(run_id)
-            if known is not None and known.state is not RunState.FAILED:
+            engine = self._plan().engine(request.engine)
+            run_id = request.identity(engine, self._checksums(request))
+            known = self.store.get(run_id)
+            if known is not None and known.state not in (RunState.FAILED, RunState.CANCELLED):
                 return known, False
             if len(self._waiting) >= MAX_WAITING:
                 raise TooManyRuns(f"{MAX_WAITING} backtests wait already: nothing was queued. Come back later")
             run = Run(
-                id=run_id,
-                engine=self._engine,
-                request=request,
-                state=RunState.QUEUED,
-                submitted_at=datetime.now(UTC),
-            )
-            self._store.put(run)
-            self._waiting.append(run_id)
+                id=run_id, engine=engine, request=request, state=RunState.QUEUED, submitted_at=datetime.now(UTC)
+            )  # fmt: skip
+            self.store.put(run)
             self._losses.pop(run_id, None)
-            self._changed.notify_all()
+            self._queue(run)
         return run, True
+
+    def cancel(self, run_id: str) -> Run | None:
+        """End a run that waits or runs; None where there is no such run. Raises AlreadyEnded."""
+        with self._changed:
+            run = self.store.get(run_id)
+            if run is None or run.state is RunState.CANCELLED:
+                return run
+            if run.state in _ENDED:
+                raise AlreadyEnded(f"the run is {run.state.value}: there is nothing to cancel")
+            self._cancelled.add(run_id)
+            for waiting in (self._waiting, self._aside):
+                if run_id in waiting:
+                    waiting.remove(run_id)
+                    return self._end(run, RunState.CANCELLED, None)
+            future = self._running.get(run_id)
+        if future is not None:
+            future.cancel()
+        return run
+
+    def changed(self) -> None:
+        """The plan is another one."""
+        with self._changed:
+            self._news = True
+            self._changed.notify_all()
 
     def alive(self) -> str | None:
         """A probe: whether runs are handed out."""
         started = self._thread.ident is not None
         return "no backtests are started any more" if started and not self._thread.is_alive() else None
 
+    def _queue(self, run: Run) -> None:
+        with self._changed:
+            (self._waiting if run.twin_of is None else self._aside).append(run.id)
+            self._tally.under_way(run.engine, 1)
+            self._changed.notify_all()
+
+    def _checksums(self, request: BacktestRequest) -> tuple[str, ...]:
+        return tuple(self._digests[symbol] for symbol in request.symbols)
+
     # -- the dispatching thread
 
     def _dispatch(self) -> None:
-        """Takes what ended and begins what waits. The pool calls back with its own locks held, so whatever
-        touches the pool happens here, and never under this object's lock."""
+        """Takes what ended and begins what waits. A future calls back from its pool's threads, so whatever touches the
+        pools happens here, and never under this object's lock."""
         while True:
             with self._changed:
                 self._changed.wait_for(self._something_to_do)
                 if self._stopped and (self._abandoned or not (self._running or self._ended)):
                     return
-                ended, self._ended = self._ended, []
-                run_id = self._waiting.pop(0) if not ended and self._can_begin() else None
-            for run, done in ended:
-                self._take(run, done)
-            next_run = self._store.get(run_id) if run_id is not None else None
+                ended, self._ended, self._news = self._ended, [], False
+                waiting = self._waiting or self._aside
+                run_id = waiting.popleft() if not ended and self._can_begin() else None
+                if run_id is not None:
+                    self._running[run_id] = None
+            for one in ended:
+                self._take(one.run, one.done)
+            next_run = self.store.get(run_id) if run_id is not None else None
             if next_run is not None:
                 self._begin(next_run.model_copy(update={"state": RunState.RUNNING, "started_at": datetime.now(UTC)}))
+            self._pools.close_but(self._plan().deployed | self._engines_in_use())
+
+    def _engines_in_use(self) -> frozenset[str]:
+        with self._changed:
+            known = [self.store.get(run_id) for run_id in (*self._running, *self._waiting, *self._aside)]
+        return frozenset(run.engine for run in known if run is not None)
 
     def _something_to_do(self) -> bool:
         if self._stopped:
             return bool(self._ended) or self._abandoned or not self._running
-        return bool(self._ended) or self._can_begin()
+        return bool(self._ended) or self._news or self._can_begin()
 
     def _can_begin(self) -> bool:
-        return not self._stopped and bool(self._waiting) and len(self._running) < self._workers
+        return not self._stopped and bool(self._waiting or self._aside) and len(self._running) < self._workers
 
     def _begin(self, run: Run) -> None:
         """Hand one run to a worker."""
-        job = work.Job(run.request.model_dump_json(), self._engine, self._sources[run.request.symbol])
-        with self._changed:
-            self._running.add(run.id)
+        sources = tuple(self._sources[symbol] for symbol in run.request.symbols)
+        job = work.Job(run.request.model_dump_json(), run.engine, sources, self._checksums(run.request))
         self._keep(run)
-        try:
-            future = self._usable_pool().submit(work.run, job)
-        except BrokenProcessPool as error:
-            future = Future()
-            future.set_exception(error)
+        future = self._pools.submit(job)
+        with self._changed:
+            self._running[run.id] = future
+            cancelled = run.id in self._cancelled
+        if cancelled:
+            future.cancel()
         future.add_done_callback(lambda done: self._on_done(run, done))
 
     def _on_done(self, run: Run, done: Future[str]) -> None:
         with self._changed:
-            self._ended.append((run, done))
+            self._ended.append(_Ended(run, done))
             self._changed.notify_all()
 
     def _take(self, run: Run, done: Future[str]) -> None:
         try:
-            self._finish(run, done.result)
-        except CancelledError:
-            _log.info("backtest %s was not begun: it runs at the next start", run.id)
-        except BrokenProcessPool:
-            self._on_lost_worker(run)
+            self._finish(run, done)
         except OSError as error:
             _log.error("how backtest %s ended cannot be kept, it runs again at the next start: %s", run.id, error)
+            self._tally.under_way(run.engine, -1)
         with self._changed:
-            self._running.discard(run.id)
+            self._running.pop(run.id, None)
             self._changed.notify_all()
+
+    def _finish(self, run: Run, done: Future[str]) -> None:
+        try:
+            text = done.result()
+        except CancelledError:
+            if run.id in self._cancelled:
+                self._end(run, RunState.CANCELLED, None)
+            else:
+                _log.info("backtest %s was not ended: it runs at the next start", run.id)
+        except Exception as error:
+            self._failed(run, error)
+        else:
+            self.store.put_result(run.id, text.encode())
+            self._end(run, RunState.DONE, None)
+            self._compare(run)
+
+    def _failed(self, run: Run, error: Exception) -> None:
+        why, worker_lost = why_failed(error, self._pools.limits)
+        losses = self._losses[run.id] = self._losses.get(run.id, 0) + int(worker_lost)
+        if worker_lost and losses < WORKER_LOSSES:
+            # It may be innocent: the kernel may have ended it for want of memory elsewhere.
+            _log.warning("a worker died under backtest %s: it is queued again", run.id)
+            self._tally.under_way(run.engine, -1)
+            self._keep(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
+            self._queue(run)
+            return
+        _log.warning("backtest %s failed: %s", run.id, why)
+        self._end(run, RunState.FAILED, why)
+        if run.twin_of is not None:
+            self._diverged(run.twin_of, twins.failed(self.store.get(run.twin_of), run, why))
 
     def _keep(self, run: Run) -> None:
         try:
-            self._store.put(run)
+            self.store.put(run)
         except OSError as error:
             _log.error("the state of backtest %s cannot be kept: %s", run.id, error)
 
-    def _usable_pool(self) -> ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = self._new_pool()
-        return self._pool
-
-    def _new_pool(self) -> ProcessPoolExecutor:
-        # Spawned, not forked: this process has threads, whose locks a fork would copy as they are.
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._workers, context, initializer=work.prepare, initargs=(self._engine,))
-
-    def _drop_pool(self) -> None:
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _on_lost_worker(self, run: Run) -> None:
-        """A worker died, and took the pool with it. The run may be innocent: another worker's may have
-        done it, or the kernel for want of memory."""
-        self._drop_pool()
-        losses = self._losses[run.id] = self._losses.get(run.id, 0) + 1
-        if losses >= WORKER_LOSSES:
-            self._fail(run, f"the worker died {WORKER_LOSSES} times under it: see the pod's memory limit")
-            return
-        _log.warning("a worker died under backtest %s: it is queued again", run.id)
-        self._keep(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
-        with self._changed:
-            self._waiting.append(run.id)
-
-    def _finish(self, run: Run, result: Callable[[], str]) -> None:
-        try:
-            text = result()
-        except (BrokenProcessPool, CancelledError):
-            raise
-        except Exception as error:
-            self._fail(run, f"{type(error).__name__}: {error}")
-            return
-        self._store.put_result(run.id, text.encode())
-        self._end(run, RunState.DONE, None)
-
-    def _fail(self, run: Run, error: str) -> None:
-        _log.warning("backtest %s failed: %s", run.id, error)
-        self._end(run, RunState.FAILED, error)
-
-    def _end(self, run: Run, state: RunState, error: str | None) -> None:
+    def _end(self, run: Run, state: RunState, error: str | None) -> Run:
         ended = datetime.now(UTC)
-        self._keep(run.model_copy(update={"state": state, "ended_at": ended, "error": error}))
+        run = run.model_copy(update={"state": state, "ended_at": ended, "error": error})
+        self._keep(run)
+        self._cancelled.discard(run.id)
+        self._tally.under_way(run.engine, -1)
+        self._tally.count(state.value, run.engine)
         metrics.RUNS.labels(state.value).inc()
         if run.started_at is not None:
-            metrics.RUN_SECONDS.labels(self._engine).observe((ended - run.started_at).total_seconds())
+            metrics.RUN_SECONDS.labels(run.engine).observe((ended - run.started_at).total_seconds())
+        return run
+
+    # -- what both engines do
+
+    def _compare(self, run: Run) -> None:
+        """Compare a run with the one that it was made for; or have the other engine do it, too, where it is sampled."""
+        if run.twin_of is not None:
+            self._diverged(run.twin_of, twins.compared(self.store, run.twin_of, run.id))
+            return
+        second = self._plan().second(run.id, run.engine)
+        if second is None or len(self._aside) >= MAX_WAITING:
+            return
+        twin_id = run.request.identity(second, self._checksums(run.request))
+        known = self.store.get(twin_id)
+        if known is not None and known.state is RunState.DONE:
+            self._diverged(run.id, twins.compared(self.store, run.id, twin_id))
+        elif known is None or known.state in _ENDED:
+            twin = twins.twin(run, twin_id, second)
+            self._keep(twin)
+            self._queue(twin)
+
+    def _diverged(self, run_id: str, found: Divergence | None) -> None:
+        if found is None:
+            return
+        self.store.put_divergence(run_id, found)
+        self._tally.count("compared")
+        if not found.same:
+            self._tally.count("differing")
+            _log.warning("backtest %s differs between %s: %s", run_id, " and ".join(found.engines), found.named[0])

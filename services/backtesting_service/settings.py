@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
@@ -9,6 +10,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from adapters.backtesting import ENGINES
+from contracts import names
 from contracts.names import ENV_BACKTESTING_ENGINE, ENV_BACKTESTING_WORKERS, ENV_RESULTS_PATH
 from services.common.bars import SHIPPED, parse_sources
 from services.common.settings import Env, EnvSettings
@@ -20,11 +22,20 @@ class BacktestingSettings(EnvSettings):
     engine: Annotated[str, Env(ENV_BACKTESTING_ENGINE, " or ".join(ENGINES))] = Field(
         "vectorbt", pattern=f"^({'|'.join(ENGINES)})$"
     )
-    """The engine that runs backtests. `memory` is the plain reference."""
+    """The engine that runs backtests where no route is followed. `memory` is the plain reference."""
+    routes: Annotated[str, Env(names.ENV_ROUTES, "kubernetes, or unset it")] = Field("", pattern="^(kubernetes)?$")
+    """`kubernetes`: the route says which engine runs them. Unset: see `engine`."""
+    namespace: Annotated[str, Env(names.ENV_NAMESPACE, "the namespace of the route")] = names.NAMESPACE
+    pod_name: Annotated[str | None, Env(names.ENV_POD_NAME, "this pod's name")] = None
+    """The name under which the service makes itself known; the host's where unset."""
     results: Annotated[Path, Env(ENV_RESULTS_PATH, "a folder that outlives the process")]
     """Where requests, states and results are kept."""
     workers: Annotated[int, Env(ENV_BACKTESTING_WORKERS, "a whole number from 1 to 64")] = Field(1, ge=1, le=64)
     """Processes that run backtests at once. Each holds the engine: about 300 MB with VectorBT."""
+    limit_seconds: Annotated[float, Env(names.ENV_BACKTESTING_SECONDS, "seconds, above 0")] = Field(3600, gt=0)
+    """How long one run may take; it is ended then, and fails."""
+    limit_mib: Annotated[int, Env(names.ENV_BACKTESTING_MIB, "MiB; 0 for any amount")] = Field(0, ge=0)
+    """How much memory one run may take beyond its engine; it fails where it asks for more."""
     csv: Annotated[str | None, Env("BACKTESTING_CSV", "SYMBOL=/path/bars.csv[.gz], comma-separated")] = None
     """Histories to test on, besides the shipped ones. A symbol given here stands before a shipped one."""
 
@@ -50,3 +61,8 @@ class BacktestingSettings(EnvSettings):
     def sources(self) -> Mapping[str, Path]:
         """Symbol -> file."""
         return {**SHIPPED, **(parse_sources(self.csv) if self.csv is not None else {})}
+
+    @property
+    def adapter_name(self) -> str:
+        """This replica among the adapters."""
+        return names.adapter_name(self.pod_name or socket.gethostname(), names.BACKTESTING_NAME)

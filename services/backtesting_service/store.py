@@ -10,9 +10,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from contracts.backtests import Divergence
 from services.backtesting_service.models import Run
 
 _log = logging.getLogger(__name__)
+DIVERGENCE = "divergence.json"
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -55,6 +57,17 @@ class RunStore:
     def result(self, run_id: str) -> bytes:
         """The result of a run that is done. Raises FileNotFoundError where somebody removed it."""
         return (self._folder / _checked(run_id) / "result.json").read_bytes()
+
+    def put_divergence(self, run_id: str, found: Divergence) -> None:
+        """Keep what another engine made of a run, durably, in place of what was kept before."""
+        self._write(run_id, DIVERGENCE, found.model_dump_json().encode())
+
+    def divergence(self, run_id: str) -> Divergence | None:
+        """What another engine made of it; None where it was not compared."""
+        try:
+            return Divergence.model_validate_json((self._folder / _checked(run_id) / DIVERGENCE).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
 
     def _write(self, run_id: str, name: str, content: bytes) -> None:
         folder = self._folder / _checked(run_id)

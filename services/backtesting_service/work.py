@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import platform
+import resource
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from adapters.backtesting import BacktestEngine, BacktestError, open_engine
-from adapters.backtesting.measures import figures, trades
-from services.backtesting_service.models import (
-    BacktestRequest,
+from adapters.backtesting import BacktestEngine, BacktestError, Outcome, open_engine
+from adapters.backtesting.bars import Bars, aligned
+from adapters.backtesting.measures import Trade, drawdowns, figures, returns, trades
+from contracts.backtests import (
+    SCHEMA,
+    BacktestAsked,
     EquityPoint,
     FiguresModel,
     FillModel,
+    LogModel,
     Result,
     TradeModel,
 )
+from services.backtesting_service.models import BacktestRequest
 from services.common.bars import load_bars
 
 _log = logging.getLogger(__name__)
@@ -26,11 +33,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A picklable order for a worker. `request` and the answer are JSON, so that nothing else crosses."""
+    """A picklable order for a worker. `request` and the answer are JSON, so that nothing else crosses; `bars` and their
+    checksums by leg."""
 
     request: str
     engine: str
-    bars: Path
+    bars: tuple[Path, ...]
+    sha256: tuple[str, ...]
 
 
 def file_sha256(path: Path) -> str:
@@ -43,8 +52,9 @@ def _engine(name: str) -> BacktestEngine:
     return open_engine(name)
 
 
-def prepare(engine: str) -> None:
-    """Run once in each worker: load the engine before the first job waits for it."""
+def prepare(engine: str, memory_mib: int = 0) -> None:
+    """Run once in each worker: load the engine before the first job waits for it, and let jobs have `memory_mib` MiB
+    beyond it (0: any amount)."""
     # The service ends its workers itself; a signal to the whole group must not end a job half-way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -53,26 +63,68 @@ def prepare(engine: str) -> None:
     except BacktestError as error:
         # Raised from here it would break the pool for good; raised by a job it is that job's failure.
         _log.error("%s", error)
+    if memory_mib:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + (memory_mib << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def run(job: Job) -> str:
     """The result as JSON. Raises BacktestError, BarsError, ValueError where there are no bars."""
     request = BacktestRequest.model_validate_json(job.request)
-    bars = [
-        bar
-        for bar in load_bars(job.bars)
-        if (request.start is None or bar.date >= request.start) and (request.end is None or bar.date <= request.end)
+    legs = [
+        Bars.daily(symbol, load_bars(path)).within(request.start, request.end)
+        for symbol, path in zip(request.symbols, job.bars, strict=True)
     ]
-    if not bars:
-        raise ValueError(f"{request.symbol} has no bars from {request.start} to {request.end}: nothing was tested")
-    outcome = _engine(job.engine).run(request.make_strategy(), bars, request.rules)
+    for bars in legs:
+        if not len(bars):
+            raise ValueError(f"{bars.symbol} has no bars from {request.start} to {request.end}: nothing was tested")
+    aligned(legs)
+    outcome = _engine(job.engine).run(request.make_strategy(), legs, request.rules)
+    return result(request, job.sha256, legs, outcome).model_dump_json()
+
+
+def result(request: BacktestRequest, sha256: Sequence[str], legs: Sequence[Bars], outcome: Outcome) -> Result:
+    """`outcome` as it is told."""
+    first, initial = legs[0], request.initial_cash
+    below, changes = drawdowns(outcome.equity, initial), returns(outcome.equity, initial)
     return Result(
+        schema_version=SCHEMA,
         engine=outcome.engine,
         engine_version=outcome.engine_version,
-        bars=len(bars),
-        halted=outcome.halted,
-        figures=FiguresModel.model_validate(figures(outcome.fills, outcome.equity, request.rules)),
-        trades=[TradeModel.model_validate(trade) for trade in trades(outcome.fills)],
-        fills=[FillModel.model_validate(fill) for fill in outcome.fills],
-        equity=[EquityPoint(date=bar.date, equity=worth) for bar, worth in zip(bars, outcome.equity, strict=True)],
-    ).model_dump_json()
+        versions={"python": platform.python_version(), outcome.engine: outcome.engine_version},
+        request=BacktestAsked.model_validate(request.model_dump()),
+        bars_sha256=list(sha256),
+        bars=len(first),
+        halted=None if outcome.halted is None else first.day(outcome.halted),
+        figures=FiguresModel.model_validate(figures(outcome.fills, outcome.equity, request.rules, first.a_year())),
+        trades=[_trade(legs, trade) for trade in trades(outcome.fills)],
+        fills=[
+            FillModel(
+                symbol=legs[fill.leg].symbol, date=first.day(fill.bar), at=first.at(fill.bar), side=fill.side,
+                quantity=fill.quantity, price=fill.price, fee=fill.fee,
+            )
+            for fill in outcome.fills
+        ],
+        equity=[
+            EquityPoint(date=at.date(), at=at, equity=worth, drawdown=below[bar], change=changes[bar])
+            for bar, worth in enumerate(outcome.equity)
+            for at in (first.at(bar),)
+        ],
+        log=[
+            LogModel(
+                at=first.at(entry.bar), symbol=None if entry.leg < 0 else legs[entry.leg].symbol, event=entry.event,
+                wanted=entry.wanted, done=entry.done,
+            )
+            for entry in outcome.log
+        ],
+    )  # fmt: skip
+
+
+def _trade(legs: Sequence[Bars], trade: Trade) -> TradeModel:
+    bars = legs[trade.leg]
+    return TradeModel(
+        symbol=bars.symbol, side=trade.side, entry_date=bars.day(trade.entry_bar), entry_price=trade.entry_price,
+        quantity=trade.quantity, exit_date=None if trade.exit_bar is None else bars.day(trade.exit_bar),
+        exit_price=trade.exit_price, fees=trade.fees, pnl=trade.pnl,
+    )  # fmt: skip

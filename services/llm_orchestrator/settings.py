@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from typing import Annotated, Self
 
@@ -78,5 +77,4 @@ class OrchestratorSettings(EnvSettings, Limits):
     @property
     def adapter_name(self) -> str:
         """This replica among the adapters."""
-        name = f"{self.pod_name or socket.gethostname()}.{names.LLM_ORCHESTRATOR_NAME}"
-        return re.sub(r"[^a-z0-9.-]", "-", name.lower())
+        return names.adapter_name(self.pod_name or socket.gethostname(), names.LLM_ORCHESTRATOR_NAME)

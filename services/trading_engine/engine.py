@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from adapters.backtesting.strategies import Memory, Strategy
+from adapters.backtesting.strategies.averages import SmaCross
+from adapters.backtesting.strategies.live import Memory, step
 from adapters.database.base import Effects, Fill, Loaded, NewOrder, Position, StrategyState
 from contracts.envelope import Event
 from contracts.market import SIGNAL_TYPE, Side, Signal, Tick, encode_signal
@@ -89,7 +90,7 @@ def load_state(text: str) -> tuple[Memory, Waiting | None]:
 class Engine:
     """`notional` is what a position may cost at its signal's price. `new_id` makes ids of events."""
 
-    strategy: Strategy
+    strategy: SmaCross
     notional: Decimal
     new_id: Callable[[], str]
 
@@ -103,7 +104,7 @@ class Engine:
                 key = keys[bar.key] = self._recall(known.get(bar.key), bar)
             key.last = bar.tick
             self._fill(key, bar, made)
-            key.memory, side = self.strategy.step(key.memory, bar.tick.bar.close)
+            key.memory, side = step(self.strategy, key.memory, bar.tick.bar.close)
             if side is not None:
                 self._act(key, side, bar, made)
         return Effects(

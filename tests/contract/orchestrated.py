@@ -18,7 +18,7 @@ from contracts.llm import REQUIRED_ALIASES, Endpoint, Endpoints
 from contracts.registry import AdapterRecord
 from contracts.routes import Route
 from contracts.stages import Component, Stage, serving_backend
-from services.llm_orchestrator import following
+from services.common import following
 from services.llm_orchestrator.service import assemble, connector
 from services.llm_orchestrator.settings import OrchestratorSettings
 from tests.contract.postgres_server import free_port

@@ -21,7 +21,7 @@ from cutover.context import Context
 from cutover.llm_service import LlmSteps, Model, Pace
 from cutover.plan import Step, Transition
 from cutover.timing import Timing
-from services.llm_orchestrator import following
+from services.common import following
 from tests.contract.faulty_llm import Faulty
 from tests.contract.orchestrated import Orchestrated, environment, orchestrated
 from tests.unit.cutover.llm_world import LlmWorld

@@ -19,7 +19,7 @@ from contracts.llm import Endpoint, Endpoints
 from contracts.registry import AdapterRecord
 from contracts.routes import Route
 from contracts.stages import Component, Stage, serving_backend
-from services.llm_orchestrator import following
+from services.common import following
 from services.llm_orchestrator.service import assemble
 from services.llm_orchestrator.settings import OrchestratorSettings
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from contracts.names import BACKTESTING_NAME
 from services.backtesting_service import work
 from services.backtesting_service.api import create_api
 from services.backtesting_service.models import BacktestRequest, RunState
+from services.backtesting_service.routing import Plan, fixed
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.service import Backtesting
 from services.backtesting_service.settings import BacktestingSettings
@@ -29,10 +29,14 @@ ASKED = {"strategy": "sma_cross", "parameters": {"fast": 10, "slow": 30}, "symbo
 DEADLINE = 30.0
 
 
+def memory() -> Plan:
+    return fixed("memory")
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[TestClient]:
     store = RunStore(folder)
-    runs = Runs(store, "memory", SHIPPED, 1)
+    runs = Runs(store, memory, SHIPPED, 1)
     with TestClient(create_api(runs, store, Health(live={"runs": runs.alive}), Backtesting(runs))) as client:
         yield client
 
@@ -74,7 +78,7 @@ def test_a_backtest_is_submitted_followed_read_and_still_there_after_a_restart(t
 
 def test_a_run_that_a_dead_process_left_is_run_at_the_next_start(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    idle = Runs(store, "memory", SHIPPED, 1)  # never started: as if it died at once
+    idle = Runs(store, memory, SHIPPED, 1)  # never started: as if it died at once
     run, new = idle.submit(BacktestRequest.model_validate(ASKED))
     assert new
     store.put(run.model_copy(update={"state": RunState.RUNNING}))
@@ -84,15 +88,14 @@ def test_a_run_that_a_dead_process_left_is_run_at_the_next_start(tmp_path: Path)
 
 def test_a_worker_that_dies_fails_no_run(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    runs = Runs(store, "memory", SHIPPED, 1)
+    runs = Runs(store, memory, SHIPPED, 1)
     runs.start()
     try:
         first, _ = runs.submit(BacktestRequest.model_validate(ASKED))
         wait_until_done(store, first.id)
-        assert runs._pool is not None
-        (victim,) = runs._pool._processes
         second, _ = runs.submit(BacktestRequest.model_validate({**ASKED, "symbol": "NASDAQ"}))
-        os.kill(victim, signal.SIGKILL)
+        for worker in multiprocessing.active_children():
+            worker.kill()
         assert wait_until_done(store, second.id) is RunState.DONE
     finally:
         runs.stop(DEADLINE)
@@ -118,6 +121,10 @@ def wait_until_done(store: RunStore, run_id: str) -> RunState | None:
         ({"start": "2010-01-02", "end": "2010-01-01"}, "lies after end"),
         ({"leverage": 2}, "Extra inputs"),
         ({"fees": -0.1}, "greater than or equal to 0"),
+        ({"against": "NASDAQ"}, "sma_cross trades 1 symbols, 2 are named. Leave `against` out"),
+        ({"strategy": "pair_reversion", "parameters": {}}, "trades 2 symbols, 1 are named. Name the second"),
+        ({"against": "SP500"}, "a pair has two legs"),
+        ({"sizing": {"kind": "equity", "amount": 1.5}}, "nothing can be borrowed"),
     ],
 )
 def test_a_request_that_cannot_be_run_is_refused_and_leaves_nothing(
@@ -134,13 +141,13 @@ def test_a_request_that_cannot_be_run_is_refused_and_leaves_nothing(
 
 def test_another_engine_or_history_is_another_run() -> None:
     request = BacktestRequest.model_validate(ASKED)
-    ids = {request.run_id(engine, bars) for engine in ("vectorbt", "memory") for bars in ("a", "b")}
+    ids = {request.identity(engine, [bars]) for engine in ("vectorbt", "memory") for bars in ("a", "b")}
     assert len(ids) == 4
 
 
 def test_a_record_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    run, _ = Runs(store, "memory", SHIPPED, 1).submit(BacktestRequest.model_validate(ASKED))
+    run, _ = Runs(store, memory, SHIPPED, 1).submit(BacktestRequest.model_validate(ASKED))
     (tmp_path / ("f" * 32)).mkdir()
     (tmp_path / ("f" * 32) / "run.json").write_text("{")
     assert [one.id for one in RunStore(tmp_path).all()] == [run.id]
@@ -148,7 +155,7 @@ def test_a_record_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
 
 def test_a_worker_answers_in_json_alone() -> None:
     request = BacktestRequest.model_validate({**ASKED, "strategy": "buy_and_hold", "parameters": {}})
-    answer = work.run(work.Job(request.model_dump_json(), "memory", SHIPPED["SP500"]))
+    answer = work.run(work.Job(request.model_dump_json(), "memory", (SHIPPED["SP500"],), ("0",)))
     assert '"engine":"memory"' in answer
 
 

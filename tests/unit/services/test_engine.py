@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.backtesting.strategies import Memory, SmaCross
+from adapters.backtesting.strategies import SmaCross
+from adapters.backtesting.strategies.live import Memory
 from adapters.database.base import OrderStatus
 from adapters.database.memory import MemoryTradingStore
 from adapters.event_bus import RejectEvent, RetryableError

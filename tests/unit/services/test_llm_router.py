@@ -17,7 +17,7 @@ from contracts.registry import PROTOCOL_VERSION
 from contracts.stages import Component, Stage
 from services.llm_orchestrator.breaker import Rules
 from services.llm_orchestrator.figures import Figures
-from services.llm_orchestrator.following import ROLE, Follower
+from services.llm_orchestrator.following import Follower
 from tests.unit.services.llm_world import limits, route, world
 
 BACKEND = "x-crossover-backend"
@@ -33,7 +33,7 @@ def test_a_switch_moves_the_next_call_and_is_acknowledged() -> None:
         assert made.ask().headers[BACKEND] == "hosted"
         record = made.record()
         assert record is not None
-        assert (record.role, record.name, record.acknowledged_epoch) == (ROLE, "pod-1.llm-orchestrator", 0)
+        assert (record.role, record.name, record.acknowledged_epoch) == (Follower.role, "pod-1.llm-orchestrator", 0)
         assert record.protocol_version == PROTOCOL_VERSION
         made.set(route(Stage.SHADOW, 1))
         assert made.ask().headers[BACKEND] == "hosted"
