@@ -25,9 +25,10 @@ BESIDE = {
     Component.EVENT_BUS: (names.MIRROR_NAME,),
     Component.DATABASE: (names.POOLER_NAME, names.CARRIER_NAME),
     Component.LLM_SERVICE: (names.LLM_ORCHESTRATOR_NAME,),
+    Component.BACKTESTING: (names.BACKTESTING_NAME,),
 }
 """The Deployments on which a component's moving rests; of the language models config names more, our own."""
-_ALWAYS = frozenset({names.POOLER_NAME, names.LLM_ORCHESTRATOR_NAME})
+_ALWAYS = frozenset({names.POOLER_NAME, names.LLM_ORCHESTRATOR_NAME, names.BACKTESTING_NAME})
 """Those that run at every stage; our own models where they are deployed, the others where both sides are kept in
 step."""
 _UP = "pulumi up"

@@ -46,7 +46,7 @@ from validation.result import Check, Report, Verdict
 
 if TYPE_CHECKING:
     from components.llm_settings import LlmServiceSettings
-    from components.settings import DatabaseSettings, EventBusSettings, Settings
+    from components.settings import BacktestingSettings, DatabaseSettings, EventBusSettings, Settings
 
 EXIT = {Verdict.HOLDS: 0, Verdict.DOES_NOT_HOLD: 1, Verdict.COULD_NOT_CHECK: 2}
 NEEDED = (
@@ -239,11 +239,19 @@ def _asked(settings: Settings, component: Component, cluster: Cluster) -> Asked:
     )
 
 
-def _entry(settings: Settings, component: Component) -> EventBusSettings | DatabaseSettings | LlmServiceSettings:
-    """What config says of a component that can move."""
-    if component is Component.LLM_SERVICE:
-        return settings.llm_service
-    return settings.event_bus if component is Component.EVENT_BUS else settings.database
+def _entry(
+    settings: Settings, component: Component
+) -> EventBusSettings | DatabaseSettings | LlmServiceSettings | BacktestingSettings:
+    """What config says of a component."""
+    match component:
+        case Component.EVENT_BUS:
+            return settings.event_bus
+        case Component.DATABASE:
+            return settings.database
+        case Component.LLM_SERVICE:
+            return settings.llm_service
+        case Component.BACKTESTING:
+            return settings.backtesting
 
 
 def _beside(settings: Settings, component: Component) -> tuple[str, ...]:

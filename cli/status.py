@@ -176,6 +176,8 @@ def _in_place(route: Route) -> str:
     """What there is to say where nothing is to be done."""
     if route.component is Component.DATABASE and route.stage is Stage.SCALE:
         return _rollback_loss(route)
+    if route.component is Component.BACKTESTING and route.sample:
+        return f"{route.sample:g} % of the runs are done by {other_backend(route.component, route.active)}, too"
     return _traffic(route) if route.component is Component.LLM_SERVICE else ""
 
 

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, Self
 
 import pulumi
 from pulumi.runtime.config import CONFIG, get_config_env
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from components.config_errors import PROJECT, problems_of, unfit
 from components.llm_settings import LlmServiceSettings, too_large
 from contracts import names
+from contracts.backtest_moving import Gate
 from contracts.stages import Stage
 
 ENV_KUBE_CONTEXT = "CROSSOVER_KUBE_CONTEXT"
@@ -34,20 +35,6 @@ Size = Literal["small", "standard"]
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _only_mvp(stage: Stage) -> Stage:
-    if stage is not Stage.MVP:
-        raise unfit(
-            f"stage {stage.value!r} of this component is not available in this version (event_bus, database and "
-            "llm_service are those that can move): its backend would never come",
-            fix=Stage.MVP.value,
-        )
-    return stage
-
-
-FixedStage = Annotated[Stage, AfterValidator(_only_mvp)]
-"""The stage of a component that cannot be moved yet."""
 
 
 def _refuse_emergency(emergency: bool, stage: Stage, dead: str, alive: str) -> None:
@@ -252,12 +239,45 @@ class DatabaseSettings(_Model):
 
 
 class BacktestingSettings(_Model):
-    """Backtests: VectorBT in one service."""
+    """Backtests: VectorBT, then NautilusTrader, in one service that has both."""
 
-    stage: FixedStage = Stage.MVP
+    stage: Stage = Stage.MVP
     workers: int = Field(default=1, ge=1, le=64)
+    """Runs at a time. Each engine that is deployed has so many processes, once it was asked for a run."""
     storage: Quantity = "5Gi"
     """For results."""
+    limit_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
+    """How long one run may take; then it is ended, and fails."""
+    limit_mib: int = Field(default=0, ge=0)
+    """MiB that one run may take beyond its engine; it fails where it asks for more. 0: any amount."""
+    sample_percent: float = Field(default=100.0, ge=0, le=100, allow_inf_nan=False)
+    """Percent of the runs that the engine which does not serve does, too, in shadow and scale, when nobody waits."""
+    gate: Gate = Field(default_factory=Gate)
+    """What must agree before a switch, beside the suite that is shipped."""
+    verdict_hours: float = Field(default=names.DEFAULT_VERDICT_HOURS, gt=0, allow_inf_nan=False)
+    """How old a comparison may be: a switch that was cut off after it compares anew beyond it, and status calls it
+    stale."""
+    watch_seconds: float = Field(default=10.0, ge=0, le=3600, allow_inf_nan=False)
+    """How long runs of its own are made after a switch."""
+    deadline_seconds: int = Field(default=3600, ge=60)
+    """How long a Transition may take in all, the comparison and the runs that an engine ends included."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_emergency(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("emergency"):
+            raise unfit(
+                "emergency is set, and backtests have none: going back asks the engine that is left nothing in any "
+                "case, and results are kept by the service",
+                key="stage",
+                fix=f"shadow (and pulumi config rm --path {PROJECT}:backtesting.emergency)",
+            )
+        return given
+
+    @property
+    def emergency(self) -> bool:
+        """Never: see above."""
+        return False
 
 
 class TradingEngineSettings(_Model):

@@ -27,6 +27,7 @@ from components.pods import Manifest, Pod, env, identity_env, labels
 from components.settings import Settings
 from components.sizes import TRANSITION
 from contracts import names
+from contracts.backtest_moving import BacktestMoving
 from contracts.stages import Component, Side, Stage, backend_of
 from contracts.volumes import told_volumes
 
@@ -92,6 +93,8 @@ def _runs_as(component: Component) -> tuple[str, list[Manifest]]:
         return names.DATABASE_CUTOVER_NAME, [{"secretRef": {"name": names.DATABASE_MOVE_NAME}}]
     if component is Component.LLM_SERVICE:
         return names.LLM_CUTOVER_NAME, [{"secretRef": {"name": names.LLM_CLIENT_NAME}}]
+    if component is Component.BACKTESTING:
+        return names.BACKTESTING_CUTOVER_NAME, []
     return CUTOVER, env_from(CUTOVER)
 
 
@@ -131,6 +134,15 @@ def _told(settings: Settings, component: Component) -> dict[str, str | None]:
             names.ENV_LLM_ORCHESTRATOR_URL: llm_access.orchestrator_url(),
             names.ENV_LLM_MOVING: llm_access.moving(settings).to_json(),
             names.ENV_VERDICT_HOURS: f"{settings.llm_service.verdict_hours:g}",
+        }
+    if component is Component.BACKTESTING:
+        backtests = settings.backtesting
+        moving = BacktestMoving(sample_percent=backtests.sample_percent, gate=backtests.gate)
+        return {
+            names.ENV_NAMESPACE: settings.namespaces.backend,
+            names.ENV_BACKTESTING_URL: f"http://{names.BACKTESTING_NAME}:{names.HTTP_PORT}",
+            names.ENV_BACKTESTING_MOVING: moving.to_json(),
+            names.ENV_VERDICT_HOURS: f"{backtests.verdict_hours:g}",
         }
     bus = settings.event_bus
     return {

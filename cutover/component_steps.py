@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from adapters.backtesting.http_jobs import HttpJobs
 from adapters.event_bus.backends import open_log
 from adapters.event_bus.base import EventLog
 from adapters.event_bus.factory import settings_from_env
 from adapters.postgres.masks import Masks
 from contracts import names
+from contracts.backtest_moving import BacktestMoving, InvalidMoving
 from contracts.routes import Route
 from contracts.stages import Component, Stage, deployed_backends
 from contracts.volumes import volume_bytes
-from cutover.context import Context
+from cutover.backtesting import BacktestSteps
+from cutover.context import Context, CouldNotCheck
 from cutover.database import DatabaseSteps, Moving
 from cutover.event_bus import EventBusSteps
 from cutover.llm_service import LlmSteps, opening
@@ -20,10 +23,12 @@ from cutover.llm_service.judging import Judging
 from cutover.previewing import Wishes
 from cutover.servers import servers
 
+_FIX = "Run pulumi up: it sets it"
+
 
 def steps_of(
     context: Context, route: Route | None, stage: Stage | None, env: Mapping[str, str]
-) -> EventBusSteps | DatabaseSteps | LlmSteps:
+) -> EventBusSteps | DatabaseSteps | LlmSteps | BacktestSteps:
     """What a run of this component works with. `stage`: the wanted one, None where it is only checked.
 
     Raises CouldNotCheck where `env` lacks what it takes.
@@ -31,6 +36,8 @@ def steps_of(
     volumes = volume_bytes(env.get(names.ENV_VOLUMES, ""))
     if context.component is Component.EVENT_BUS:
         return EventBusSteps(context, *_logs(route, stage, env), volumes)
+    if context.component is Component.BACKTESTING:
+        return BacktestSteps(context, HttpJobs(_needed(env, names.ENV_BACKTESTING_URL)), _backtests(env))
     if context.component is Component.LLM_SERVICE:
         wished = opening.moving(env)
         return LlmSteps(context, opening.models(env), opening.front(env), Judging(wished), wished)
@@ -53,8 +60,23 @@ def wishes_of(component: Component, env: Mapping[str, str]) -> Wishes:
     """
     if component is Component.LLM_SERVICE:
         return Wishes(moving=opening.moving(env))
+    if component is Component.BACKTESTING:
+        return Wishes(backtests=_backtests(env))
     tied = env.get(names.ENV_DATABASE_ROLLBACK_LOSS) == "none"
     return Wishes(names.all_topics(_listed(env, names.ENV_TOPICS) or names.TOPICS), tied)
+
+
+def _backtests(env: Mapping[str, str]) -> BacktestMoving:
+    try:
+        return BacktestMoving.parse(_needed(env, names.ENV_BACKTESTING_MOVING))
+    except InvalidMoving as error:
+        raise CouldNotCheck(f"{names.ENV_BACKTESTING_MOVING} cannot be used: {error}", _FIX) from error
+
+
+def _needed(env: Mapping[str, str], variable: str) -> str:
+    if not env.get(variable):
+        raise CouldNotCheck(f"{variable} is not set", _FIX)
+    return env[variable]
 
 
 def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ def path(origin: Stage | None, goal: Stage, component: Component = Component.EVE
 
 def in_step(route: Route) -> bool:
     """Whether there is another side to compare with: the mirror says so, where there is something to copy."""
-    if route.component is Component.LLM_SERVICE:
+    if route.component in (Component.LLM_SERVICE, Component.BACKTESTING):
         return STAGE_TABLE[route.stage].follows is not None
     return route.mirror is not None
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contracts import names
+from contracts.backtest_moving import BacktestMoving
+from contracts.backtest_moving import InvalidMoving as InvalidBacktestMoving
 from contracts.llm_moving import InvalidMoving, LlmMoving
 from contracts.routes import Route
 from contracts.stages import Component, Stage
+from cutover.backtesting.due import due as backtests_due
 from cutover.database.due import due
 from cutover.errors import StepFailed
 from cutover.fitting import added_topics
@@ -22,18 +25,21 @@ from cutover.tables import ADDITION, Step, meaning
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What config asks for beside a stage. `topics`: of the event bus, dead-letter topics included; `tied`: of the
-    database, whether commits at the new side wait for the old one; `moving`: of the language models."""
+    database, whether commits at the new side wait for the old one; `moving`: of the language models; `backtests`: of
+    backtests."""
 
     topics: Collection[str] = ()
     tied: bool = False
     moving: LlmMoving = field(default_factory=LlmMoving)
+    backtests: BacktestMoving = field(default_factory=BacktestMoving)
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Wishes:
         """From a component's entry in stack config. Raises StepFailed where it cannot be used."""
         topics = entry.get("topics")
         named = tuple(map(str, topics)) if isinstance(topics, list) else names.TOPICS
-        return cls(names.all_topics(named), entry.get("rollback_loss") == "none", _moving(entry))
+        tied = entry.get("rollback_loss") == "none"
+        return cls(names.all_topics(named), tied, _moving(entry), _backtests(entry))
 
 
 def _moving(entry: Mapping[str, Any]) -> LlmMoving:
@@ -42,6 +48,14 @@ def _moving(entry: Mapping[str, Any]) -> LlmMoving:
         return LlmMoving.parse(json.dumps(told))
     except InvalidMoving as error:
         raise StepFailed(f"crossover:llm_service cannot be used: {error}", "pulumi preview names the fix") from error
+
+
+def _backtests(entry: Mapping[str, Any]) -> BacktestMoving:
+    told = {key: entry[key] for key in ("sample_percent",) if key in entry}
+    try:
+        return BacktestMoving.parse(json.dumps(told))
+    except InvalidBacktestMoving as error:
+        raise StepFailed(f"crossover:backtesting cannot be used: {error}", "pulumi preview names the fix") from error
 
 
 def preview(
@@ -81,6 +95,8 @@ def _first(route: Route | None, wanted: Stage, wishes: Wishes, todo: Plan, emerg
         steps = ADDITION if added_topics(route, wishes.topics) else ()
     elif route.component is Component.LLM_SERVICE:
         steps = llm_due(route, wanted, wishes.moving)
+    elif route.component is Component.BACKTESTING:
+        steps = backtests_due(route, wanted, wishes.backtests)
     else:
         settles = route.stranded is not None and not emergency
         steps = () if settles else due(route, wanted, tied=wishes.tied)

@@ -114,7 +114,23 @@ _LLM_MEANINGS: dict[Step, str] = {
     Step.WATCH: "failures and the time to the first token stay within the budget; else traffic goes back",
     Step.RETIRE: "the route no longer names the side that leaves, and it answers nobody any more",
 }
-_OWN_MEANINGS = {Component.DATABASE: _DATABASE_MEANINGS, Component.LLM_SERVICE: _LLM_MEANINGS}
+_BACKTESTING_MEANINGS: dict[Step, str] = {
+    Step.PREFLIGHT: "the service answers and has bars; rights fit; every service is alive",
+    Step.ESTABLISH: "the first route is written",
+    Step.START_MIRROR: "a sample of the runs is done by the engine that does not serve, too, when nobody waits",
+    Step.WARM_UP: "the engine that joins has done a run",
+    Step.COMPARE: "both engines make the same of the shipped suite and of the newest runs, order by order, bar by bar",
+    Step.OPEN: "the route names the other engine, in one write; runs under way end where they began",
+    Step.ACKNOWLEDGE: "every live service sends new runs by the route",
+    Step.SHIFT: "the route has the sample of config",
+    Step.WATCH: "new runs are taken by the engine that serves, and done; else it is switched back",
+    Step.RETIRE: "the route no longer names the engine that leaves, and no run is under way there",
+}
+_OWN_MEANINGS = {
+    Component.DATABASE: _DATABASE_MEANINGS,
+    Component.LLM_SERVICE: _LLM_MEANINGS,
+    Component.BACKTESTING: _BACKTESTING_MEANINGS,
+}
 
 
 def meaning(component: Component, step: Step) -> str:
@@ -242,6 +258,21 @@ SHIFTING = (Step.SHIFT, Step.ACKNOWLEDGE, Step.WATCH)
 """What a run does beside its transitions where config asks for another canary at stage scale."""
 
 
+_BACKTESTING_JOIN = (Step.PREFLIGHT, Step.START_MIRROR, Step.WARM_UP, Step.RECORD)
+_BACKTESTING_ROWS: Rows = {
+    (None, Stage.MVP): (Step.PREFLIGHT, Step.ESTABLISH),
+    # There is no old engine to begin with. To scale the way leads through shadow: none serves that was not compared.
+    (None, Stage.COMPLETE): (Step.PREFLIGHT, Step.ESTABLISH),
+    (Stage.MVP, Stage.SHADOW): _BACKTESTING_JOIN,
+    # No fence: a run is done by one engine alone, so callers need not stand still for who takes the next one.
+    (Stage.SHADOW, Stage.SCALE): (Step.PREFLIGHT, Step.COMPARE, Step.OPEN, Step.ACKNOWLEDGE, Step.WATCH),
+    (Stage.SCALE, Stage.SHADOW): (Step.PREFLIGHT, Step.OPEN, Step.ACKNOWLEDGE, Step.WATCH),
+    (Stage.SCALE, Stage.COMPLETE): (Step.PREFLIGHT, Step.RETIRE),
+    (Stage.SHADOW, Stage.MVP): (Step.PREFLIGHT, Step.RETIRE),
+    (Stage.COMPLETE, Stage.SCALE): _BACKTESTING_JOIN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """The rows of one component. `emergencies` stand in place of a row where the backend that serves is dead, by the
@@ -261,6 +292,7 @@ TABLES: Mapping[Component, Table] = {
     Component.EVENT_BUS: Table(_BUS_ROWS, _BUS_EMERGENCIES, _BUS_SETTLEMENTS),
     Component.DATABASE: Table(_DATABASE_ROWS, _DATABASE_EMERGENCIES, _DATABASE_SETTLEMENTS, (Step.SET_ASIDE,)),
     Component.LLM_SERVICE: Table(_LLM_ROWS, final=frozenset({(Stage.SCALE, Stage.SHADOW)})),
+    Component.BACKTESTING: Table(_BACKTESTING_ROWS, final=frozenset({(Stage.SCALE, Stage.SHADOW)})),
 }
 """The components that can move."""
 TRANSITIONS = TABLES[Component.EVENT_BUS].rows

@@ -35,13 +35,16 @@ def test_no_role_has_more_than_it_needs(stage: Stage) -> None:
     rules = {role.name: role.manifest["rules"] for role in at(stage).of("Role")}
     ours = {"database-pooler", "database-carrier", "database-cutover"}
     models = {"llm-orchestrator", "llm-cutover"}
-    assert set(rules) == {"event-bus-adapter", "event-bus-mirror", "crossover-cutover", *ours, *models}
+    backtests = {"backtesting-service", "backtesting-cutover"}
+    of = {**dict.fromkeys(ours, "database"), **dict.fromkeys(models, "llm-service")}
+    of |= dict.fromkeys(backtests, "backtesting")
+    assert set(rules) == {"event-bus-adapter", "event-bus-mirror", "crossover-cutover", *of}
     for name, granted in rules.items():
         for rule in granted:
             assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
             assert "secrets" not in rule["resources"]
             if "configmaps" in rule["resources"]:
-                component = "database" if name in ours else "llm-service" if name in models else "event-bus"
+                component = of.get(name, "event-bus")
                 noted = name == "database-cutover" and rule["verbs"] == ["get"]
                 assert rule["resourceNames"] == [
                     "crossover-backup-database" if noted else f"crossover-route-{component}"
@@ -50,7 +53,7 @@ def test_no_role_has_more_than_it_needs(stage: Stage) -> None:
         name for name, granted in rules.items() for rule in granted
         if "configmaps" in rule["resources"] and {"patch", "update"} & set(rule["verbs"])
     }  # fmt: skip
-    assert writers == {"crossover-cutover", "database-cutover", "llm-cutover"}
+    assert writers == {"crossover-cutover", "database-cutover", "llm-cutover", "backtesting-cutover"}
     # GPUs are facts of nodes, which are of no namespace.
     (nodes,) = at(stage).of("ClusterRole")
     assert (nodes.name, nodes.manifest["rules"]) == (
@@ -75,6 +78,7 @@ def test_only_who_needs_a_right_is_bound() -> None:
         "crossover-cutover": {"crossover-cutover"},
         **{name: {name} for name in ("database-pooler", "database-carrier", "database-cutover")},
         **{name: {name} for name in ("llm-orchestrator", "llm-cutover")},
+        **{name: {name} for name in ("backtesting-service", "backtesting-cutover")},
     }
 
 
@@ -170,10 +174,13 @@ def test_the_network_has_just_the_edges_that_the_workload_needs() -> None:
         (names.LLM_ORCHESTRATOR_NAME, names.HOSTED_LLM_NAME),
         (names.LLM_CUTOVER_NAME, names.HOSTED_LLM_NAME),
         (names.LLM_CUTOVER_NAME, names.LLM_ORCHESTRATOR_NAME),
+        (names.BACKTESTING_CUTOVER_NAME, names.BACKTESTING_NAME),
     }
     assert network.edges(PORTS) == wanted
     asks_api = {app for app in network._pods if network.reaches_api(app)}
-    assert asks_api == {*BUS_CLIENTS, *DATABASE_CLIENTS, names.LLM_ORCHESTRATOR_NAME, names.LLM_CUTOVER_NAME}
+    others = {names.LLM_ORCHESTRATOR_NAME, names.LLM_CUTOVER_NAME}
+    others |= {names.BACKTESTING_NAME, names.BACKTESTING_CUTOVER_NAME}
+    assert asks_api == {*BUS_CLIENTS, *DATABASE_CLIENTS, *others}
 
 
 @pytest.mark.parametrize("stage", Stage)

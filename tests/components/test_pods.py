@@ -23,6 +23,7 @@ API_USERS = {
     *("trading-engine", "market-feed", "event-bus-mirror", "transition-event-bus"),
     *("database-pooler", "database-carrier", "transition-database"),
     *("llm-orchestrator", "transition-llm-service"),
+    *("backtesting-service", "transition-backtesting"),
 }
 
 

@@ -71,7 +71,7 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
         ),
         ({"event_bus": {"topics": ["market_data", "trading_signals", "a b"]}}, ["topics.2", "'a b'"]),
         ({"event_bus": "mvp"}, ["crossover:event_bus is 'mvp'", "pulumi config set --path crossover:event_bus"]),
-        ({"backtesting": {"stage": "complete"}}, ["crossover:backtesting.stage", "not available"]),
+        ({"backtesting": {"emergency": True}}, ["crossover:backtesting.stage", "backtests have none"]),
         (
             {"event_bus": {"kafka": {"replication": 3}}},
             ["replication is 3 with 1 brokers", "no topic could be made", "crossover:event_bus.kafka.brokers 3"],
@@ -197,17 +197,9 @@ def test_a_secret_is_never_shown() -> None:
     assert "hunter2" not in "".join(problems)
 
 
-@pytest.mark.parametrize("stack", ["local", "mvp"])
+@pytest.mark.parametrize("stack", ["local", "mvp", "scale"])
 def test_shipped_stacks_can_be_deployed(stack: str) -> None:
     parse(stack, {"kube_context": "c", **_stack_config(stack)})
-
-
-def test_the_scale_stack_names_what_this_version_cannot_do_yet() -> None:
-    with pytest.raises(SettingsError) as caught:
-        parse("scale", {"kube_context": "c", **_stack_config("scale")})
-    assert [problem.split(": ")[1] for problem in caught.value.problems] == [
-        "crossover:backtesting.stage",
-    ]
 
 
 @pytest.mark.parametrize(("stack", "stage"), [("mvp", "mvp"), ("scale", "scale")])
