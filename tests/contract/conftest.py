@@ -1,5 +1,5 @@
 """Real servers for the event bus, started once a session, and one event log after the other; for the database, two
-servers a module and one world after the other; and what a language model's server is made of, unpacked once."""
+servers a module and one world after the other; what a language model's server is made of, unpacked once; and a vLLM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from adapters.postgres import asking, checksums
 from adapters.postgres.catalog import Column, Table
 from adapters.postgres.checksums import Query, Span
-from tests.contract import llama_server
+from tests.contract import llama_server, vllm_server
 from tests.contract.bus_servers import KafkaServer, RedisServer
 from tests.contract.database_world import DatabaseWorld, database_servers, database_world
 from tests.contract.event_logs import Bench, KafkaBench, MemoryBench, RedisBench
@@ -96,3 +96,12 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if isinstance(found, str):
         pytest.skip(f"the model's wheels cannot be had: {found}")
     return found
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real vLLM's base URL; it has the name and the key of llama.cpp's server. See tests/contract/vllm_server.py."""
+    if why := vllm_server.missing():
+        pytest.skip(why)
+    with vllm_server.serving(tmp_path_factory.mktemp("vllm")) as (_, url):
+        yield url

@@ -1,7 +1,7 @@
 """The contract of a chat backend, kept by the fake, by the adapter over HTTP, and by it over a real model.
 
 `http` is the adapter in front of the orchestrator in front of the fake: the whole path of a request, over
-real sockets. `llama` is the adapter in front of llama.cpp with a real small model.
+real sockets. `llama` is the adapter in front of llama.cpp with a real small model, `vllm` that in front of a real vLLM.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def llama(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         yield url
 
 
-@pytest.fixture(params=["memory", "http", "llama"])
+@pytest.fixture(params=["memory", "http", "llama", "vllm"])
 def make(request: pytest.FixtureRequest) -> Make:
     """How the backend under test is made, on the event loop of the test."""
     if request.param == "memory":
@@ -59,8 +59,8 @@ def make(request: pytest.FixtureRequest) -> Make:
     if request.param == "http":
         url, _ = request.getfixturevalue("orchestrated")
         return lambda: open_backend("http", url, None)
-    real = request.getfixturevalue("llama")
-    return lambda: open_backend("llama", real, llama_server.API_KEY)
+    real = request.getfixturevalue(request.param)
+    return lambda: open_backend(request.param, real, llama_server.API_KEY)
 
 
 def run[T](make: Make, work: Callable[[ChatBackend], Coroutine[Any, Any, T]]) -> T:
@@ -177,9 +177,11 @@ def test_no_answer_in_time_is_a_time_out(silent: int, streamed: bool) -> None:
         run(lambda: open_backend("silent", f"http://127.0.0.1:{silent}/v1", None, timeout=0.2), work)
 
 
-def test_the_key_goes_along_and_shows_in_no_error(llama: str) -> None:
+@pytest.mark.parametrize("real", ["llama", "vllm"])
+def test_the_key_goes_along_and_shows_in_no_error(request: pytest.FixtureRequest, real: str) -> None:
+    url = request.getfixturevalue(real)
     with pytest.raises(LLMRefused) as refused:
-        run(lambda: open_backend("llama", llama, "sk-wrong-key"), lambda backend: backend.complete(body()))
+        run(lambda: open_backend(real, url, "sk-wrong-key"), lambda backend: backend.complete(body()))
     assert refused.value.status == 401
     assert "sk-wrong-key" not in str(refused.value)
 

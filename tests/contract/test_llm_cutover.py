@@ -24,8 +24,12 @@ SECONDS = 240.0
 """A generation takes a second, and on a machine with other work on it a hundred of them."""
 
 
-@pytest.fixture(scope="module")
-def llama(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module", params=["llama", "vllm"])
+def real(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "vllm":
+        yield request.getfixturevalue("vllm")
+        return
+    parts = request.getfixturevalue("parts")
     with llama_server.llama(parts, tmp_path_factory.mktemp("llama")) as url:
         yield url
 
@@ -37,8 +41,8 @@ def model(url: str, key: str = llama_server.API_KEY, *, backend: str = "vllm", a
     )  # fmt: skip
 
 
-def test_a_real_model_is_listed_answers_and_takes_its_time(llama: str) -> None:
-    one = model(llama)
+def test_a_real_model_is_listed_answers_and_takes_its_time(real: str) -> None:
+    one = model(real)
     assert llama_server.MODEL in _known(asking.listed([one], SECONDS)[one])
     assert asking.generations([one], SECONDS)[one] == ""
     median = asking.first_tokens([one], 1, SECONDS)[one]
@@ -50,8 +54,8 @@ def _known(found: object) -> list[str]:
     return found
 
 
-def test_a_wrong_key_is_told_from_a_dead_server_and_from_a_slow_one(llama: str) -> None:
-    refused, slow = model(llama, "another-key"), model(llama)
+def test_a_wrong_key_is_told_from_a_dead_server_and_from_a_slow_one(real: str) -> None:
+    refused, slow = model(real, "another-key"), model(real)
     away = model(f"http://127.0.0.1:{free_port()}/v1")
     assert isinstance(asking.generations([refused], SECONDS)[refused], Refused)
     found = asking.listed([away], SECONDS)[away]
@@ -60,19 +64,19 @@ def test_a_wrong_key_is_told_from_a_dead_server_and_from_a_slow_one(llama: str) 
     assert isinstance(late, Unknown) and "no answer within" in late.why
 
 
-def test_both_sides_join_by_what_real_models_say(llama: str) -> None:
+def test_both_sides_join_by_what_real_models_say(real: str) -> None:
     world = LlmWorld()
     world.reach(Stage.MVP)
     world.pace = replace(world.pace, answer=SECONDS, load=SECONDS)
     (row,) = path(Stage.MVP, Stage.SHADOW, COMPONENT)
-    real = {
-        backend: {alias: model(llama, backend=backend, alias=alias) for alias in ("default", "trading")}
+    models = {
+        backend: {alias: model(real, backend=backend, alias=alias) for alias in ("default", "trading")}
         for backend in ("hosted", "vllm")
     }
-    world.models = {**real, "vllm": {alias: replace(one, name="no-such") for alias, one in real["vllm"].items()}}
+    world.models = {**models, "vllm": {alias: replace(one, name="no-such") for alias, one in models["vllm"].items()}}
     outcome = world.migrate(Stage.SHADOW)
     assert "vllm: model of default does not hold" in outcome.message and llama_server.MODEL in outcome.message
-    world.models = real
+    world.models = models
     context = world.context()
     context.read()
     steps = world.steps(context).steps

@@ -60,9 +60,13 @@ def serving(parts: Path, folder: Path, *options: str) -> Iterator[Side]:
         )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def good(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
-    with serving(parts, tmp_path_factory.mktemp("good"), "--ctx-size", "2048") as side:
+@pytest.fixture(scope="module", params=["llama", "vllm"])
+def good(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    if request.param == "vllm":
+        url = request.getfixturevalue("vllm")
+        yield Side("real", llama_server.MODEL, partial(open_backend, "real", url, llama_server.API_KEY))
+        return
+    with serving(request.getfixturevalue("parts"), tmp_path_factory.mktemp("good"), "--ctx-size", "2048") as side:
         yield side
 
 

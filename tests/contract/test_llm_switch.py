@@ -36,9 +36,14 @@ TOOL = {
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "side", "schema": {"enum": ["buy", "sell"]}}}
 
 
-@pytest.fixture(scope="module")
-def sides(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Two servers with the same model: what answers the hosted API, and what we run ourselves."""
+@pytest.fixture(scope="module", params=["llama", "vllm"])
+def sides(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Two servers with the same model: what answers the hosted API, and what we run ourselves. A vLLM is both."""
+    if request.param == "vllm":
+        url = request.getfixturevalue("vllm")
+        yield {"hosted": url, "vllm": url}
+        return
+    parts = request.getfixturevalue("parts")
     with (
         llama_server.llama(parts, tmp_path_factory.mktemp("llama-hosted")) as hosted,
         llama_server.llama(parts, tmp_path_factory.mktemp("llama-own")) as own,
@@ -130,6 +135,7 @@ def process_of(url: str) -> int:
     raise AssertionError(f"nobody listens at {url}")
 
 
+@pytest.mark.parametrize("sides", ["llama"], indirect=True)
 def test_a_pod_that_is_killed_in_the_middle_costs_its_stream_and_nothing_else(
     made: Orchestrated, sides: dict[str, str]
 ) -> None:
