@@ -11,6 +11,9 @@ from adapters.llm.errors import Failure
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\n", b"\r\n")
 _ERRORS = (b'data: {"error"', b'data:{"error"', b"error:", b"event: error", b"event:error")
 _ERROR_WITHIN = b'\ndata: {"error"'
+_BROKEN_OFF = (b'"finish_reason":"abort"', b'"finish_reason": "abort"')
+"""vLLM ends so, with 200 and [DONE], what it no longer answers because it is told to end. Within a text of the answer
+there would be a backslash before each quote."""
 _LONGEST_FIELD = 6
 _DONE = b"[DONE]"
 _TAIL = 24
@@ -29,7 +32,8 @@ class Events:
         self._tail = b""
         self._begins = True
         self.wrong: Failure | None = None
-        """GARBAGE where an event should begin and none does, ERROR_EVENT where it is an error."""
+        """GARBAGE where an event should begin and none does, ERROR_EVENT where it is an error, CLOSED_EARLY where it
+        says that the answer was broken off."""
 
     def take(self, chunk: bytes) -> bytes:
         """What may travel on of all that came: whole events, up to what is wrong."""
@@ -47,6 +51,9 @@ class Events:
         if at >= 0:
             self.wrong = Failure.ERROR_EVENT
             passed = passed[: at + 1]
+        elif (at := _broken_off(passed)) >= 0:
+            self.wrong = Failure.CLOSED_EARLY
+            passed = passed[: _last_end(passed[:at])]
         elif end and self._held and self._begins:
             self._is_wrong(self._held)
         if passed:
@@ -75,6 +82,16 @@ def _last_end(held: bytes) -> int:
     """Where the last whole event of `held` ends; 0 where there is none."""
     unix, dos = held.rfind(b"\n\n"), held.rfind(b"\r\n\r\n")
     return max(unix + 2 if unix >= 0 else 0, dos + 4 if dos >= 0 else 0)
+
+
+def _broken_off(data: bytes) -> int:
+    """Where `data` says that the answer was broken off; -1 where it does not."""
+    return max(data.find(said) for said in _BROKEN_OFF)
+
+
+def is_broken_off(body: bytes) -> bool:
+    """Whether an answer in one piece, which looks whole, says that it was broken off."""
+    return _broken_off(body) >= 0
 
 
 def is_completion(body: bytes) -> bool:

@@ -24,7 +24,7 @@ from aiohttp.client_proto import ResponseHandler
 from adapters import metrics
 from adapters.llm.base import Answer, ChatBackend, ChatStream
 from adapters.llm.errors import Failure, LLMGarbled, LLMRefused, LLMTimeout, LLMUnavailable
-from adapters.llm.events import Events, is_completion
+from adapters.llm.events import Events, is_broken_off, is_completion
 
 _JSON = "application/json"
 _EVENTS = "text/event-stream"
@@ -140,6 +140,8 @@ class OpenAICompatible(ChatBackend):
             body = await self._body(response)
         if not is_completion(body):
             raise LLMGarbled(f"{self.name} answered with something that is no chat completion")
+        if is_broken_off(body):
+            raise LLMUnavailable(f"{self.name} broke its answer off", Failure.CLOSED_EARLY)
         return Answer(body, response.headers.get("content-type", _JSON), _passed(response.headers))
 
     @override

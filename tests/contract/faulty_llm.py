@@ -220,6 +220,15 @@ class Faulty:
         await self._begin(writer)
         await self._parts(writer, chunk(content=_WORDS[0]), b'data: {"error": {"message": "EngineDeadError"}}\n\n', b"")
 
+    async def _do_broken_off(self, request: dict[str, Any], writer: Writer) -> None:
+        """As a vLLM that is told to end: all looks whole, but for the reason of its end."""
+        last = chunk().replace(b'"stop"', b'"abort"')
+        if not request.get("stream"):
+            await self._whole(writer, 200, last.removeprefix(b"data: "))
+            return
+        await self._begin(writer)
+        await self._parts(writer, chunk(content=_WORDS[0]), last, b"data: [DONE]\n\n", b"")
+
     async def _do_held(self, request: dict[str, Any], writer: Writer) -> None:
         """One token; the rest once the test lets it go on."""
         await self._begin(writer)

@@ -91,7 +91,9 @@ BEFORE = [
 ]  # fmt: skip
 """Faults before the first token, and their metric."""
 STREAM_ONLY = [("silent", "first_token_timeout"), ("silent_stream", "first_token_timeout"), ("web_page", "garbage")]
-WHOLE_ONLY = [("silent", "stalled"), ("web_page", "garbage"), ("closed_early", "closed_early")]
+WHOLE_ONLY = [
+    ("silent", "stalled"), ("web_page", "garbage"), ("closed_early", "closed_early"), ("broken_off", "closed_early"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("fault", "metric"), BEFORE + STREAM_ONLY)
@@ -118,6 +120,7 @@ def test_an_answer_that_does_not_come_is_given_by_the_other_side(
         ("stalled", "stalled", "timeout"),
         ("closed_early", "closed_early", "provider_unavailable"),
         ("ends_early", "closed_early", "provider_unavailable"),
+        ("broken_off", "closed_early", "provider_unavailable"),
         ("garbage", "garbage", "provider_unavailable"),
         ("error_event", "error_event", "provider_unavailable"),
     ],

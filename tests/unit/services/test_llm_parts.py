@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.llm import Failure
-from adapters.llm.events import LONGEST_EVENT, Events
+from adapters.llm.events import LONGEST_EVENT, Events, is_broken_off
 from services.llm_orchestrator.admission import Admission
 from services.llm_orchestrator.budgets import RetryBudget, TokenBudget
 from services.llm_orchestrator.errors import BadRequest, Overloaded
@@ -106,6 +106,9 @@ def test_events_pass_whole_however_they_are_cut(lines: list[str], done: bool, da
         ([b"data: {}\n\n\x00\x01\x02\x03\x04\x05\x06"], Failure.GARBAGE),
         ([b'data: {}\n\ndata: {"error": {}}\n\n'], Failure.ERROR_EVENT),
         ([b'data: {}\n\ndata: {"error": '], Failure.ERROR_EVENT),
+        ([b"data: {}\n\n", b'data: {"choices":[{"finish_reason":"abort"}]}\n\ndata: [DONE]\n\n'], Failure.CLOSED_EARLY),
+        ([b'data: {}\n\ndata: {"choices": [{"finish_reason": "abort"}]}\n\ndata: [DONE]\n\n'], Failure.CLOSED_EARLY),
+        ([b'data: {}\n\ndata: {"finish_reason":"ab', b'ort"}\n\n'], Failure.CLOSED_EARLY),
         ([b"da", b"ta: {}\n\n"], None),
     ],
 )
@@ -114,6 +117,14 @@ def test_what_is_no_event_is_seen_and_what_came_before_it_passes(chunks: list[by
     passed = b"".join(map(events.take, chunks))
     assert events.wrong is wrong
     assert passed == (b"" if chunks == [b"<html>"] else b"data: {}\n\n")
+
+
+def test_an_answer_may_speak_of_what_is_broken_off() -> None:
+    said = json.dumps({"choices": [{"delta": {"content": '"finish_reason":"abort"'}, "finish_reason": None}]}).encode()
+    events = Events()
+    assert events.take(b"data: " + said + b"\n\n") == b"data: " + said + b"\n\n"
+    assert events.wrong is None and not is_broken_off(said)
+    assert is_broken_off(b'{"choices":[{"finish_reason":"abort"}]}')
 
 
 def test_half_an_event_is_kept_back_unless_it_is_too_long() -> None:
