@@ -95,11 +95,16 @@ class _Trial:
         self._closes = np.column_stack([bars.close for bars in legs])
         self._at = self._closes if not self._later else np.column_stack([bars.open for bars in legs])
         self._decisions = decisions
+        self._by_equity = rules.size_kind is SizeKind.EQUITY and rules.size is not None
+        self._sides: dict[tuple[int, int], Side] = {}
+        """Of orders, by bar and leg, where it is not the one that their targets say."""
 
     def outcome(self, name: str, version: str) -> Outcome:
         pinned: dict[int, list[Target]] = {}
         while True:
             run = self._run(pinned)
+            if self._mispriced(run):
+                continue
             desk, due = self._walk(run, pinned)
             if due is None:
                 return Outcome(
@@ -119,6 +124,19 @@ class _Trial:
             elif desk.log and desk.log[-1].bar == bar:
                 pinned |= self._likewise(bar, desk.log[-1].event)
             pinned[bar] = targets
+
+    def _mispriced(self, run: _Run) -> bool:
+        """Whether an order was put at the price of the other side, as where cash did not cover a short whole and the
+        rest of it is covered later; the first is put right for the next run."""
+        for (bar, leg), (lots, price, _) in sorted(run.orders.items()):
+            side = Side.BUY if lots > 0 else Side.SELL
+            if price != self._price(bar, leg, side):
+                self._sides[bar, leg] = side
+                return True
+        return False
+
+    def _price(self, bar: int, leg: int, side: Side) -> float:
+        return fill_price(float(self._at[bar, leg]), side, self._rules) * self._lot
 
     def _likewise(self, bar: int, limit: LogEvent) -> dict[int, list[Target]]:
         """Decisions after `bar` as they are if the limit that was met there is met at all of them, as is likely: else
@@ -149,7 +167,8 @@ class _Trial:
                 break
             targets = self._targets(desk, decision, run, bool(drawn_down[bar]))
             goes_on = desk.halted is not None and self._decisions[-1].bar > bar
-            if goes_on or targets != pinned.get(bar, self._assumed(decision, run)):
+            refused = self._by_equity and run.marks[bar] <= 0 and bar not in pinned
+            if goes_on or refused or targets != pinned.get(bar, self._assumed(decision, run)):
                 return desk, (bar, targets)
             self._note(desk, bar + self._later, targets, held, run)
         if desk.halted is None and ends < self._bars:
@@ -173,7 +192,7 @@ class _Trial:
     def _plain(self, close: float, equity: float) -> float:
         """The size that stands in the arrays: up to its limit where that is known before, without where it is not."""
         size = sized(self._rules, equity, close, False)
-        return size.wanted if self._rules.size_kind is SizeKind.EQUITY and self._rules.size is not None else size.lots
+        return size.wanted if self._by_equity else size.lots
 
     def _note(self, desk: Desk, bar: int, targets: Sequence[Target], held: list[float], run: _Run) -> None:
         """Tell the desk what became of the orders of `bar`."""
@@ -191,7 +210,6 @@ class _Trial:
         sizes, prices = np.full(shape, np.nan), np.full(shape, np.nan)
         kinds = np.full(shape, self._vbt.portfolio.enums.SizeType.TargetAmount)
         last = [0.0] * shape[1]
-        by_equity = self._rules.size_kind is SizeKind.EQUITY and self._rules.size is not None
         for decision in self._decisions:
             bar, row = decision.bar, decision.bar + self._later
             fixed = pinned.get(bar)
@@ -199,16 +217,17 @@ class _Trial:
                 continue
             if fixed is not None:
                 orders = fixed
-            elif by_equity:
+            elif self._by_equity:
                 orders = [(leg, direction * float(self._rules.size or 0)) for leg, direction in decision.changes]
-                kinds[row, [leg for leg, _ in orders]] = self._vbt.portfolio.enums.SizeType.TargetPercent
+                # Nothing is nothing, and VectorBT refuses a part of an equity that is gone.
+                kinds[row, [leg for leg, part in orders if part]] = self._vbt.portfolio.enums.SizeType.TargetPercent
             else:
                 closes = self._closes[bar]
                 orders = [(leg, way and way * self._plain(float(closes[leg]), 0.0)) for leg, way in decision.changes]
             for leg, target in orders:
                 side = Side.BUY if target > last[leg] or (target == 0 and last[leg] < 0) else Side.SELL
                 sizes[row, leg], last[leg] = target, target
-                prices[row, leg] = fill_price(float(self._at[row, leg]), side, self._rules) * self._lot
+                prices[row, leg] = self._price(row, leg, self._sides.get((row, leg), side))
         return self._answered(sizes, prices, kinds)
 
     def _answered(self, sizes: Floats, prices: Floats, kinds: Any) -> _Run:
