@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query, Request, Response
@@ -21,6 +22,14 @@ _DESCRIPTION = (
     "Submit a backtest, follow its state, read its result. A request is its own identity: the same request on the "
     "same engine and bars is the same run, so sending it again is safe and does the work once."
 )
+
+
+class Table(StrEnum):
+    """Files of a result."""
+
+    EQUITY = "equity"
+    ORDERS = "orders"
+    TRADES = "trades"
 
 
 class ErrorModel(BaseModel):
@@ -75,6 +84,11 @@ _NOT_COMPARED: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorModel, "description": "There is no such run, or one engine alone did it."}
 }
 _ENDED: dict[int | str, dict[str, Any]] = {409: {"model": ErrorModel, "description": "The run has ended."}}
+_PARQUET_TYPE = "application/vnd.apache.parquet"
+_PARQUET: dict[int | str, dict[str, Any]] = {
+    200: {"content": {_PARQUET_TYPE: {}}, "description": "The file."},
+    404: {"model": ErrorModel, "description": "There is no such run, or it has no such file."},
+}
 _NOT_READY: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorModel, "description": "The run has not ended, or it failed."}
 }
@@ -169,6 +183,14 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
         if run.state is not RunState.DONE:
             return _error(409, f"the run is {run.state.value}: there is no result yet", retryable=True)
         return Response(store.result(run_id), media_type="application/json")
+
+    @app.get("/backtests/{run_id}/{table}.parquet", tags=["backtests"], response_class=Response, responses=_PARQUET)
+    def rows(run_id: RunId, table: Table) -> Response:
+        """The rows of a run that is done, as Parquet: its equity at each bar, its orders, or its trades."""
+        try:
+            return Response(store.result(run_id, f"{table.value}.parquet"), media_type=_PARQUET_TYPE)
+        except FileNotFoundError:
+            return _error(404, f"run {run_id} has no {table.value}.parquet: it is not done, or of an earlier version")
 
     @app.get("/offer", tags=["backtests"])
     def offer() -> Offer:

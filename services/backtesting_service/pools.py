@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures.process import BrokenProcessPool
@@ -33,7 +33,7 @@ class Pools:
         self._pools: dict[str, ProcessPool] = {}
         self.limits = limits
 
-    def submit(self, job: work.Job) -> Future[str]:
+    def submit(self, job: work.Job) -> Future[Mapping[str, bytes]]:
         """Begin `job`; cancelling the future ends its process."""
         pool = self._pools.get(job.engine)
         if pool is None or not pool.active:
@@ -44,7 +44,7 @@ class Pools:
                 initializer=work.prepare,
                 initargs=(job.engine, self.limits.memory_mib),
             )
-        future: Future[str] = pool.schedule(work.run, args=(job,), timeout=self.limits.seconds)
+        future: Future[Mapping[str, bytes]] = pool.schedule(work.run, args=(job,), timeout=self.limits.seconds)
         return future
 
     def close_but(self, engines: Collection[str]) -> None:

@@ -48,7 +48,7 @@ class AlreadyEnded(ValueError):
 @dataclass(slots=True)
 class _Ended:
     run: Run
-    done: Future[str]
+    done: Future[Mapping[str, bytes]]
 
 
 class Runs:
@@ -74,7 +74,7 @@ class Runs:
         self._waiting: deque[str] = deque()
         self._aside: deque[str] = deque()
         """Runs for comparison: they go when nobody waits."""
-        self._running: dict[str, Future[str] | None] = {}
+        self._running: dict[str, Future[Mapping[str, bytes]] | None] = {}
         self._cancelled: set[str] = set()
         self._ended: list[_Ended] = []
         self._losses: dict[str, int] = {}
@@ -217,7 +217,7 @@ class Runs:
     def _begin(self, run: Run) -> None:
         """Hand one run to a worker."""
         sources = tuple(self._sources[symbol] for symbol in run.request.symbols)
-        job = work.Job(run.request.model_dump_json(), run.engine, sources, self._checksums(run.request))
+        job = work.Job(run.id, run.request.model_dump_json(), run.engine, sources, self._checksums(run.request))
         self._keep(run)
         future = self._pools.submit(job)
         with self._changed:
@@ -227,12 +227,12 @@ class Runs:
             future.cancel()
         future.add_done_callback(lambda done: self._on_done(run, done))
 
-    def _on_done(self, run: Run, done: Future[str]) -> None:
+    def _on_done(self, run: Run, done: Future[Mapping[str, bytes]]) -> None:
         with self._changed:
             self._ended.append(_Ended(run, done))
             self._changed.notify_all()
 
-    def _take(self, run: Run, done: Future[str]) -> None:
+    def _take(self, run: Run, done: Future[Mapping[str, bytes]]) -> None:
         try:
             self._finish(run, done)
         except OSError as error:
@@ -242,9 +242,9 @@ class Runs:
             self._running.pop(run.id, None)
             self._changed.notify_all()
 
-    def _finish(self, run: Run, done: Future[str]) -> None:
+    def _finish(self, run: Run, done: Future[Mapping[str, bytes]]) -> None:
         try:
-            text = done.result()
+            files = done.result()
         except CancelledError:
             if run.id in self._cancelled:
                 self._end(run, RunState.CANCELLED, None)
@@ -253,7 +253,7 @@ class Runs:
         except Exception as error:
             self._failed(run, error)
         else:
-            self.store.put_result(run.id, text.encode())
+            self.store.put_result(run.id, files)
             self._end(run, RunState.DONE, None)
             self._compare(run)
 

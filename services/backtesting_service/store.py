@@ -6,12 +6,14 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from contracts.backtests import Divergence
 from services.backtesting_service.models import Run
+from services.backtesting_service.work import RESULT
 
 _log = logging.getLogger(__name__)
 DIVERGENCE = "divergence.json"
@@ -50,13 +52,15 @@ class RunStore:
             self._write(run.id, "run.json", run.model_dump_json().encode())
             self._runs[run.id] = run
 
-    def put_result(self, run_id: str, result: bytes) -> None:
-        """Keep a result, durably. Put the run as done only after this."""
-        self._write(run_id, "result.json", result)
+    def put_result(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Keep the files of a result, durably. Put the run as done only after this."""
+        for name, content in files.items():
+            self._write(run_id, name, content)
 
-    def result(self, run_id: str) -> bytes:
-        """The result of a run that is done. Raises FileNotFoundError where somebody removed it."""
-        return (self._folder / _checked(run_id) / "result.json").read_bytes()
+    def result(self, run_id: str, name: str = RESULT) -> bytes:
+        """A file of the result of a run that is done. Raises FileNotFoundError where somebody removed it, or the run is
+        of a version that did not make it."""
+        return (self._folder / _checked(run_id) / name).read_bytes()
 
     def put_divergence(self, run_id: str, found: Divergence) -> None:
         """Keep what another engine made of a run, durably, in place of what was kept before."""

@@ -7,7 +7,7 @@ import logging
 import platform
 import resource
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,16 +26,18 @@ from contracts.backtests import (
     TradeModel,
 )
 from services.backtesting_service.models import BacktestRequest
+from services.backtesting_service.tables import tables
 from services.common.bars import load_bars
 
+RESULT = "result.json"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A picklable order for a worker. `request` and the answer are JSON, so that nothing else crosses; `bars` and their
-    checksums by leg."""
+    """A picklable order for a worker. `request` is JSON; `bars` and their checksums by leg."""
 
+    run_id: str
     request: str
     engine: str
     bars: tuple[Path, ...]
@@ -69,8 +71,11 @@ def prepare(engine: str, memory_mib: int = 0) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def run(job: Job) -> str:
-    """The result as JSON. Raises BacktestError, BarsError, ValueError where there are no bars."""
+def run(job: Job) -> Mapping[str, bytes]:
+    """The files of the result, by name: all of it as JSON, and its rows as Parquet.
+
+    Raises BacktestError, BarsError, ValueError where there are no bars.
+    """
     request = BacktestRequest.model_validate_json(job.request)
     legs = [
         Bars.daily(symbol, load_bars(path)).within(request.start, request.end)
@@ -81,7 +86,8 @@ def run(job: Job) -> str:
             raise ValueError(f"{bars.symbol} has no bars from {request.start} to {request.end}: nothing was tested")
     aligned(legs)
     outcome = _engine(job.engine).run(request.make_strategy(), legs, request.rules)
-    return result(request, job.sha256, legs, outcome).model_dump_json()
+    found = result(request, job.sha256, legs, outcome)
+    return {RESULT: found.model_dump_json().encode(), **tables(found, job.run_id)}
 
 
 def result(request: BacktestRequest, sha256: Sequence[str], legs: Sequence[Bars], outcome: Outcome) -> Result:

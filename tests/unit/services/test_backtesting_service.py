@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 
@@ -41,6 +43,12 @@ def served(folder: Path) -> Iterator[TestClient]:
         yield client
 
 
+def table_of(client: TestClient, run_id: str, name: str) -> Any:
+    answer = client.get(f"/backtests/{run_id}/{name}.parquet")
+    assert answer.status_code == 200, answer.text
+    return pyarrow.parquet.read_table(io.BytesIO(answer.content))
+
+
 def ended(client: TestClient, run_id: str) -> Any:
     deadline = time.monotonic() + DEADLINE
     while time.monotonic() < deadline:
@@ -62,6 +70,12 @@ def test_a_backtest_is_submitted_followed_read_and_still_there_after_a_restart(t
         assert result["bars"] == len(result["equity"]) == 5031
         assert result["figures"]["trades"] == len(result["trades"]) > 50
         assert result["equity"][-1]["equity"] == result["figures"]["final_equity"]
+        equity, orders, trades = (table_of(client, run_id, name) for name in ("equity", "orders", "trades"))
+        assert equity.column("equity").to_pylist() == [point["equity"] for point in result["equity"]]
+        assert orders.column("price").to_pylist() == [fill["price"] for fill in result["fills"]]
+        assert trades.column("pnl").to_pylist() == [trade["pnl"] for trade in result["trades"]]
+        assert equity.schema.metadata[b"crossover.run"] == run_id.encode()
+        assert client.get(f"/backtests/{'0' * 32}/equity.parquet").status_code == 404
 
         bad = client.post("/backtests", json={**ASKED, "start": "2030-01-01"}).json()
         assert "SP500 has no bars from 2030-01-01" in ended(client, bad["id"])["error"]
@@ -153,10 +167,10 @@ def test_a_record_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
     assert [one.id for one in RunStore(tmp_path).all()] == [run.id]
 
 
-def test_a_worker_answers_in_json_alone() -> None:
+def test_a_worker_answers_in_files_alone() -> None:
     request = BacktestRequest.model_validate({**ASKED, "strategy": "buy_and_hold", "parameters": {}})
-    answer = work.run(work.Job(request.model_dump_json(), "memory", (SHIPPED["SP500"],), ("0",)))
-    assert '"engine":"memory"' in answer
+    answer = work.run(work.Job("0" * 32, request.model_dump_json(), "memory", (SHIPPED["SP500"],), ("0",)))
+    assert b'"engine":"memory"' in answer["result.json"]
 
 
 def test_results_need_a_folder() -> None:
