@@ -224,9 +224,16 @@ STRATEGIES: list[Strategy] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
-@pytest.mark.parametrize("symbol", ["SP500", "NASDAQ"])
+CASES = [
+    pytest.param(symbol, strategy, rules, id=f"{symbol} {strategy.name} {name}")
+    for number, (name, rules) in enumerate(RULES.items())
+    for place, strategy in enumerate(STRATEGIES)
+    for symbol in (("SP500", "NASDAQ")[(number + place) % 2],)
+]
+"""Each strategy under all rules, on both histories in turn."""
+
+
+@pytest.mark.parametrize(("symbol", "strategy", "rules"), CASES)
 def test_each_engine_does_on_twenty_years_what_the_reference_does(
     symbol: str, strategy: Strategy, rules: Rules
 ) -> None:
