@@ -17,13 +17,12 @@ from contracts.volumes import volume_bytes
 from cutover.backtesting import BacktestSteps
 from cutover.context import Context, CouldNotCheck
 from cutover.database import DatabaseSteps, Moving
+from cutover.environment import FIX, needed
 from cutover.event_bus import EventBusSteps
 from cutover.llm_service import LlmSteps, opening
 from cutover.llm_service.judging import Judging
 from cutover.previewing import Wishes
 from cutover.servers import servers
-
-_FIX = "Run pulumi up: it sets it"
 
 
 def steps_of(
@@ -37,7 +36,7 @@ def steps_of(
     if context.component is Component.EVENT_BUS:
         return EventBusSteps(context, *_logs(route, stage, env), volumes)
     if context.component is Component.BACKTESTING:
-        return BacktestSteps(context, HttpJobs(_needed(env, names.ENV_BACKTESTING_URL)), _backtests(env))
+        return BacktestSteps(context, HttpJobs(needed(env, names.ENV_BACKTESTING_URL)), _backtests(env))
     if context.component is Component.LLM_SERVICE:
         wished = opening.moving(env)
         return LlmSteps(context, opening.models(env), opening.front(env), Judging(wished), wished)
@@ -68,15 +67,9 @@ def wishes_of(component: Component, env: Mapping[str, str]) -> Wishes:
 
 def _backtests(env: Mapping[str, str]) -> BacktestMoving:
     try:
-        return BacktestMoving.parse(_needed(env, names.ENV_BACKTESTING_MOVING))
+        return BacktestMoving.parse(needed(env, names.ENV_BACKTESTING_MOVING))
     except InvalidMoving as error:
-        raise CouldNotCheck(f"{names.ENV_BACKTESTING_MOVING} cannot be used: {error}", _FIX) from error
-
-
-def _needed(env: Mapping[str, str], variable: str) -> str:
-    if not env.get(variable):
-        raise CouldNotCheck(f"{variable} is not set", _FIX)
-    return env[variable]
+        raise CouldNotCheck(f"{names.ENV_BACKTESTING_MOVING} cannot be used: {error}", FIX) from error
 
 
 def _listed(env: Mapping[str, str], variable: str) -> tuple[str, ...]:

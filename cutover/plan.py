@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from contracts.routes import Route
-from contracts.stages import STAGE_TABLE, Component, Stage
+from contracts.stages import STAGE_TABLE, Component, Side, Stage
 from cutover.tables import TABLES, TRANSITIONS, Step, Table
 
 WATCH_FAILED = "watch_failed"
@@ -40,6 +40,13 @@ class Transition:
     def switches(self) -> bool:
         """Whether it changes the backend that serves."""
         return Step.OPEN in self.steps or self.flees
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the old backend comes to serve again."""
+        if self.origin is None:
+            return False
+        return STAGE_TABLE[self.origin].serves is Side.NEW and STAGE_TABLE[self.goal].serves is Side.OLD
 
     @property
     def flees(self) -> bool:

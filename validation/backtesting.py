@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from adapters.backtesting.comparing import RELATIVE, compared
+from adapters.backtesting.comparing import RELATIVE, compared, one_failed
 from adapters.backtesting.jobs import Job, JobRefused, Jobs, Offer
 from contracts.backtests import BacktestAsked, Divergence, Execution, OnDrawdown, Result, SizeKind, Sizing
 from contracts.market import Side
@@ -85,7 +85,7 @@ def compare_backtesting_engines(
         if now() > deadline:
             for pair in waiting:
                 pair.why = pair.why or f"not done by both within {seconds:g} s"
-        rest(0.1)
+        rest(0.1)  # the service offers polling only
     return Report(
         subject=f"backtesting: {engines[0]} and {engines[1]}", checks=tuple(map(_check, pairs)), figures=_figures(pairs)
     )
@@ -97,12 +97,8 @@ def _follow(jobs: Jobs, pair: _Pair, tolerance: float) -> None:
         return
     failed = [job for job in pair.jobs if job.state != "done"]
     if failed and len(failed) < len(pair.jobs) and failed[0].state == "failed":
-        one = failed[0]
-        other = next(job.engine for job in pair.jobs if job is not one)
-        pair.found = Divergence(
-            engines=(pair.jobs[0].engine, pair.jobs[1].engine), same=False, fills=(0, 0), bars=0, equity_apart=0.0,
-            differences=1, named=[f"{other} did it, {one.engine} failed: {one.error}"],
-        )  # fmt: skip
+        first, second = pair.jobs
+        pair.found = one_failed((first.engine, second.engine), failed[0].engine, failed[0].error)
     elif failed:
         pair.why = "; ".join(f"{job.engine}: {job.state} {job.error}".strip() for job in failed)
     else:

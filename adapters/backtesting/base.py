@@ -37,10 +37,6 @@ class EngineUnavailable(BacktestError):
     """The engine's package is not here, or does not work here: what is missing, and the fix."""
 
 
-class Unsupported(BacktestError):
-    """This engine cannot do what was asked for: what, and which can."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """Amounts in the instruments' currency; `fees`, `slippage` and `max_drawdown` as fractions of 1; `tick` and `lot`

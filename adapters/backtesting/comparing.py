@@ -39,6 +39,15 @@ def compared(a: Result, b: Result, *, relative: float = RELATIVE) -> Divergence:
     )
 
 
+def one_failed(engines: tuple[str, str], failed: str, why: str) -> Divergence:
+    """That one of `engines` did what the other, `failed`, could not."""
+    did = engines[0] if failed == engines[1] else engines[1]
+    named = [f"{did} did it, {failed} failed: {why}"]
+    return Divergence(
+        engines=engines, same=False, fills=(0, 0), bars=0, equity_apart=0.0, differences=1, named=named
+    )  # fmt: skip
+
+
 def _shape(a: Result, b: Result) -> Iterator[str]:
     if a.bars_sha256 != b.bars_sha256:
         yield f"they are of other bars: checksums {', '.join(a.bars_sha256)} and {', '.join(b.bars_sha256)}"

@@ -19,7 +19,7 @@ def _looped(decide: Callable[..., None]) -> Callable[..., int]:
     """A loop over bars with `decide` compiled into it."""
     compiled = numba.njit(decide)
 
-    @numba.njit  # type: ignore[untyped-decorator]
+    @numba.njit  # type: ignore[untyped-decorator] # it has no types
     def loop(state: Any, numbers: Any, prices: Any, found: Any) -> int:
         legs, count = prices.shape[1], 0
         wanted, now = np.full(legs, np.nan), np.zeros(legs)
@@ -36,7 +36,7 @@ def _looped(decide: Callable[..., None]) -> Callable[..., int]:
                     wanted[leg] = np.nan
         return count
 
-    return loop  # type: ignore[no-any-return]
+    return loop  # type: ignore[no-any-return] # it has no types
 
 
 def changes(strategy: Strategy, legs: Sequence[Bars]) -> NDArray[np.float64]:

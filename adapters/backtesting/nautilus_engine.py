@@ -22,8 +22,8 @@ import numpy as np
 from adapters.backtesting.account import Account, Held, fill_price
 from adapters.backtesting.bars import Bars
 from adapters.backtesting.base import BacktestEngine, BacktestError, EngineUnavailable, Fill, Outcome, Rules
+from adapters.backtesting.deciding import Decider, last_decision
 from adapters.backtesting.desk import Desk
-from adapters.backtesting.memory import Decider, last_decision
 from adapters.backtesting.strategies import Strategy
 from contracts.backtests import Execution
 from contracts.market import Side
@@ -153,7 +153,7 @@ def _data(legs: Sequence[Bars], rules: Rules, instruments: Sequence[Any]) -> Ite
 def _quotes(instrument: Any, at: Any, stamps: Any, rules: Rules) -> list[Any]:
     bids, asks = ([fill_price(price, side, rules) for price in at.tolist()] for side in (Side.SELL, Side.BUY))
     sizes = np.full(len(stamps), _ANY_SIZE)
-    return QuoteTick.from_raw_arrays_to_list(  # type: ignore[no-any-return]
+    return QuoteTick.from_raw_arrays_to_list(  # type: ignore[no-any-return] # it has no types
         instrument.id, DECIMALS, instrument.size_precision, np.array(bids), np.array(asks), sizes, sizes, stamps, stamps
     )
 
@@ -161,7 +161,7 @@ def _quotes(instrument: Any, at: Any, stamps: Any, rules: Rules) -> list[Any]:
 def _bars(kind: Any, bars: Bars, part: slice, stamps: Any) -> list[Any]:
     columns = [np.ascontiguousarray(each[part]) for each in (bars.open, bars.high, bars.low, bars.close)]
     volumes = np.minimum(bars.volume[part], _ANY_SIZE)
-    return Bar.from_raw_arrays_to_list(kind, DECIMALS, 0, *columns, volumes, stamps, stamps)  # type: ignore[no-any-return]
+    return Bar.from_raw_arrays_to_list(kind, DECIMALS, 0, *columns, volumes, stamps, stamps)  # type: ignore[no-any-return] # it has no types
 
 
 class _Fees(FeeModel):  # type: ignore[misc] # it has no types

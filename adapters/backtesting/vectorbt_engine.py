@@ -21,8 +21,8 @@ import numpy as np
 from adapters.backtesting.account import fill_price, sized
 from adapters.backtesting.bars import Bars, Floats
 from adapters.backtesting.base import BacktestEngine, EngineUnavailable, Fill, Outcome, Rules
+from adapters.backtesting.deciding import last_decision
 from adapters.backtesting.desk import Change, Desk, Target
-from adapters.backtesting.memory import last_decision
 from adapters.backtesting.strategies import Strategy
 from contracts.backtests import Execution, LogEvent, OnDrawdown, SizeKind
 from contracts.market import Side

@@ -10,7 +10,6 @@ from adapters.backtesting.jobs import JobsError, JobsUnavailable, Offer
 from adapters.known import Fact, Unknown
 from adapters.routes.base import RouteError
 from contracts.names import BACKTESTING_CUTOVER_NAME
-from contracts.stages import STAGE_TABLE, Side
 from cutover import surroundings
 from cutover.backtesting.work import COMPONENT, SEE_SERVICE, BacktestWork
 from cutover.context import CouldNotCheck
@@ -25,7 +24,6 @@ def examine(work: BacktestWork, transition: Transition) -> tuple[Check, ...]:
     """Ask once, then answer every item. Changes nothing."""
     context = work.context
     registry, cluster = context.registry, context.cluster
-    back = goes_back(transition)
     adapters = _asked(lambda: tuple(registry.records(COMPONENT)))
     rights = _asked(lambda: {right: cluster.allows(right) for right in (*NEEDED, *surroundings.TOO_MUCH)})
     none = "no backtesting service makes itself known: nobody would follow the switch" if transition.origin else ""
@@ -33,14 +31,8 @@ def examine(work: BacktestWork, transition: Transition) -> tuple[Check, ...]:
         *_service(_offered(work)),
         surroundings.protocol(adapters),
         surroundings.alive(adapters, _asked(lambda: registry.present(COMPONENT)), none=none, start=SEE_SERVICE),
-        surroundings.permissions(rights, NEEDED, BACKTESTING_CUTOVER_NAME, going_back=back),
+        surroundings.permissions(rights, NEEDED, BACKTESTING_CUTOVER_NAME, going_back=transition.goes_back),
     )
-
-
-def goes_back(transition: Transition) -> bool:
-    """Whether new runs return to the old engine."""
-    origin, goal = transition.origin, transition.goal
-    return origin is not None and STAGE_TABLE[origin].serves is Side.NEW and STAGE_TABLE[goal].serves is Side.OLD
 
 
 def _service(offer: Fact[Offer]) -> Iterator[Check]:

@@ -10,7 +10,7 @@ from cutover.llm_service.asking import Model
 from cutover.llm_service.due import due, sample_at, share_at
 from cutover.llm_service.figures import Figures, figures
 from cutover.llm_service.gate import fingerprint
-from cutover.llm_service.work import HOSTED, OURS, LlmWork, goes_back, other
+from cutover.llm_service.work import HOSTED, OURS, LlmWork, other
 from cutover.plan import Step, Transition
 from cutover.refusing import refuse
 from validation.result import Report
@@ -66,7 +66,7 @@ class Switching:
     def open(self, transition: Transition) -> str:
         """Name the other side in one write. Calls under way end where they began."""
         route, new = self._c.route, self._w.passive
-        self.before = None if goes_back(transition) else self._figures(self._w.active)
+        self.before = None if transition.goes_back else self._figures(self._w.active)
         epoch, share = route.epoch + 1, share_at(transition.goal, self._w.moving)
         update = {
             "stage": transition.goal,

@@ -11,7 +11,7 @@ from cutover.llm_service import asking
 from cutover.llm_service.aside import Aside
 from cutover.llm_service.figures import Asked, Figures, Judgement, figures, judged, slower, too_slow
 from cutover.llm_service.switching import Switching
-from cutover.llm_service.work import SEE_ORCHESTRATOR, LlmWork, goes_back, other
+from cutover.llm_service.work import SEE_ORCHESTRATOR, LlmWork, other
 from cutover.plan import Transition
 from validation.result import Check, Verdict
 
@@ -38,7 +38,7 @@ class Watching:
         """Raises StepFailed where the budget is crossed, CouldNotCheck where too little is known to say."""
         self._asked, self._asking, self._next_question = Asked(), None, 0.0
         fence.await_followed(self._c)
-        back, budget = goes_back(transition), self._w.moving.budget
+        back, budget = transition.goes_back, self._w.moving.budget
         sample = None if back or not budget.sample else Aside("quality-sample", self._sample)
         # Figures are as old as the last renewal: those of the last seconds have to come, too.
         ends = self._c.now() + self._c.timing.watch + self._w.pace.told

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from contracts.llm_moving import LlmMoving
 from contracts.registry import RENEW_SECONDS
-from contracts.stages import BACKENDS, STAGE_TABLE, Component, Side, deployed_backends, other_backend
+from contracts.stages import BACKENDS, Component, Side, deployed_backends, other_backend
 from cutover.context import Context
 from cutover.llm_service.asking import Model
 from cutover.llm_service.gate import Judges
@@ -26,17 +26,10 @@ def other(backend: str) -> str:
     return other_backend(COMPONENT, backend)
 
 
-def goes_back(transition: Transition) -> bool:
-    """Whether traffic returns to the hosted side. The side that it leaves may be dead, and is not asked."""
-    origin, goal = transition.origin, transition.goal
-    if origin is None:
-        return False
-    return STAGE_TABLE[origin].serves is Side.NEW and STAGE_TABLE[goal].serves is Side.OLD
-
-
 def needed(transition: Transition) -> tuple[str, ...]:
-    """The backends that `transition` depends on: those that are there at its goal, but for one that is left."""
-    return (HOSTED,) if goes_back(transition) else tuple(sorted(deployed_backends(COMPONENT, transition.goal)))
+    """The backends that `transition` depends on: those that are there at its goal, but for one that is left: it may be
+    dead, and is not asked."""
+    return (HOSTED,) if transition.goes_back else tuple(sorted(deployed_backends(COMPONENT, transition.goal)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,11 @@ class Pools:
         future: Future[Mapping[str, bytes]] = pool.schedule(work.run, args=(job,), timeout=self.limits.seconds)
         return future
 
+    @property
+    def engines(self) -> frozenset[str]:
+        """Those that have workers."""
+        return frozenset(self._pools)
+
     def close_but(self, engines: Collection[str]) -> None:
         """End the workers of all engines but these."""
         for engine in self._pools.keys() - set(engines):

@@ -199,7 +199,9 @@ class Runs:
             next_run = self.store.get(run_id) if run_id is not None else None
             if next_run is not None:
                 self._begin(next_run.model_copy(update={"state": RunState.RUNNING, "started_at": datetime.now(UTC)}))
-            self._pools.close_but(self._plan().deployed | self._engines_in_use())
+            deployed = self._plan().deployed
+            if self._pools.engines - deployed:
+                self._pools.close_but(deployed | self._engines_in_use())
 
     def _engines_in_use(self) -> frozenset[str]:
         with self._changed:

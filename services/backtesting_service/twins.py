@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from adapters.backtesting.comparing import compared as compare
+from adapters.backtesting.comparing import one_failed
 from contracts.backtests import Divergence, Result
 from services.backtesting_service.models import Run, RunState
 from services.backtesting_service.store import RunStore
@@ -37,12 +38,4 @@ def failed(first: Run | None, second: Run, why: str) -> Divergence | None:
     """That one engine did what the other could not; None where the first is gone."""
     if first is None:
         return None
-    return Divergence(
-        engines=(first.engine, second.engine),
-        same=False,
-        fills=(0, 0),
-        bars=0,
-        equity_apart=0.0,
-        differences=1,
-        named=[f"{first.engine} did it, {second.engine} failed: {why}"],
-    )
+    return one_failed((first.engine, second.engine), second.engine, why)

@@ -65,7 +65,6 @@ class SpeaksOnCue(Strategy):
 
     cues: Mapping[int, tuple[float, ...]]
     legs: int = 1  # type: ignore[misc]
-    shorts: bool = True  # type: ignore[misc]
 
     @property
     @override
@@ -76,11 +75,6 @@ class SpeaksOnCue(Strategy):
     @override
     def numbers(self) -> tuple[float, ...]:
         return (float(self.legs), *(value for bar, wanted in self.cues.items() for value in (float(bar), *wanted)))
-
-    @property
-    @override
-    def warm_up(self) -> int:
-        return 1
 
     @override
     def state(self) -> list[float]:

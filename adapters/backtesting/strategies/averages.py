@@ -92,11 +92,6 @@ class SmaCross(Strategy):
     def numbers(self) -> tuple[float, ...]:
         return float(self.fast), float(self.slow)
 
-    @property
-    @override
-    def warm_up(self) -> int:
-        return self.slow + 1
-
     @override
     def state(self) -> list[float]:
         return [0.0, _UNKNOWN, *[0.0] * self.slow]
@@ -127,11 +122,6 @@ class EmaCross(Strategy):
     @override
     def numbers(self) -> tuple[float, ...]:
         return float(self.fast), float(self.slow)
-
-    @property
-    @override
-    def warm_up(self) -> int:
-        return self.slow + 1
 
     @override
     def state(self) -> list[float]:

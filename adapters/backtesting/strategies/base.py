@@ -41,8 +41,6 @@ class Strategy(ABC):
     __slots__ = ()
     legs: ClassVar[int] = 1
     """Instruments that it trades."""
-    shorts: ClassVar[bool] = False
-    """Whether it ever wants SHORT."""
 
     @property
     @abstractmethod
@@ -53,11 +51,6 @@ class Strategy(ABC):
     @abstractmethod
     def numbers(self) -> tuple[float, ...]:
         """The parameters as `decide` gets them."""
-
-    @property
-    @abstractmethod
-    def warm_up(self) -> int:
-        """Bars that must have closed before it can want anything."""
 
     @abstractmethod
     def state(self) -> list[float]:

@@ -54,11 +54,6 @@ class DonchianBreakout(Strategy):
     def numbers(self) -> tuple[float, ...]:
         return float(self.entry), float(self.leave)
 
-    @property
-    @override
-    def warm_up(self) -> int:
-        return max(self.entry, self.leave) + 1
-
     @override
     def state(self) -> list[float]:
         return [0.0] * (1 + 2 * max(self.entry, self.leave))

@@ -30,11 +30,6 @@ class BuyAndHold(Strategy):
     def numbers(self) -> tuple[float, ...]:
         return (0.0,)  # numba knows no type for an empty tuple's items
 
-    @property
-    @override
-    def warm_up(self) -> int:
-        return 1
-
     @override
     def state(self) -> list[float]:
         return [0.0]

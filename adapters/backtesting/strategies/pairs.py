@@ -53,7 +53,6 @@ class PairReversion(Strategy):
     leave: float = 0.5
 
     legs: ClassVar[int] = 2
-    shorts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         whole("pair_reversion", period=self.period)
@@ -72,11 +71,6 @@ class PairReversion(Strategy):
     @override
     def numbers(self) -> tuple[float, ...]:
         return float(self.period), float(self.entry), float(self.leave)
-
-    @property
-    @override
-    def warm_up(self) -> int:
-        return self.period
 
     @override
     def state(self) -> list[float]:

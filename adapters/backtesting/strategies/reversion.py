@@ -82,11 +82,6 @@ class RsiReversion(Strategy):
     def numbers(self) -> tuple[float, ...]:
         return float(self.period), float(self.lower), float(self.upper)
 
-    @property
-    @override
-    def warm_up(self) -> int:
-        return self.period + 1
-
     @override
     def state(self) -> list[float]:
         return [0.0] * 4
@@ -122,11 +117,6 @@ class BollingerReversion(Strategy):
     @override
     def numbers(self) -> tuple[float, ...]:
         return float(self.period), float(self.width)
-
-    @property
-    @override
-    def warm_up(self) -> int:
-        return self.period
 
     @override
     def state(self) -> list[float]:

@@ -11,7 +11,7 @@ from contracts.llm_memory import GpuNeed
 from contracts.registry import AdapterRecord
 from contracts.routes import Route
 from cutover.llm_service.asking import Model
-from cutover.llm_service.work import OURS, goes_back
+from cutover.llm_service.work import OURS
 from cutover.plan import Transition
 
 
@@ -43,7 +43,7 @@ class Situation:
     @property
     def going_back(self) -> bool:
         """Whether traffic returns to the hosted side. What is no danger to it must not stand in the way of that."""
-        return goes_back(self.transition)
+        return self.transition.goes_back
 
     @property
     def ours(self) -> bool:
