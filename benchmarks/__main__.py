@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import database, event_bus, llm_service, preview
+from benchmarks import backtesting, database, event_bus, llm_service, preview
 from benchmarks.frame import report
 
 BENCHMARKS = {
+    "backtesting": (backtesting.run, tuple(backtesting.PARTS)),
     "database": (database.run, tuple(database.PARTS)),
     "event_bus": (event_bus.run, tuple(event_bus.PARTS)),
     "llm_service": (llm_service.run, llm_service.PARTS),

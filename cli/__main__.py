@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -117,9 +118,31 @@ def rollback(
 
 
 @app.command()
-def validate(component: _Component, context: _Context = None, namespace: _Namespace = names.NAMESPACE) -> None:
+def validate(
+    component: _Component,
+    checks: Annotated[
+        list[str] | None, typer.Argument(help="Of backtesting: some of its checks, by name; else all that a gate asks.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Of backtesting: a page with what was found, drawn.")
+    ] = None,
+    context: _Context = None,
+    namespace: _Namespace = names.NAMESPACE,
+) -> None:
     """Check COMPONENT as it stands, beside its data, and change nothing."""
     _refuse_unmovable(component)
+    if checks or report is not None:
+        if component is not Component.BACKTESTING:
+            raise CliError(
+                f"{component.value} has no checks by name, and no page",
+                f"crossover validate {component.value}; those of backtesting have them",
+            )
+        # Imported here: nothing else waits for plotly.
+        from cli import backtest_report
+
+        if code := backtest_report.run(checks or [], report, context, namespace, VALIDATE_SECONDS):
+            raise typer.Exit(code)
+        return
     jobs = KubernetesJobs(connect(context), namespace)
     if not jobs.run_like_transition(component, ["--component", component.value, "--check"], print, VALIDATE_SECONDS):
         raise typer.Exit(FAILED)

@@ -18,22 +18,22 @@ _AMOUNTS = ("quantity", "price", "fee")
 
 def compared(a: Result, b: Result, *, relative: float = RELATIVE) -> Divergence:
     """What differs between `a` and `b`, results of one request over the same bars."""
-    found = [*_shape(a, b), *_fills(a.fills, b.fills, relative), *_limits(a, b)]
-    apart = [_apart(one.equity, two.equity) for one, two in zip(a.equity, b.equity, strict=False)]
-    beyond = [(bar, gap) for bar, gap in enumerate(apart) if not gap <= relative]
+    found = [*_shape(a, b), *(text for _, text in orders_that_differ(a.fills, b.fills, relative)), *_limits(a, b)]
+    gaps = [apart(one.equity, two.equity) for one, two in zip(a.equity, b.equity, strict=False)]
+    beyond = [(bar, gap) for bar, gap in enumerate(gaps) if not gap <= relative]
     if beyond:
         bar, _ = beyond[0]
         one, two = a.equity[bar], b.equity[bar]
         found.append(
-            f"equity: {len(beyond)} of {len(apart)} bars differ, the first on {one.date}: {one.equity:.10g} and "
+            f"equity: {len(beyond)} of {len(gaps)} bars differ, the first on {one.date}: {one.equity:.10g} and "
             f"{two.equity:.10g}"
         )
     return Divergence(
         engines=(a.engine, b.engine),
         same=not found,
         fills=(len(a.fills), len(b.fills)),
-        bars=len(apart),
-        equity_apart=max(apart, default=0.0),
+        bars=len(gaps),
+        equity_apart=max(gaps, default=0.0),
         differences=len(found),
         named=found[:_NAMED],
     )
@@ -59,7 +59,10 @@ def _shape(a: Result, b: Result) -> Iterator[str]:
         yield f"trading ended: {a.halted or 'never'} and {b.halted or 'never'}"
 
 
-def _fills(a: Sequence[FillModel], b: Sequence[FillModel], relative: float) -> Iterator[str]:
+def orders_that_differ(
+    a: Sequence[FillModel], b: Sequence[FillModel], relative: float = RELATIVE
+) -> Iterator[tuple[int, str]]:
+    """Of the orders that both have, by number, what differs."""
     for number, (one, two) in enumerate(zip(a, b, strict=False)):
         wrong = [name for name in _EXACT if getattr(one, name) != getattr(two, name)]
         wrong += [
@@ -69,7 +72,7 @@ def _fills(a: Sequence[FillModel], b: Sequence[FillModel], relative: float) -> I
         ]
         if wrong:
             told = ", ".join(f"{name} {getattr(one, name)} and {getattr(two, name)}" for name in wrong)
-            yield f"order {number + 1}, {one.side.value} on {one.date}: {told}"
+            yield number, f"order {number + 1}, {one.side.value} on {one.date}: {told}"
 
 
 def _limits(a: Result, b: Result) -> Iterator[str]:
@@ -80,7 +83,8 @@ def _limits(a: Result, b: Result) -> Iterator[str]:
         yield f"limits: {len(logs[0])} and {len(logs[1])} entries, the first that differs: {told[0]} and {told[1]}"
 
 
-def _apart(one: float, two: float) -> float:
+def apart(one: float, two: float) -> float:
+    """The distance of two amounts, as a fraction of the larger; infinite where one is no number."""
     if not (math.isfinite(one) and math.isfinite(two)):
         return math.inf
     return abs(one - two) / max(abs(one), abs(two), 1e-300) if one != two else 0.0

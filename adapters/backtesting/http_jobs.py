@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
 from typing import Any, override
 
 import requests
 from pydantic import ValidationError
 
 from adapters.backtesting.jobs import Job, JobRefused, Jobs, JobsUnavailable, Offer
-from contracts.backtests import BacktestAsked, Result
+from contracts.backtests import BacktestAsked, Divergence, Result
 
 _CONNECT_SECONDS, _ANSWER_SECONDS = 5.0, 60.0
-_PAGE = 200
+_PAGE, _MOST = 200, 1000
 
 
 class HttpJobs(Jobs):
@@ -45,19 +47,42 @@ class HttpJobs(Jobs):
             raise JobRefused(f"the result of {run_id} is of another version: {error.errors()[0]['msg']}") from None
 
     @override
+    def divergence(self, run_id: str) -> Divergence | None:
+        try:
+            return Divergence.model_validate(self._asked("GET", f"/backtests/{run_id}/divergence"))
+        except JobRefused:
+            return None
+
+    @override
+    def unended(self) -> int:
+        page = self._asked("GET", "/backtests", params={"limit": str(_MOST)})
+        return sum(run["state"] in ("queued", "running") for run in page["items"])
+
+    @override
+    def finished(self, limit: int) -> Sequence[Job]:
+        found = (_job(run) for run in self._newest() if run["state"] == "done")
+        return list(islice(found, limit))
+
+    @override
     def recorded(self, limit: int) -> Sequence[BacktestAsked]:
         found: list[BacktestAsked] = []
-        params: dict[str, str] = {"limit": str(_PAGE)}
-        while len(found) < limit:
-            page = self._asked("GET", "/backtests", params=params)
-            for run in page["items"]:
-                asked = BacktestAsked.model_validate({**run["request"], "engine": None})
-                if run["state"] == "done" and not run.get("twin_of") and asked not in found:
-                    found.append(asked)
-            if page["next"] is None:
+        for run in self._newest():
+            if len(found) >= limit:
                 break
+            asked = BacktestAsked.model_validate({**run["request"], "engine": None})
+            if run["state"] == "done" and not run.get("twin_of") and asked not in found:
+                found.append(asked)
+        return found
+
+    def _newest(self) -> Iterator[Any]:
+        """All runs, the newest first, a page at a time."""
+        params: dict[str, str] = {"limit": str(_PAGE)}
+        while True:
+            page = self._asked("GET", "/backtests", params=params)
+            yield from page["items"]
+            if page["next"] is None:
+                return
             params["after"] = page["next"]
-        return found[:limit]
 
     def _asked(self, method: str, path: str, **more: Any) -> Any:
         try:
@@ -75,4 +100,7 @@ class HttpJobs(Jobs):
 
 
 def _job(body: Any) -> Job:
-    return Job(body["id"], body["engine"], body["state"], body.get("error") or "")
+    ends = [body.get(name) for name in ("submitted_at", "ended_at")]
+    began, ended = [datetime.fromisoformat(end) if end else None for end in ends]
+    seconds = (ended - began).total_seconds() if began and ended else 0.0
+    return Job(body["id"], body["engine"], body["state"], body.get("error") or "", seconds)

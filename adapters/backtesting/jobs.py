@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.backtests import BacktestAsked, Result
+from contracts.backtests import BacktestAsked, Divergence, Result
 
 
 class JobsError(Exception):
@@ -34,12 +34,14 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A run as it stands. `state`: queued, running, done, failed or cancelled."""
+    """A run as it stands. `state`: queued, running, done, failed or cancelled; `seconds` from its submission to its
+    end, 0 before that."""
 
     id: str
     engine: str
     state: str
     error: str = ""
+    seconds: float = 0.0
 
     @property
     def ended(self) -> bool:
@@ -65,6 +67,18 @@ class Jobs(ABC):
     @abstractmethod
     def result(self, run_id: str) -> Result:
         """What a run came to that is done."""
+
+    @abstractmethod
+    def divergence(self, run_id: str) -> Divergence | None:
+        """What the other engine made of a run; None where it did not do it, or not yet."""
+
+    @abstractmethod
+    def unended(self) -> int:
+        """How many of the newest runs wait or run, those included that nobody asked for."""
+
+    @abstractmethod
+    def finished(self, limit: int) -> Sequence[Job]:
+        """The newest runs that are done, those included that nobody asked for."""
 
     @abstractmethod
     def recorded(self, limit: int) -> Sequence[BacktestAsked]:

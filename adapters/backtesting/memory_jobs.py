@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import override
 
 from adapters.backtesting.jobs import Job, JobRefused, Jobs, JobsUnavailable, Offer
-from contracts.backtests import BacktestAsked, Result
+from contracts.backtests import BacktestAsked, Divergence, Result
 
 Does = Callable[[BacktestAsked, str], Result]
 
@@ -25,6 +25,8 @@ class MemoryJobs(Jobs):
         self._jobs: dict[str, Job] = {}
         self._results: dict[str, Result] = {}
         self._asked: dict[str, BacktestAsked] = {}
+        self.divergences: dict[str, Divergence] = {}
+        """By run, as somebody says that the other engine did it, too."""
 
     def _answers(self) -> None:
         if self.away:
@@ -70,6 +72,21 @@ class MemoryJobs(Jobs):
         if run_id not in self._results:
             raise JobRefused(f"memory answers 409: run {run_id} has no result")
         return self._results[run_id]
+
+    @override
+    def divergence(self, run_id: str) -> Divergence | None:
+        self._answers()
+        return self.divergences.get(run_id)
+
+    @override
+    def unended(self) -> int:
+        self._answers()
+        return sum(not job.ended for job in self._jobs.values())
+
+    @override
+    def finished(self, limit: int) -> Sequence[Job]:
+        self._answers()
+        return [job for job in reversed(self._jobs.values()) if job.state == "done"][:limit]
 
     @override
     def recorded(self, limit: int) -> Sequence[BacktestAsked]:

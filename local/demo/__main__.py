@@ -19,6 +19,7 @@ from local.setup.progress import console
 from validation.result import Verdict
 
 INTERRUPTED = 130
+_TABLES = {"bank": figures.bank_table, "llm": figures.chat_table, "backtests": figures.backtest_table}
 
 
 def wishes(arguments: list[str]) -> tuple[Wishes, bool]:
@@ -30,12 +31,13 @@ def wishes(arguments: list[str]) -> tuple[Wishes, bool]:
     parser.add_argument("--min-rate", type=float, default=default.min_rate, help="below it the proof does not count")
     parser.add_argument("--transfers", type=float, default=default.transfers, help="of the bank a second; 0: no bank")
     parser.add_argument("--chats", type=float, default=default.chats, help="calls of the model a second; 0: none")
+    parser.add_argument("--backtests", type=float, default=default.backtests, help="runs asked for a second; 0: none")
     parser.add_argument("--end", choices=["shadow", "mvp"], default="shadow", help="where to leave what was moved")
     parser.add_argument("--no-setup", action="store_true", help="the stack is up already")
     given = parser.parse_args(arguments)
     asked = Wishes(
         around=given.around, rate=given.rate, min_rate=given.min_rate, transfers=given.transfers, chats=given.chats,
-        end=Stage(given.end),
+        backtests=given.backtests, end=Stage(given.end),
     )  # fmt: skip
     return asked, not given.no_setup
 
@@ -57,10 +59,9 @@ def demonstrate(asked: Wishes, root: Path) -> int:
     finally:
         journey.close()
     console.print(figures.table(body, len(GROUPS)))
-    if "bank" in body:
-        console.print(figures.bank_table(body))
-    if "llm" in body:
-        console.print(figures.chat_table(body))
+    for part, table in _TABLES.items():
+        if part in body:
+            console.print(table(body))
     effects = body["effects"]["figures"]
     if effects:
         console.print(
@@ -78,7 +79,7 @@ def demonstrate(asked: Wishes, root: Path) -> int:
         for failure in entry["failures"]:
             console.print(f"[red]{entry['component']}: {entry['from']} → {entry['to']}[/red]:", end=" ")
             console.print(failure, markup=False)
-    parts = [body[name] for name in ("whole", "effects", "bank", "llm") if name in body]
+    parts = [body[name] for name in ("whole", "effects", *_TABLES) if name in body]
     for failure in [*(failure for part in parts for failure in part["failures"]), body["problem"] or ""]:
         console.print(failure, markup=False)
     console.print(f"[red]{body['verdict'].replace('_', ' ')}[/red]")

@@ -14,18 +14,14 @@ HEAR_OUT_SECONDS: Final = 150
 """How long an answer that is under way at the end may take: longer than the load itself waits for one."""
 
 
-def policies() -> Sequence[Mapping[str, Any]]:
-    """What lets the load call the orchestrator, where network policies are enforced."""
-    load = {"podSelector": {"matchLabels": {"app": POD_NAME}}}
-    orchestrator = {"podSelector": {"matchLabels": {"app": names.LLM_ORCHESTRATOR_NAME}}}
+def policies_between(load_name: str, server: str) -> Sequence[Mapping[str, Any]]:
+    """What lets the load `load_name` call `server` over HTTP, and nobody else, where network policies are enforced."""
+    load = {"podSelector": {"matchLabels": {"app": load_name}}}
+    called = {"podSelector": {"matchLabels": {"app": server}}}
     ports = [{"port": names.HTTP_PORT, "protocol": "TCP"}]
     rules: dict[str, dict[str, Any]] = {
-        POD_NAME: {**load, "policyTypes": ["Egress"], "egress": [{"to": [orchestrator], "ports": ports}]},
-        f"{POD_NAME}-calls": {
-            **orchestrator,
-            "policyTypes": ["Ingress"],
-            "ingress": [{"from": [load], "ports": ports}],
-        },
+        load_name: {**load, "policyTypes": ["Egress"], "egress": [{"to": [called], "ports": ports}]},
+        f"{load_name}-calls": {**called, "policyTypes": ["Ingress"], "ingress": [{"from": [load], "ports": ports}]},
     }
     return [
         {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
@@ -40,7 +36,7 @@ KIND: Final = Kind(
     variable=names.ENV_LLM_ORCHESTRATOR_URL,
     title="conversations begin: calls through the services' own API",
     works="whole",
-    policies=policies(),
+    policies=policies_between(POD_NAME, names.LLM_ORCHESTRATOR_NAME),
     judging=lambda _: ("--wait", str(HEAR_OUT_SECONDS)),
 )
 

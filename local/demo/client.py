@@ -32,7 +32,8 @@ def _nothing(run: str) -> Sequence[str]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """What makes one such load another than the next. `module` is its program, which has the commands run, stop and
-    verify; `variable` the engine's way there; `works` what its last line says once it works; `judging`, what the
+    verify; `variable` the engine's way there, or `address`, where the engine
+    has none, what it is set to; `works` what its last line says once it works; `judging`, what the
     judge of a run is given beside its folder."""
 
     pod: str
@@ -41,6 +42,7 @@ class Kind:
     variable: str
     title: str
     works: str
+    address: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     policies: Sequence[Mapping[str, Any]] = ()
     judging: Callable[[str], Sequence[str]] = _nothing
@@ -56,6 +58,8 @@ def manifest(kind: Kind, deployment: Mapping[str, Any], *, run: str, rate: float
     spec = deployment["spec"]["template"]["spec"]
     engine = next(c for c in spec["containers"] if c["name"] == names.TRADING_ENGINE_NAME)
     environment = [entry for entry in engine.get("env", []) if entry["name"] == kind.variable]
+    if kind.address:
+        environment = [{"name": kind.variable, "value": kind.address}]
     if not environment:
         raise NoTemplate(f"deployment {names.TRADING_ENGINE_NAME} does not set {kind.variable}: there is no way there")
     shared = {

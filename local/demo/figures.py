@@ -21,6 +21,7 @@ COUNTS = ("acknowledged", "lost", "doubled", "reordered", "changed", "caller_err
 STALLS = ("publish_stall_ms_max", "consume_stall_ms_max")
 BANK_STALLS = ("stall_ms_max", "stall_ms_p99")
 CHAT_STALLS = ("ttft_ms_p50", "ttft_ms_p95", "gap_ms_max")
+BACKTEST_TIMES = ("answer_ms_max", "run_ms_p50", "run_ms_p95", "moved", "compared", "differing")
 _STYLES = {Verdict.HOLDS: "green", Verdict.DOES_NOT_HOLD: "bold red", Verdict.COULD_NOT_CHECK: "bold yellow"}
 
 
@@ -196,6 +197,28 @@ def chat_table(body: Mapping[str, Any]) -> Table:
     return _filled(shown, lines, entries)
 
 
+def backtest_table(body: Mapping[str, Any]) -> Table:
+    """The figures of the switches of backtests, for people."""
+    entries = [entry for entry in body["switches"] if entry["component"] == Component.BACKTESTING.value]
+    shown = _headed("Backtests, per switch", entries)
+    lines: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "pulumi up": lambda e: f"{e['seconds']} s",
+        "load": lambda e: "-" if e["rate"] is None else f"{e['rate']:.1f} runs/s for {e['window_seconds']:.0f} s",
+        "runs done": lambda e: _number(e["acknowledged"]),
+        "  by engine": lambda e: ", ".join(f"{name} {count:,}" for name, count in e["acknowledged_by"].items()),
+        "lost": lambda e: _number(e["lost"]),
+        "made twice": lambda e: _number(e["doubled"]),
+        "ended by another engine": lambda e: _number(e["moved"]),
+        "errors seen by callers": lambda e: _number(e["caller_errors"]),
+        "done by both engines, too": lambda e: _number(e["compared"]),
+        "  of these other results": lambda e: _number(e["differing"]),
+        "longest answer to a caller": lambda e: _milliseconds(e["answer_ms_max"]),
+        "a run takes, median": lambda e: _milliseconds(e["run_ms_p50"]),
+        "a run takes, 95 % within": lambda e: _milliseconds(e["run_ms_p95"]),
+    }
+    return _filled(shown, lines, entries)
+
+
 def _headed(title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     shown = Table(title=title, title_justify="left")
     shown.add_column("")
@@ -214,8 +237,8 @@ def _filled(
     return shown
 
 
-def _number(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,}"
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.0f}"
 
 
 def _milliseconds(value: float | None) -> str:

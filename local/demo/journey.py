@@ -11,12 +11,14 @@ from typing import Any, Final
 from contracts import names
 from contracts.stages import Component, Stage
 from local.demo import figures, load, pod, trading
+from local.demo.backtests import Backtests
 from local.demo.bank import Bank
 from local.demo.chat import Chats
 from local.demo.client import Client
 from local.demo.commands import CommandFailed, Kubectl, Pulumi, load_environment, stream
 from local.demo.moving import Mover
 from local.setup.progress import step
+from validation.backtest_load.judging import WHOLE as BACKTESTS
 from validation.bank.judging import WHOLE as BANK
 from validation.chat.judging import WHOLE as CHATS
 from validation.load import marks
@@ -24,7 +26,7 @@ from validation.result import Report
 
 COMPONENT: Final = Component.EVENT_BUS
 REPORT: Final = Path("reports") / "demo.json"
-MIN_BANK, MIN_CHATS = 0.9, 0.5
+MIN_BANK, MIN_CHATS, MIN_BACKTESTS = 0.9, 0.5, 0.9
 """Of the rate that was asked for, what must have been offered for the proof to count. A small model on a shared machine
 answers when it can, and a conversation waits for its answer."""
 
@@ -32,21 +34,22 @@ answers when it can, and a conversation waits for its answer."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
     """What the demonstration is to do. `around`: seconds of load before and after each switch; rates in
-    events/s: offered, and what must have been offered for the proof to count; `transfers` and `chats` a second: the
-    same of the loads on the database and the language model, 0 for leaving the component where it is."""
+    events/s: offered, and what must have been offered for the proof to count; `transfers`, `chats` and `backtests` a
+    second: the same of the loads on the other components, 0 for leaving one where it is."""
 
     around: float = 60.0
     rate: float = 1050.0
     min_rate: float = 1000.0
     transfers: float = 200.0
     chats: float = 1.5
+    backtests: float = 0.5
     end: Stage = Stage.SHADOW
     report: Path = REPORT
 
 
 class Journey:
-    """One run of the demonstration on the repository at `root`: the event bus there and back, then the database, then
-    the language model."""
+    """One run of the demonstration on the repository at `root`: the event bus there and back, then the database, the
+    language model, and backtests."""
 
     def __init__(self, root: Path, wishes: Wishes, line: Callable[[str], None]) -> None:
         self._root = root
@@ -58,6 +61,7 @@ class Journey:
         self._bus = Mover(COMPONENT, self._pulumi, self._kubectl, wishes.around)
         self._database = Mover(Component.DATABASE, self._pulumi, self._kubectl, wishes.around / 2)
         self._llm = Mover(Component.LLM_SERVICE, self._pulumi, self._kubectl, wishes.around / 2)
+        self._backtesting = Mover(Component.BACKTESTING, self._pulumi, self._kubectl, wishes.around / 2)
         self._load: load.Load | None = None
         self._client: Client | None = None
 
@@ -79,6 +83,11 @@ class Journey:
             chats = Chats(self._kubectl, load.new_run(), self._wishes.chats)
             part = self._part(self._llm, chats, CHATS, figures.CHAT_STALLS, MIN_CHATS)
             body = figures.joined(body, "llm", part)
+        if self._wishes.backtests:
+            self._remove_loads()
+            runs = Backtests(self._kubectl, load.new_run(), self._wishes.backtests)
+            part = self._part(self._backtesting, runs, BACKTESTS, figures.BACKTEST_TIMES, MIN_BACKTESTS)
+            body = figures.joined(body, BACKTESTS, part)
         figures.write(self._root / self._wishes.report, body)
         return body
 
@@ -89,7 +98,7 @@ class Journey:
 
     def _deploy(self) -> None:
         """The stack at the stages where it was left, or at mvp where there is none yet."""
-        for mover in (self._bus, self._database, self._llm):
+        for mover in (self._bus, self._database, self._llm, self._backtesting):
             mover.ask(mover.stage() or Stage.MVP)
         self._pulumi.up()
 

@@ -13,8 +13,9 @@ from adapters.backtesting.strategies import STRATEGIES, legs, parameter_names
 from contracts.backtests import Divergence, Result
 from contracts.names import BACKTESTING_NAME
 from services.backtesting_service.models import BacktestRequest, Run, RunState
+from services.backtesting_service.reporting import reported
 from services.backtesting_service.routing import NotServed
-from services.backtesting_service.runs import AlreadyEnded, Runs, TooManyRuns, UnknownSymbol
+from services.backtesting_service.runs import AlreadyEnded, CannotKeep, Runs, TooManyRuns, UnknownSymbol
 from services.backtesting_service.store import RunStore
 from services.common.web import Health, Lifecycle, create_app
 
@@ -89,13 +90,17 @@ _PARQUET: dict[int | str, dict[str, Any]] = {
     200: {"content": {_PARQUET_TYPE: {}}, "description": "The file."},
     404: {"model": ErrorModel, "description": "There is no such run, or it has no such file."},
 }
+_REPORT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {}}, "description": "A page that needs no network."},
+    404: {"model": ErrorModel, "description": "There is no such run, or it is not done."},
+}
 _NOT_READY: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorModel, "description": "The run has not ended, or it failed."}
 }
 _SUBMITTED: dict[int | str, dict[str, Any]] = {
     200: {"model": Run, "description": "The run was submitted before; it stands as it does."},
     202: {"description": "Queued. Location says where to follow it."},
-    503: {"model": ErrorModel, "description": "Too many runs wait."},
+    503: {"model": ErrorModel, "description": "Too many runs wait, or the volume is full."},
 }
 
 
@@ -104,12 +109,8 @@ def _error(status: int, message: str, *, retryable: bool = False) -> JSONRespons
     return JSONResponse(ErrorModel(error=message, retryable=retryable).model_dump(), status, headers)
 
 
-def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle | None = None) -> FastAPI:
-    """The app of the backtesting service."""
-    app = create_app(BACKTESTING_NAME, "Backtesting service", _DESCRIPTION, health=health, lifecycle=lifecycle)
-
-    @app.exception_handler(TooManyRuns)
-    def busy(request: Request, error: TooManyRuns) -> JSONResponse:
+def _tell_errors(app: FastAPI) -> None:
+    def busy(request: Request, error: Exception) -> JSONResponse:
         del request
         return _error(503, str(error), retryable=True)
 
@@ -117,8 +118,16 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
         del request
         return _error(422, str(error))
 
-    app.add_exception_handler(UnknownSymbol, unknown)
-    app.add_exception_handler(NotServed, unknown)
+    handlers = {TooManyRuns: busy, CannotKeep: busy, UnknownSymbol: unknown, NotServed: unknown}
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle | None = None) -> FastAPI:
+    """The app of the backtesting service."""
+    app = create_app(BACKTESTING_NAME, "Backtesting service", _DESCRIPTION, health=health, lifecycle=lifecycle)
+
+    _tell_errors(app)
 
     @app.post("/backtests", tags=["backtests"], status_code=202, responses=_SUBMITTED)
     def submit(request: BacktestRequest, response: Response) -> Run:
@@ -191,6 +200,12 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
             return Response(store.result(run_id, f"{table.value}.parquet"), media_type=_PARQUET_TYPE)
         except FileNotFoundError:
             return _error(404, f"run {run_id} has no {table.value}.parquet: it is not done, or of an earlier version")
+
+    @app.get("/backtests/{run_id}/report.html", tags=["backtests"], response_class=Response, responses=_REPORT)
+    def report(run_id: RunId) -> Response:
+        """A run that is done, drawn: beside what the other engine made of it, where it did it, too."""
+        found = reported(store, run_id)
+        return Response(found, media_type="text/html") if found else _error(404, f"run {run_id} has no result to draw")
 
     @app.get("/offer", tags=["backtests"])
     def offer() -> Offer:

@@ -29,12 +29,17 @@ MAX_WAITING = 1_000
 WORKER_LOSSES = 2
 """How many dead workers a run may see before it counts as their cause."""
 
+_ROOM = "Make room under RESULTS_PATH, or raise crossover:backtesting.storage, and ask again"
 _ENDED = frozenset({RunState.DONE, RunState.FAILED, RunState.CANCELLED})
 _log = logging.getLogger(__name__)
 
 
 class TooManyRuns(Exception):
     """The queue is full."""
+
+
+class CannotKeep(Exception):
+    """The volume takes nothing: why."""
 
 
 class UnknownSymbol(ValueError):
@@ -118,7 +123,7 @@ class Runs:
     def submit(self, request: BacktestRequest) -> tuple[Run, bool]:
         """The run of `request`, and whether it is new. A run that failed or was cancelled is tried again.
 
-        Raises UnknownSymbol, NotServed, TooManyRuns.
+        Raises UnknownSymbol, NotServed, TooManyRuns, CannotKeep.
         """
         for field, symbol in zip(("symbol", "against"), request.symbols, strict=False):
             if symbol not in self._sources:
@@ -136,7 +141,10 @@ class Runs:
             run = Run(
                 id=run_id, engine=engine, request=request, state=RunState.QUEUED, submitted_at=datetime.now(UTC)
             )  # fmt: skip
-            self.store.put(run)
+            try:
+                self.store.put(run)
+            except OSError as error:
+                raise CannotKeep(f"the run cannot be kept: {error.strerror}. Nothing was queued. {_ROOM}") from error
             self._losses.pop(run_id, None)
             self._queue(run)
         return run, True
@@ -238,8 +246,8 @@ class Runs:
         try:
             self._finish(run, done)
         except OSError as error:
-            _log.error("how backtest %s ended cannot be kept, it runs again at the next start: %s", run.id, error)
-            self._tally.under_way(run.engine, -1)
+            _log.error("the result of backtest %s cannot be kept: %s", run.id, error)
+            self._end(run, RunState.FAILED, f"its result cannot be kept: {error.strerror}. {_ROOM}")
         with self._changed:
             self._running.pop(run.id, None)
             self._changed.notify_all()
@@ -278,7 +286,8 @@ class Runs:
         try:
             self.store.put(run)
         except OSError as error:
-            _log.error("the state of backtest %s cannot be kept: %s", run.id, error)
+            _log.error("the state of backtest %s cannot be kept, it runs again at the next start: %s", run.id, error)
+            self.store.remember(run)
 
     def _end(self, run: Run, state: RunState, error: str | None) -> Run:
         ended = datetime.now(UTC)

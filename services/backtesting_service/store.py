@@ -52,6 +52,11 @@ class RunStore:
             self._write(run.id, "run.json", run.model_dump_json().encode())
             self._runs[run.id] = run
 
+    def remember(self, run: Run) -> None:
+        """Know `run` as it is now where that cannot be written: a restart finds it as it was before."""
+        with self._lock:
+            self._runs[run.id] = run
+
     def put_result(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Keep the files of a result, durably. Put the run as done only after this."""
         for name, content in files.items():
@@ -77,11 +82,15 @@ class RunStore:
         folder = self._folder / _checked(run_id)
         folder.mkdir(exist_ok=True)
         partial = folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
-        with partial.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(folder / name)
+        try:
+            with partial.open("wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            partial.replace(folder / name)
+        except OSError:
+            partial.unlink(missing_ok=True)  # on a full volume what is left of it takes the room of the next
+            raise
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,26 +27,33 @@ _ROOT = Path(__file__).parents[2]
 LEGS = {"sma_cross": 1, "buy_and_hold": 1, "pair_reversion": 2}
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def running_service(results: Path, log: Path) -> Iterator[str]:
     """The real service with the reference engine, which loads nothing; its address."""
-    folder, port = tmp_path_factory.mktemp("jobs"), free_port()
+    port = free_port()
     env = {
         "HTTP_PORT": str(port),
-        "RESULTS_PATH": str(folder / "runs"),
+        "RESULTS_PATH": str(results),
         "BACKTESTING_ENGINE": "memory",
         "PATH": os.environ["PATH"],
     }
-    with (folder / "log").open("wb") as output:
+    with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "services.backtesting_service"], cwd=_ROOT, env=env, stdout=output, stderr=output
         )
     try:
-        await_answer(f"http://127.0.0.1:{port}/readyz", process, folder / "log")
+        await_answer(f"http://127.0.0.1:{port}/readyz", process, log)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("jobs")
+    with running_service(folder / "runs", folder / "log") as address:
+        yield address
 
 
 @pytest.fixture(params=["memory", "http"])
@@ -78,6 +86,9 @@ def test_a_run_is_asked_for_followed_and_read_and_asked_again_is_the_same(jobs: 
     found = jobs.result(first.id)
     assert found.request is not None and found.request.initial_cash == 123_456.0
     assert validate_backtest_results(found).failures() == ()
+    assert first.id in {job.id for job in jobs.finished(1000)} and len(jobs.finished(1)) == 1
+    assert jobs.divergence(first.id) is None and jobs.unended() == 0
+    assert 0 <= jobs.job(first.id).seconds < 60
 
 
 def test_what_was_asked_for_is_recorded_newest_first_and_once(jobs: Jobs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -104,6 +105,27 @@ def test_the_gate_does_the_users_own_newest_runs_too() -> None:
     assert [one in [a.model_copy(update={"engine": None}) for a in both["nautilus"]] for one in mine] == [
         False, True, True
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["fresh", "expired"])
+def test_a_switch_that_was_cut_off_goes_on_by_a_verdict_that_is_fresh(old: bool) -> None:
+    world = BacktestWorld()
+    world.reach(Stage.SHADOW)
+    assert world.killed_at(Stage.SCALE, Step.OPEN, after=False)
+    world.verdict_limit = timedelta() if old else timedelta(hours=24)
+    world.lines.clear()
+    world.reach(Stage.SCALE)
+    spared = any("by a run that was cut off" in line for line in world.lines)
+    assert spared is not old, world.lines
+
+
+def test_a_verdict_on_other_runs_spares_none() -> None:
+    world = BacktestWorld()
+    world.reach(Stage.SHADOW)
+    assert world.killed_at(Stage.SCALE, Step.OPEN, after=False)
+    world.service.submit(BacktestAsked(strategy="sma_cross", symbol="SP500", initial_cash=4e3))
+    world.reach(Stage.SCALE)
+    assert not any("by a run that was cut off" in line for line in world.lines)
 
 
 def test_an_engine_that_fails_what_the_other_does_stops_the_switch() -> None:

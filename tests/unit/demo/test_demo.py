@@ -8,7 +8,7 @@ import pytest
 
 from contracts.registry import LABEL_ADAPTER
 from contracts.stages import Component
-from local.demo import bank, chat, client, figures, pod, trading
+from local.demo import backtests, bank, chat, client, figures, pod, trading
 from local.demo.__main__ import wishes
 from validation.load.verifying import WHOLE
 from validation.result import Check, Report
@@ -81,13 +81,23 @@ def test_a_client_takes_its_one_way_from_the_engine(kind: client.Kind, variable:
         client.manifest(kind, {"spec": {"template": {"spec": without}}}, run="r1", rate=1)
 
 
-def test_the_load_of_the_model_may_call_the_orchestrator_and_nobody_else() -> None:
-    going, coming = chat.policies()
-    load, orchestrator = {"app": chat.POD_NAME}, {"app": "llm-orchestrator"}
-    assert client.manifest(chat.KIND, ENGINE, run="r", rate=1)["metadata"]["labels"] == load
+def test_a_client_of_what_the_engine_does_not_call_has_its_address() -> None:
+    for container in client.manifest(backtests.KIND, ENGINE, run="r1", rate=0.5)["spec"]["containers"]:
+        assert container["env"] == [{"name": "BACKTESTING_URL", "value": "http://backtesting-service:8000"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "server"),
+    [(chat.KIND, "llm-orchestrator"), (backtests.KIND, "backtesting-service")],
+    ids=["chat", "backtests"],
+)
+def test_a_load_may_call_its_server_and_nobody_else(kind: client.Kind, server: str) -> None:
+    going, coming = kind.policies
+    load, called = {"app": kind.pod}, {"app": server}
+    assert client.manifest(kind, ENGINE, run="r", rate=1)["metadata"]["labels"] == load
     assert going["spec"]["podSelector"]["matchLabels"] == load and going["spec"]["policyTypes"] == ["Egress"]
-    assert going["spec"]["egress"][0]["to"] == [{"podSelector": {"matchLabels": orchestrator}}]
-    assert coming["spec"]["podSelector"]["matchLabels"] == orchestrator and coming["spec"]["policyTypes"] == ["Ingress"]
+    assert going["spec"]["egress"][0]["to"] == [{"podSelector": {"matchLabels": called}}]
+    assert coming["spec"]["podSelector"]["matchLabels"] == called and coming["spec"]["policyTypes"] == ["Ingress"]
     assert coming["spec"]["ingress"][0]["from"] == [{"podSelector": {"matchLabels": load}}]
 
 
@@ -170,6 +180,23 @@ def test_a_part_joins_with_its_own_proof(checks: dict[str, Check], problem: str,
     assert bool(body["llm"]["figures"]) == ("chats" in checks)
     shown = figures.chat_table(body)
     assert (shown.row_count, len(shown.columns)) == (11, 2)
+
+
+def test_the_figures_of_backtests_are_shown() -> None:
+    switch = figures.Switch(component=Component.BACKTESTING.value, origin="mvp", goal="scale", started=1, ended=2)
+    counted = {
+        "acknowledged": 7.0,
+        "acknowledged_nautilus": 7.0,
+        "run_ms_p50": 20.0,
+        "rate": 0.5,
+        "seconds": 9.0,
+        "moved": 0.0,
+    }
+    told = Report(subject=switch.name, checks=(GOOD,), figures=counted)
+    part = figures.part_document([switch], {switch.name: told}, told, figures.BACKTEST_TIMES)
+    shown = figures.backtest_table(part)
+    assert (shown.row_count, len(shown.columns)) == (14, 2)
+    assert (part["switches"][0]["moved"], part["switches"][0]["run_ms_p95"]) == (0.0, None)
 
 
 def test_prices_of_the_load_are_not_real_market_data() -> None:
