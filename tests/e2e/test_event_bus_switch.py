@@ -19,7 +19,7 @@ AROUND = 5.0
 
 def test_there_and_back_under_load_loses_nothing(stack: Stack, tmp_path: Path) -> None:
     report = tmp_path / "journey.json"
-    wishes = Wishes(around=AROUND, rate=RATE, min_rate=RATE, transfers=0, chats=0, report=report)
+    wishes = Wishes(around=AROUND, rate=RATE, min_rate=RATE, transfers=0, chats=0, backtests=0, report=report)
     journey = Journey(stack.root, wishes, stack.lines.append)
     try:
         body = journey.run()
