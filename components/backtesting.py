@@ -33,7 +33,7 @@ from contracts.stages import Component
 COMPONENT = Component.BACKTESTING
 NAME = names.BACKTESTING_NAME
 CUTOVER = names.BACKTESTING_CUTOVER_NAME
-RESULTS = "/results"
+RESULTS, STRATEGIES = "/results", "/strategies"
 
 
 def access(settings: Settings) -> list[Manifest]:
@@ -60,6 +60,9 @@ def access(settings: Settings) -> list[Manifest]:
 def manifests(settings: Settings) -> list[Manifest]:
     """The backtesting service. Its volume takes one pod at a time."""
     namespace, backtesting = settings.namespaces.backend, settings.backtesting
+    own: dict[str, Manifest] = {}
+    if backtesting.strategies is not None:
+        own = {"strategies": {"configMap": {"name": backtesting.strategies}}}
     made = python_service(
         settings,
         NAME,
@@ -74,6 +77,7 @@ def manifests(settings: Settings) -> list[Manifest]:
                     names.ENV_BACKTESTING_SECONDS: f"{backtesting.limit_seconds:g}",
                     names.ENV_BACKTESTING_MIB: str(backtesting.limit_mib),
                     names.ENV_RESULTS_PATH: f"{RESULTS}/runs",
+                    names.ENV_STRATEGIES_PATH: STRATEGIES if own else None,
                     # Compiled code and fonts are cached where the container may write.
                     "NUMBA_CACHE_DIR": f"{TMP}/numba",
                     "MPLCONFIGDIR": f"{TMP}/matplotlib",
@@ -81,7 +85,7 @@ def manifests(settings: Settings) -> list[Manifest]:
                 }
             ),
         ],
-        mounts={RESULTS: ("results", False)},
+        mounts={RESULTS: ("results", False)} | ({STRATEGIES: ("strategies", True)} if own else {}),
         image=BACKTESTING_IMAGE,
     )
     pod = Pod(
@@ -90,7 +94,7 @@ def manifests(settings: Settings) -> list[Manifest]:
         service_account=NAME,
         api=True,
         labels={LABEL_ADAPTER: COMPONENT.slug},
-        volumes={"results": {"persistentVolumeClaim": {"claimName": NAME}}},
+        volumes={"results": {"persistentVolumeClaim": {"claimName": NAME}}, **own},
         grace_seconds=45,
     )
     return [

@@ -246,6 +246,9 @@ class BacktestingSettings(_Model):
     """Runs at a time. Each engine that is deployed has so many processes, once it was asked for a run."""
     storage: Quantity = "5Gi"
     """For results."""
+    strategies: Name | None = None
+    """The name of a ConfigMap of yours whose keys are Python files: strategies of your own. They are imported and run
+    confined; a change is seen once the service's pods are restarted."""
     limit_seconds: float = Field(default=3600.0, gt=0, allow_inf_nan=False)
     """How long one run may take; then it is ended, and fails."""
     limit_mib: int = Field(default=0, ge=0)

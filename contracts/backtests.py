@@ -120,16 +120,18 @@ class BacktestAsked(_Model):
         """Of its legs."""
         return (self.symbol,) if self.against is None else (self.symbol, self.against)
 
-    def identity(self, engine: str, bars_sha256: Sequence[str]) -> str:
+    def identity(self, engine: str, bars_sha256: Sequence[str], source_sha256: str | None = None) -> str:
         """32 hexadecimal digits that name this request on `engine` over the bars with these checksums, one a leg: the
-        same request is the same run, so sending it twice does the work once. What is as it is by default does not
-        count, so that a field that is added changes no identity."""
-        parts = {
+        same request is the same run, so sending it twice does the work once. `source_sha256`: of a strategy of the
+        user's own. What is as it is by default does not count, so that a field that is added changes no identity."""
+        parts: dict[str, object] = {
             "schema": SCHEMA,
             "engine": engine,
             "bars": list(bars_sha256),
             "request": self.model_dump(mode="json", exclude_defaults=True, exclude={"engine"}),
         }
+        if source_sha256 is not None:
+            parts["source"] = source_sha256
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -209,8 +211,8 @@ class LogModel(_Answer):
 
 
 class Result(_Answer):
-    """What a backtest came to. `halted` is the day after whose close a limit ended trading. `request` and `bars_sha256`
-    (one a leg) say what it can be made again from."""
+    """What a backtest came to. `halted` is the day after whose close a limit ended trading. `request`, `bars_sha256`
+    (one a leg) and, of a strategy of the user's own, `source_sha256` say what it can be made again from."""
 
     schema_version: int = 1
     engine: str
@@ -218,6 +220,7 @@ class Result(_Answer):
     versions: dict[str, str] = Field(default_factory=dict)
     request: BacktestAsked | None = None
     bars_sha256: list[str] = Field(default_factory=list)
+    source_sha256: str | None = None
     bars: int
     halted: date | None
     figures: FiguresModel

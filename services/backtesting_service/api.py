@@ -9,7 +9,8 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from adapters.backtesting.strategies import STRATEGIES, legs, parameter_names
+from adapters.backtesting.strategies import legs, names, parameter_names
+from adapters.backtesting.strategies.own import KNOWN
 from contracts.backtests import Divergence, Result
 from contracts.names import BACKTESTING_NAME
 from services.backtesting_service.models import BacktestRequest, Run, RunState
@@ -71,12 +72,14 @@ class StrategyModel(BaseModel):
 
 
 class Offer(BaseModel):
-    """What can be asked for; engines that are deployed now, and the one that takes what names none."""
+    """What can be asked for; engines that are deployed now, and the one that takes what names none. `unusable`: files
+    of the user's that give no strategy, and why."""
 
     strategies: list[StrategyModel]
     symbols: list[str]
     engines: list[str] = []
     serving: str = ""
+    unusable: dict[str, str] = {}
 
 
 RunId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The run's id.")]
@@ -211,11 +214,12 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
     def offer() -> Offer:
         """The strategies and symbols that a request may name."""
         strategies = [
-            StrategyModel(name=name, parameters=list(parameter_names(name)), symbols=legs(name)) for name in STRATEGIES
+            StrategyModel(name=name, parameters=list(parameter_names(name)), symbols=legs(name)) for name in names()
         ]
         plan = runs.plan()
         return Offer(
-            strategies=strategies, symbols=list(runs.symbols), engines=sorted(plan.deployed), serving=plan.active
-        )
+            strategies=strategies, symbols=list(runs.symbols), engines=sorted(plan.deployed), serving=plan.active,
+            unusable={name: one.problem for name, one in KNOWN.described.items() if one.problem},
+        )  # fmt: skip
 
     return app

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from adapters.backtesting import Rules
-from adapters.backtesting.strategies import Strategy, make_strategy
+from adapters.backtesting.strategies import Strategy, check_named, legs, make_strategy, source_of
 from contracts.backtests import BacktestAsked, SizeKind
 
 
@@ -18,10 +18,13 @@ class BacktestRequest(BacktestAsked):
 
     @model_validator(mode="after")
     def _can_be_run(self) -> Self:
-        legs = self.make_strategy().legs
-        if legs != len(self.symbols):
-            fix = "Leave `against` out" if legs == 1 else "Name the second in `against`"
-            raise ValueError(f"{self.strategy} trades {legs} symbols, {len(self.symbols)} are named. {fix}")
+        check_named(self.strategy, self.parameters)
+        if source_of(self.strategy) is None:
+            self.make_strategy()  # of one of the user's own a worker does, which is confined
+        trades = legs(self.strategy)
+        if trades != len(self.symbols):
+            fix = "Leave `against` out" if trades == 1 else "Name the second in `against`"
+            raise ValueError(f"{self.strategy} trades {trades} symbols, {len(self.symbols)} are named. {fix}")
         return self
 
     def make_strategy(self) -> Strategy:
@@ -68,7 +71,8 @@ class Run(BaseModel):
 
     id: str
     engine: str
-    request: BacktestRequest
+    request: BacktestAsked
+    """As it was asked for: it can be read when its strategy is gone."""
     state: RunState
     submitted_at: datetime
     started_at: datetime | None = None

@@ -26,10 +26,12 @@ class JobLimits:
 
 
 class Pools:
-    """Of one thread's. Each holds its engine once a worker: they are made when they are needed."""
+    """Of one thread's. Each holds its engine once a worker: they are made when they are needed. `surroundings`: what
+    workers may see beside the program."""
 
-    def __init__(self, workers: int, limits: JobLimits) -> None:
+    def __init__(self, workers: int, limits: JobLimits, surroundings: work.Surroundings) -> None:
         self._workers = workers
+        self._surroundings = surroundings
         self._pools: dict[str, ProcessPool] = {}
         self.limits = limits
 
@@ -42,7 +44,7 @@ class Pools:
                 # Spawned, not forked: this process has threads, whose locks a fork would copy as they are.
                 context=multiprocessing.get_context("spawn"),
                 initializer=work.prepare,
-                initargs=(job.engine, self.limits.memory_mib),
+                initargs=(job.engine, self._surroundings, self.limits.memory_mib),
             )
         future: Future[Mapping[str, bytes]] = pool.schedule(work.run, args=(job,), timeout=self.limits.seconds)
         return future

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contracts.backtests import Divergence
+from adapters.backtesting.strategies import source_of
+from contracts.backtests import BacktestAsked, Divergence
 from services.backtesting_service import twins, work
 from services.backtesting_service.models import BacktestRequest, Run, RunState
 from services.backtesting_service.pools import JobLimits, Pools, why_failed
@@ -69,11 +70,14 @@ class Runs:
         *,
         tally: Tally | None = None,
         limits: JobLimits | None = None,
+        strategies: Path | None = None,
     ) -> None:
         self.store, self._plan, self._sources = store, plan, dict(sources)
         self._digests = {symbol: work.file_sha256(path) for symbol, path in sources.items()}
         self._tally = tally or Tally()
-        self._pools = Pools(workers, limits or JobLimits())
+        self._strategies = strategies
+        read = tuple(sorted({path.parent for path in sources.values()}))
+        self._pools = Pools(workers, limits or JobLimits(), work.Surroundings(read, strategies))
         self._workers = workers
         self._changed = threading.Condition()
         self._waiting: deque[str] = deque()
@@ -132,7 +136,7 @@ class Runs:
                 )
         with self._changed:
             engine = self._plan().engine(request.engine)
-            run_id = request.identity(engine, self._checksums(request))
+            run_id = self._identity(request, engine)
             known = self.store.get(run_id)
             if known is not None and known.state not in (RunState.FAILED, RunState.CANCELLED):
                 return known, False
@@ -184,7 +188,10 @@ class Runs:
             self._tally.under_way(run.engine, 1)
             self._changed.notify_all()
 
-    def _checksums(self, request: BacktestRequest) -> tuple[str, ...]:
+    def _identity(self, request: BacktestAsked, engine: str) -> str:
+        return request.identity(engine, self._checksums(request), source_of(request.strategy))
+
+    def _checksums(self, request: BacktestAsked) -> tuple[str, ...]:
         return tuple(self._digests[symbol] for symbol in request.symbols)
 
     # -- the dispatching thread
@@ -227,7 +234,11 @@ class Runs:
     def _begin(self, run: Run) -> None:
         """Hand one run to a worker."""
         sources = tuple(self._sources[symbol] for symbol in run.request.symbols)
-        job = work.Job(run.id, run.request.model_dump_json(), run.engine, sources, self._checksums(run.request))
+        digest = source_of(run.request.strategy)
+        source = None
+        if self._strategies is not None and digest is not None:
+            source = work.Source(self._strategies / f"{run.request.strategy}.py", digest)
+        job = work.Job(run.id, run.request.model_dump_json(), run.engine, sources, self._checksums(run.request), source)
         self._keep(run)
         future = self._pools.submit(job)
         with self._changed:
@@ -311,7 +322,7 @@ class Runs:
         second = self._plan().second(run.id, run.engine)
         if second is None or len(self._aside) >= MAX_WAITING:
             return
-        twin_id = run.request.identity(second, self._checksums(run.request))
+        twin_id = self._identity(run.request, second)
         known = self.store.get(twin_id)
         if known is not None and known.state is RunState.DONE:
             self._diverged(run.id, twins.compared(self.store, run.id, twin_id))

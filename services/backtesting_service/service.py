@@ -10,6 +10,7 @@ from adapters.backtesting import engine_problem
 from adapters.routes import AdapterRegistry, RouteStore
 from contracts.stages import BACKENDS
 from services.backtesting_service.api import create_api
+from services.backtesting_service.own_strategies import know
 from services.backtesting_service.pools import JobLimits
 from services.backtesting_service.routing import COMPONENT, Follower, Plan, Tally, fixed
 from services.backtesting_service.runs import Runs
@@ -66,7 +67,10 @@ def assemble(settings: BacktestingSettings, store: RouteStore, registry: Adapter
 
 def _runs(settings: BacktestingSettings, plan: Callable[[], Plan], tally: Tally) -> Runs:
     limits = JobLimits(settings.limit_seconds, settings.limit_mib)
-    return Runs(RunStore(settings.results), plan, settings.sources, settings.workers, tally=tally, limits=limits)
+    return Runs(
+        RunStore(settings.results), plan, settings.sources, settings.workers, tally=tally, limits=limits,
+        strategies=settings.strategies,
+    )  # fmt: skip
 
 
 def _probe(engine: str) -> Callable[[], str | None]:
@@ -74,8 +78,10 @@ def _probe(engine: str) -> Callable[[], str | None]:
 
 
 def build(settings: BacktestingSettings, abort: Abort) -> FastAPI:
-    """The app, with real workers. Raises BarsError where a history cannot be used."""
+    """The app, with real workers. Raises BarsError where a history cannot be used, OwnStrategyError where none of the
+    user's own strategies can."""
     del abort
+    know(settings.strategies)
     for path in settings.sources.values():
         load_bars(path)
     if not settings.routes:

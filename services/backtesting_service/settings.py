@@ -36,6 +36,9 @@ class BacktestingSettings(EnvSettings):
     """How long one run may take; it is ended then, and fails."""
     limit_mib: Annotated[int, Env(names.ENV_BACKTESTING_MIB, "MiB; 0 for any amount")] = Field(0, ge=0)
     """How much memory one run may take beyond its engine; it fails where it asks for more."""
+    strategies: Annotated[Path | None, Env(names.ENV_STRATEGIES_PATH, "a folder of Python files, or unset it")] = None
+    """Strategies of the user's own, one a file. They are imported and run without network, and see nothing of the
+    service's."""
     csv: Annotated[str | None, Env("BACKTESTING_CSV", "SYMBOL=/path/bars.csv[.gz], comma-separated")] = None
     """Histories to test on, besides the shipped ones. A symbol given here stands before a shipped one."""
 
@@ -44,6 +47,13 @@ class BacktestingSettings(EnvSettings):
     def _can_be_read_as_sources(cls, value: str | None) -> str | None:
         if value is not None:
             parse_sources(value)
+        return value
+
+    @field_validator("strategies")
+    @classmethod
+    def _is_a_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("it is no folder: none of your strategies could be run. Mount it, or unset it")
         return value
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from pathlib import Path
 from adapters.backtesting import BacktestEngine, BacktestError, Outcome, open_engine
 from adapters.backtesting.bars import Bars, aligned
 from adapters.backtesting.measures import Trade, drawdowns, figures, returns, trades
+from adapters.backtesting.strategies.own import OwnStrategyError
 from contracts.backtests import (
     SCHEMA,
     BacktestAsked,
@@ -25,11 +26,13 @@ from contracts.backtests import (
     Result,
     TradeModel,
 )
+from services.backtesting_service.confining import CannotConfine
 from services.backtesting_service.models import BacktestRequest
+from services.backtesting_service.own_strategies import confine_worker, take_in
 from services.backtesting_service.tables import tables
 from services.common.bars import load_bars
 
-RESULT = "result.json"
+RESULT, STRATEGY = "result.json", "strategy.py"
 _log = logging.getLogger(__name__)
 
 
@@ -42,6 +45,23 @@ class Job:
     engine: str
     bars: tuple[Path, ...]
     sha256: tuple[str, ...]
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The file of a strategy of the user's own, as it was when the service described it."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a worker may read beside the program, and where the user's own strategies lie."""
+
+    read: tuple[Path, ...]
+    strategies: Path | None = None
 
 
 def file_sha256(path: Path) -> str:
@@ -54,9 +74,9 @@ def _engine(name: str) -> BacktestEngine:
     return open_engine(name)
 
 
-def prepare(engine: str, memory_mib: int = 0) -> None:
-    """Run once in each worker: load the engine before the first job waits for it, and let jobs have `memory_mib` MiB
-    beyond it (0: any amount)."""
+def prepare(engine: str, surroundings: Surroundings | None = None, memory_mib: int = 0) -> None:
+    """Run once in each worker: load the engine before the first job waits for it; see `surroundings` and nothing else
+    from there on; and let jobs have `memory_mib` MiB beyond it (0: any amount)."""
     # The service ends its workers itself; a signal to the whole group must not end a job half-way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -65,10 +85,24 @@ def prepare(engine: str, memory_mib: int = 0) -> None:
     except BacktestError as error:
         # Raised from here it would break the pool for good; raised by a job it is that job's failure.
         _log.error("%s", error)
+    if surroundings is not None:
+        _withdraw(surroundings)
     if memory_mib:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + (memory_mib << 20)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _withdraw(surroundings: Surroundings) -> None:
+    folder = surroundings.strategies
+    try:
+        confine_worker([*surroundings.read, *([folder] if folder is not None else [])])
+    except CannotConfine as error:
+        # What is shipped needs no confinement. The user's own are not run without: they are not taken in.
+        _log.warning("backtests run unconfined, and no strategy of your own is run: %s", error.strerror)
+        return
+    if folder is not None:
+        take_in(folder)
 
 
 def run(job: Job) -> Mapping[str, bytes]:
@@ -85,9 +119,25 @@ def run(job: Job) -> Mapping[str, bytes]:
         if not len(bars):
             raise ValueError(f"{bars.symbol} has no bars from {request.start} to {request.end}: nothing was tested")
     aligned(legs)
+    source = _source(job)
     outcome = _engine(job.engine).run(request.make_strategy(), legs, request.rules)
     found = result(request, job.sha256, legs, outcome)
-    return {RESULT: found.model_dump_json().encode(), **tables(found, job.run_id)}
+    if job.source is not None:
+        found = found.model_copy(update={"source_sha256": job.source.sha256})
+    return {RESULT: found.model_dump_json().encode(), **tables(found, job.run_id), **source}
+
+
+def _source(job: Job) -> Mapping[str, bytes]:
+    """What is kept of a strategy of the user's own, to make the result again from. Raises OwnStrategyError where it is
+    not the one that was asked for any more."""
+    if job.source is None:
+        return {}
+    content = job.source.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != job.source.sha256:
+        raise OwnStrategyError(
+            f"{job.source.path.name} was changed since the service began: restart it to use the new one"
+        )
+    return {STRATEGY: content}
 
 
 def result(request: BacktestRequest, sha256: Sequence[str], legs: Sequence[Bars], outcome: Outcome) -> Result:

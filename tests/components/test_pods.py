@@ -12,7 +12,7 @@ from contracts.names import BACKTESTING_NAME, TRADING_ENGINE_NAME
 from contracts.stages import Stage
 from local.images import definition as images
 from local.images import wheels
-from tests.components.rendering import WORKLOADS, Program, Registered, at, template
+from tests.components.rendering import WORKLOADS, Program, Registered, at, render, template
 
 CASES = [
     pytest.param(at(stage), workload, id=f"{stage.value}-{workload.name}")
@@ -128,3 +128,15 @@ def test_all_of_the_cluster_fits_a_small_machine() -> None:
 
 def test_the_engine_has_time_to_finish_what_is_in_flight() -> None:
     assert template(at(Stage.MVP).one("Deployment", TRADING_ENGINE_NAME))["spec"]["terminationGracePeriodSeconds"] >= 45
+
+
+def test_strategies_of_ones_own_are_mounted_where_the_service_looks_for_them() -> None:
+    given = render({"backtesting": {"strategies": "mine"}})
+    for program, told in ((at(Stage.MVP), False), (given, True)):
+        spec = template(program.one("Deployment", BACKTESTING_NAME))["spec"]
+        (container,) = spec["containers"]
+        variables = {one["name"]: one.get("value") for one in container["env"]}
+        mounts = {one["mountPath"]: one.get("readOnly") for one in container["volumeMounts"]}
+        assert (variables.get("STRATEGIES_PATH") == "/strategies") is told
+        assert (mounts.get("/strategies") is True) is told
+        assert ({"name": "strategies", "configMap": {"name": "mine"}} in spec["volumes"]) is told

@@ -1,0 +1,131 @@
+"""Strategies of the user's own: a folder of Python files, each with one strategy, which bears the file's name.
+
+They are imported where nothing can be reached or read that is not theirs (services/backtesting_service/confining.py);
+the service itself knows them by what such a process says of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from adapters.backtesting.strategies.base import Strategy
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_PACKAGE = "own_strategies"
+FIX = "See docs/backtesting.md#strategies-of-your-own"
+
+
+class OwnStrategyError(ValueError):
+    """A file that gives no strategy: which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is known of a file without importing it again. `problem`: why it gives no strategy; empty where it does."""
+
+    name: str
+    parameters: tuple[str, ...]
+    legs: int
+    sha256: str
+    problem: str = ""
+
+
+def files(folder: Path) -> list[Path]:
+    """The files that are to be strategies, by name; those that begin with `_` or `.` are passed over, as what they
+    share, and as what Kubernetes mounts beside them. Raises OSError."""
+    return sorted(path for path in folder.glob("*.py") if path.name[0] not in "_.")
+
+
+def source_sha256(path: Path) -> str:
+    """What tells one version of a strategy from another."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load(path: Path, taken: Collection[str] = ()) -> type[Strategy]:
+    """The strategy of a file, whose code is run for it. `taken`: names of others. Raises OwnStrategyError."""
+    name = path.stem
+    if not _NAME.fullmatch(name):
+        raise OwnStrategyError(f"{path.name}: a strategy's name has small letters, digits and _. Rename the file")
+    if name in taken:
+        raise OwnStrategyError(f"{path.name}: there is a strategy {name} already. Rename the file")
+    module = _imported(path, f"{_PACKAGE}.{name}")
+    found = [
+        kind
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and issubclass(kind, Strategy) and kind.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise OwnStrategyError(f"{path.name}: it has {len(found)} subclasses of Strategy, and gives one. {FIX}")
+    if inspect.isabstract(found[0]):
+        missing = ", ".join(sorted(found[0].__abstractmethods__))
+        raise OwnStrategyError(f"{path.name}: {found[0].__name__} lacks {missing}. {FIX}")
+    return found[0]
+
+
+def _imported(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise OwnStrategyError(f"{path.name} cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # numba and dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise OwnStrategyError(f"{path.name}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def describe(path: Path, taken: Collection[str] = ()) -> Described:
+    """What a file gives, or why it gives nothing. Runs its code."""
+    digest = source_sha256(path)
+    try:
+        kind = load(path, taken)
+        return Described(path.stem, tuple(inspect.signature(kind).parameters), kind.legs, digest)
+    except OwnStrategyError as error:
+        return Described(path.stem, (), 0, digest, str(error))
+
+
+class Known:
+    """What this process knows of them: descriptions, and, where they were imported, the strategies themselves."""
+
+    def __init__(self) -> None:
+        self._described: dict[str, Described] = {}
+        self._loaded: dict[str, type[Strategy]] = {}
+
+    def tell(self, described: Mapping[str, Described]) -> None:
+        """These there are, and no others."""
+        self._described = dict(described)
+
+    def put(self, name: str, kind: type[Strategy]) -> None:
+        """`kind` was imported."""
+        self._loaded[name] = kind
+
+    @property
+    def described(self) -> Mapping[str, Described]:
+        """By name, those included that give no strategy."""
+        return self._described
+
+    @property
+    def loaded(self) -> Mapping[str, type[Strategy]]:
+        """By name."""
+        return self._loaded
+
+    def usable(self, name: str) -> Described | None:
+        """What can be asked for under `name`."""
+        found = self._described.get(name)
+        return None if found is None or found.problem else found
+
+
+KNOWN = Known()
+"""Of this process."""

@@ -1,0 +1,96 @@
+"""Strategies of the user's own, in the service with its real workers: run by both engines, and confined."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.backtesting.strategies.own import KNOWN
+from contracts.stages import Component, Stage
+from services.backtesting_service.own_strategies import know
+from tests.contract.test_backtesting_service import World, route, until
+
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
+
+_OWN = Path(__file__).parent / "own_strategies"
+_SPY = """
+import os, socket
+from pathlib import Path
+from adapters.backtesting.strategies.holding import BuyAndHold
+
+class Spy(BuyAndHold):
+    \"\"\"Tells what it can reach, for it has no other way.\"\"\"
+    def state(self):
+        told = []
+        for what in (
+            lambda: socket.create_connection(("127.0.0.1", 9)),
+            lambda: Path(os.environ["SECRET_FILE"]).read_text(),
+            lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
+            lambda: Path(__file__).write_text("other"),
+        ):
+            try:
+                what()
+                told.append("done")
+            except Exception as error:
+                told.append(type(error).__name__)
+        raise RuntimeError(" ".join(told))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """One that works, and others that do not."""
+    made = tmp_path / "strategies"
+    made.mkdir()
+    shutil.copy(_OWN / "momentum.py", made)
+    (made / "spy.py").write_text(_SPY)
+    (made / "broken.py").write_text("import nothing_that_is_there\n")
+    (made / "sma_cross.py").write_text("")
+    yield made
+    KNOWN.tell({})
+
+
+@pytest.fixture
+def world(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    secret = tmp_path / "token"
+    secret.write_text("secret")
+    monkeypatch.setenv("SECRET_FILE", str(secret))
+    know(folder)
+    made = World(tmp_path / "runs", {"STRATEGIES_PATH": str(folder)})
+    made.routes.write(route(Stage.SHADOW, 1, 100.0), made.routes.read(Component.BACKTESTING).version)
+    with made.served():
+        yield made
+
+
+def ended(world: World, **asked: object) -> Any:
+    return world.ended(world.submit(parameters=asked.pop("parameters", {}), **asked)["id"])
+
+
+def test_a_strategy_of_ones_own_is_done_by_both_engines_and_sees_nothing_else(world: World, folder: Path) -> None:
+    client = world.client
+    offer = client.get("/offer").json()
+    assert {"name": "momentum", "parameters": ["period"], "symbols": 1} in offer["strategies"]
+    assert set(offer["unusable"]) == {"broken", "sma_cross"}
+    assert "nothing_that_is_there" in offer["unusable"]["broken"]
+    run = ended(world, strategy="momentum", parameters={"period": 50})
+    assert run["state"] == "done", run
+    until(lambda: client.get(f"/backtests/{run['id']}/divergence").status_code == 200, "both have done it")
+    found = client.get(f"/backtests/{run['id']}/divergence").json()
+    assert found["same"] and found["fills"][0] > 50, found
+    result = client.get(f"/backtests/{run['id']}/result").json()
+    assert len(result["source_sha256"]) == 64
+    failed = ended(world, strategy="spy")
+    assert "PermissionError PermissionError PermissionError PermissionError" in failed["error"], failed
+    wrong = client.post("/backtests", json={"symbol": "SP500", "strategy": "momentum", "parameters": {"days": 1}})
+    assert wrong.status_code == 422 and "it has period" in wrong.text
+    bad = ended(world, strategy="momentum", parameters={"period": 0})
+    assert "Give at least 1" in bad["error"]
+    broken = client.post("/backtests", json={"symbol": "SP500", "strategy": "broken"})
+    assert broken.status_code == 422 and "nothing_that_is_there" in broken.text
+    (folder / "momentum.py").write_text((folder / "momentum.py").read_text() + "\n")
+    changed = ended(world, strategy="momentum", parameters={"period": 51})
+    assert "restart it to use the new one" in changed["error"]
