@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,15 +28,24 @@ _ROOT = Path(__file__).parents[2]
 LEGS = {"sma_cross": 1, "buy_and_hold": 1, "pair_reversion": 2}
 
 
+@dataclass(frozen=True)
+class Running:
+    """A service, as its clients and its murderers know it."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+
 @contextmanager
-def running_service(results: Path, log: Path) -> Iterator[str]:
-    """The real service with the reference engine, which loads nothing; its address."""
+def running_service(results: Path, log: Path, **more: str) -> Iterator[Running]:
+    """The real service with the reference engine, which loads nothing, and `more` in its environment."""
     port = free_port()
     env = {
         "HTTP_PORT": str(port),
         "RESULTS_PATH": str(results),
         "BACKTESTING_ENGINE": "memory",
         "PATH": os.environ["PATH"],
+        **more,
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -43,7 +53,7 @@ def running_service(results: Path, log: Path) -> Iterator[str]:
         )
     try:
         await_answer(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield f"http://127.0.0.1:{port}"
+        yield Running(f"http://127.0.0.1:{port}", process)
     finally:
         process.terminate()
         process.wait(30)
@@ -52,8 +62,8 @@ def running_service(results: Path, log: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("jobs")
-    with running_service(folder / "runs", folder / "log") as address:
-        yield address
+    with running_service(folder / "runs", folder / "log") as running:
+        yield running.address
 
 
 @pytest.fixture(params=["memory", "http"])
