@@ -17,10 +17,14 @@ Hold = Callable[[float, str], None]
 
 
 class Mover:
-    """Moves `component`, with `around` seconds of load before and after each switch."""
+    """Moves `component`, with `around` seconds of load before and after each switch; `previewed`: each is shown by
+    `pulumi preview` first."""
 
-    def __init__(self, component: Component, pulumi: Pulumi, kubectl: Kubectl, around: float) -> None:
+    def __init__(
+        self, component: Component, pulumi: Pulumi, kubectl: Kubectl, around: float, *, previewed: bool = True
+    ) -> None:
         self.component = component
+        self._previewed = previewed
         self.switches: list[Switch] = []
         self._pulumi = pulumi
         self._kubectl = kubectl
@@ -55,7 +59,8 @@ class Mover:
     def _switch(self, origin: Stage, goal: Stage, hold: Hold) -> None:
         console.rule(f"{self.component.value}: {origin.value} → {goal.value}")
         self.ask(goal)
-        self._pulumi.preview()
+        if self._previewed:
+            self._pulumi.preview()
         started, failure = time.time_ns(), ""
         try:
             self._pulumi.up()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.stages import Stage
+from contracts.stages import Component, Stage
 from tests.e2e.journey import Stack
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +21,9 @@ def stack(cluster: Path) -> Stack:
     if not (ROOT / ".crossover" / "env").exists() or shutil.which("pulumi") is None:
         subprocess.run([sys.executable, "-m", "local.setup"], cwd=ROOT, check=True)
     found = Stack(ROOT)
+    for component in (Component.EVENT_BUS, Component.DATABASE, Component.BACKTESTING):
+        # A switch is made some twenty times; what is watched after it is the same in three seconds as in ten.
+        found.pulumi.set(f"crossover:{component.value}.watch_seconds", "3")
     if found.pulumi.stage("event_bus") is None:
         found.ask_for(Stage.MVP)
     found.pulumi.up()

@@ -50,7 +50,7 @@ def converged(database: Stack, bank: Bank, stage: Stage) -> None:
 
 
 def test_there_and_back_while_a_bank_transfers(database: Stack) -> None:
-    mover = Mover(DATABASE, database.pulumi, database.kubectl, AROUND)
+    mover = Mover(DATABASE, database.pulumi, database.kubectl, AROUND, previewed=False)
     with database.bank(RATE) as bank:
         mover.move(bank.hold, Stage.SHADOW)
         assert [(switch.origin, switch.goal) for switch in mover.switches] == [("mvp", "scale"), ("scale", "shadow")]
