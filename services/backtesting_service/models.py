@@ -9,8 +9,9 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from adapters.backtesting import Rules
-from adapters.backtesting.strategies import Strategy, make_strategy
-from contracts.backtests import BacktestAsked, SizeKind
+from adapters.backtesting.asking import check_legs, rules_of, strategy_of
+from adapters.backtesting.strategies import Strategy
+from contracts.backtests import BacktestAsked
 
 
 class BacktestRequest(BacktestAsked):
@@ -18,35 +19,18 @@ class BacktestRequest(BacktestAsked):
 
     @model_validator(mode="after")
     def _can_be_run(self) -> Self:
-        legs = self.make_strategy().legs
-        if legs != len(self.symbols):
-            fix = "Leave `against` out" if legs == 1 else "Name the second in `against`"
-            raise ValueError(f"{self.strategy} trades {legs} symbols, {len(self.symbols)} are named. {fix}")
+        self.make_strategy()
+        check_legs(self)
         return self
 
     def make_strategy(self) -> Strategy:
         """The strategy that is asked for. Raises ValueError."""
-        return make_strategy(self.strategy, self.parameters)
+        return strategy_of(self)
 
     @property
     def rules(self) -> Rules:
         """The rules that are asked for."""
-        sizing = self.sizing
-        return Rules(
-            initial_cash=self.initial_cash,
-            fees=self.fees,
-            fee_per_order=self.fee_per_order,
-            slippage=self.slippage,
-            tick=self.tick_size or 0.0,
-            lot=self.lot_size,
-            size_kind=SizeKind.VALUE if sizing is None else sizing.kind,
-            size=None if sizing is None else sizing.amount,
-            execution=self.execution,
-            max_position_size=self.max_position_size,
-            on_position=self.on_position,
-            max_drawdown=self.max_drawdown,
-            on_drawdown=self.on_drawdown,
-        )
+        return rules_of(self)
 
 
 class RunState(StrEnum):
