@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -15,37 +11,21 @@ from adapters.backtesting.http_jobs import HttpJobs
 from adapters.backtesting.jobs import Job, JobRefused, Jobs, JobsUnavailable
 from adapters.backtesting.memory_jobs import MemoryJobs
 from contracts.backtests import BacktestAsked
-from tests.contract.orchestrator_server import await_answer
+from tests.contract.backtest_service import backtest_service
 from tests.contract.postgres_server import free_port
 from tests.unit.cutover.backtest_world import result
 from validation.backtesting import suite, validate_backtest_results
 
 pytestmark = pytest.mark.contract
 
-_ROOT = Path(__file__).parents[2]
 LEGS = {"sma_cross": 1, "buy_and_hold": 1, "pair_reversion": 2}
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The real service with the reference engine, which loads nothing; its address."""
-    folder, port = tmp_path_factory.mktemp("jobs"), free_port()
-    env = {
-        "HTTP_PORT": str(port),
-        "RESULTS_PATH": str(folder / "runs"),
-        "BACKTESTING_ENGINE": "memory",
-        "PATH": os.environ["PATH"],
-    }
-    with (folder / "log").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.backtesting_service"], cwd=_ROOT, env=env, stdout=output, stderr=output
-        )
-    try:
-        await_answer(f"http://127.0.0.1:{port}/readyz", process, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
+    with backtest_service(tmp_path_factory.mktemp("jobs")) as url:
+        yield url
 
 
 @pytest.fixture(params=["memory", "http"])
