@@ -137,7 +137,8 @@ class SweepAsked(BacktestAsked):
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:
-        bounded(self.combinations, self.cells_per_index)
+        # Of a walk-forward it is known once there are bars: no window is cut.
+        bounded(self.combinations, 1 if self.walk_forward else -(-self.combinations // self.cells_per_index))
         return self
 
     @property
@@ -180,17 +181,17 @@ class SweepAsked(BacktestAsked):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def bounded(cells: int, cells_per_index: int) -> None:
-    """Raise ValueError where a sweep of so many cells is too large, or cut into too many pieces."""
+def bounded(cells: int, indexes: int) -> None:
+    """Raise ValueError where a sweep has too many cells, or is cut into too many pieces."""
     if cells > MOST_CELLS:
         raise ValueError(
             f"the sweep has {cells:,} cells, of at most {MOST_CELLS:,}: it would not end. Give fewer values, or draw "
             "some of them (random)"
         )
-    if -(-cells // cells_per_index) > MOST_INDEXES:
+    if indexes > MOST_INDEXES:
         raise ValueError(
-            f"cells_per_index is {cells_per_index}: {cells:,} cells would be cut into more than {MOST_INDEXES:,} "
-            f"pieces. Give {-(-cells // MOST_INDEXES)} or more"
+            f"the sweep would be cut into {indexes:,} pieces, of at most {MOST_INDEXES:,}: Kubernetes could not follow "
+            f"them. Give a larger cells_per_index, {-(-cells // MOST_INDEXES)} or more"
         )
 
 

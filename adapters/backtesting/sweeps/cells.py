@@ -78,7 +78,7 @@ def layout(asked: SweepAsked, bars: int) -> Layout:
     if asked.walk_forward is None:
         return Layout(asked)
     found = Layout(asked, windows(bars, asked.walk_forward))
-    bounded(found.numbers, asked.cells_per_index)
+    bounded(found.numbers, found.indexes)
     return found
 
 

@@ -52,7 +52,10 @@ def row(number: int, sharpe: float | None, phase: Phase = Phase.WHOLE, **paramet
         ({"grid": {"fast": []}}, "fast has no values"),
         ({"grid": {"fast": [5, 10, 5]}}, "fast lists 5 twice"),
         ({"grid": {"fast": list(range(1, 1002)), "slow": list(range(1, 1001))}}, "has 1,001,000 cells, of at most"),
-        ({"grid": {"fast": list(range(1, 20_002))}, "cells_per_index": 1}, "pieces. Give 3 or more"),
+        (
+            {"grid": {"fast": list(range(1, 20_002))}, "cells_per_index": 1},
+            "into 20,001 pieces.*3 or more",
+        ),
         ({"parameters": {"slow": 30}}, "slow is swept, and fixed"),
         ({"metric": "luck"}, "metric is 'luck'.*Use one of final_equity"),
         ({"random": {"ranges": {"fast": {"low": 9, "high": 3}}, "count": 5}}, "low 9 lies above high 3"),
@@ -81,6 +84,12 @@ def test_a_request_that_cannot_be_is_told(change: dict[str, Any], why: str) -> N
 def test_a_sweep_that_cannot_be_run_is_told(change: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         sweep_of(asked(**change), "memory", ("x",), 120)
+
+
+def test_a_walk_forward_with_too_many_windows_is_told_once_its_bars_are_known() -> None:
+    short = {"grid": GRID, "train_bars": 2, "test_bars": 2, "step_bars": 1}
+    with pytest.raises(ValueError, match="into 19,997 pieces, of at most 10,000"):
+        layout(asked(walk_forward=short, cells_per_index=1), 20_000)
 
 
 def test_the_same_on_the_same_bars_is_the_same_sweep() -> None:

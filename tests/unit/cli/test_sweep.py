@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from adapters.backtesting.sweeps.cells import sweep_of
 from adapters.routes import jobs, sweep_jobs
 from adapters.routes.base import RouteConflict, RouteMissing
+from adapters.routes.kubernetes import client
 from adapters.routes.rest import Answer
 from adapters.routes.sweep_jobs import KubernetesSweeps, NoSweep, SweepJob, standing, sweep_job
 from cli import sweep as command
@@ -73,6 +74,14 @@ def test_it_is_indexed_tries_a_piece_again_and_counts_no_eviction() -> None:
     queued = sweep_job(deployment(), sweep(), "sweep-1", parallelism=9, queue="night")
     assert queued["spec"]["suspend"] is True and "maxFailedIndexes" not in queued["spec"]
     assert queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "night"
+
+
+@pytest.mark.parametrize("queue", [None, "night"])
+def test_the_api_knows_all_of_its_fields(queue: str | None) -> None:
+    job = sweep_job(deployment(), sweep(), "sweep-1", parallelism=2, queue=queue, max_failed=1)
+    serializer = client.ApiClient()
+    read = serializer.deserialize(json.dumps(job), "V1Job", "application/json")
+    assert serializer.sanitize_for_serialization(read) == job
 
 
 def test_its_pods_reach_the_service_and_nothing_else_but_names() -> None:
