@@ -33,11 +33,13 @@ from contracts.stages import Component
 COMPONENT = Component.BACKTESTING
 NAME = names.BACKTESTING_NAME
 CUTOVER = names.BACKTESTING_CUTOVER_NAME
+SWEEP = names.BACKTEST_SWEEP_NAME
 RESULTS, STRATEGIES = "/results", "/strategies"
 
 
 def access(settings: Settings) -> list[Manifest]:
-    """Who may do what: the service is an adapter of this component, the cutover asks it over HTTP."""
+    """Who may do what: the service is an adapter of this component, the cutover asks it over HTTP, and the pods of a
+    sweep, which `crossover sweep` makes, reach nothing else."""
     namespace = settings.namespaces.backend
     made: list[Manifest] = []
     for account, rules in ((NAME, adapter_rules(COMPONENT)), (CUTOVER, cutover_rules(COMPONENT))):
@@ -46,7 +48,7 @@ def access(settings: Settings) -> list[Manifest]:
             role(account, namespace, rules),
             role_binding(account, namespace, account, [account]),
         ]
-    callers = [pods_of(CUTOVER), pods_labelled(HTTP_CLIENT, "true")]
+    callers = [pods_of(CUTOVER), pods_of(SWEEP), pods_labelled(HTTP_CLIENT, "true")]
     front = edge("to", [pods_of(NAME)], [names.HTTP_PORT])
     return [
         *made,
@@ -54,6 +56,7 @@ def access(settings: Settings) -> list[Manifest]:
             NAME, namespace, pods_of(NAME), ingress=[edge("from", callers, [names.HTTP_PORT])], egress=[to_api()]
         ),
         allow(CUTOVER, namespace, pods_of(CUTOVER), egress=[front, to_api()]),
+        allow(SWEEP, namespace, pods_of(SWEEP), egress=[front]),
     ]  # fmt: skip
 
 

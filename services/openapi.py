@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from adapters.backtesting.sweeps.histories import csv_histories
 from adapters.database.memory import MemoryTradingStore
 from adapters.llm.memory import MemoryChat
 from adapters.routes.memory import MemoryRouteStore
@@ -19,6 +20,7 @@ from services.backtesting_service.api import create_api as backtesting_api
 from services.backtesting_service.routing import fixed
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.store import RunStore
+from services.backtesting_service.sweeps import Sweeps
 from services.common.web import Health
 from services.llm_orchestrator.service import assemble, fixed_route
 from services.llm_orchestrator.settings import OrchestratorSettings
@@ -31,7 +33,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "api"
 
 def _backtesting() -> FastAPI:
     store = RunStore(Path("/nonexistent"))
-    return backtesting_api(Runs(store, lambda: fixed("memory"), {}, 1), store, Health())
+    sweeps = Sweeps(Path("/nonexistent"), lambda: fixed("memory"), csv_histories({}))
+    return backtesting_api(Runs(store, lambda: fixed("memory"), {}, 1), store, Health(), sweeps=sweeps)
 
 
 def _orchestrator() -> FastAPI:

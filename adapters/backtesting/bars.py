@@ -48,6 +48,10 @@ class Bars:
         """The bars that opened on `start` or later, and on `end` or before."""
         first = 0 if start is None else int(np.searchsorted(self.opened, _ns(start)))
         last = len(self) if end is None else int(np.searchsorted(self.opened, _ns(end + timedelta(days=1))))
+        return self.part(first, last)
+
+    def part(self, first: int, last: int) -> Self:
+        """The bars from number `first` on, before number `last`."""
         columns: dict[str, Any] = {name: getattr(self, name)[first:last] for name in _FIELDS}
         return type(self)(symbol=self.symbol, **columns)
 

@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
 from adapters.backtesting.curves import Drawn
+from contracts.sweeps import HeatMap, Sweep
 
 _COLOURS = ("#1f6f8b", "#d1495b")
 _STYLE = """
@@ -121,3 +122,25 @@ def _before(run: Drawn, at: Any) -> float:
 def html(chart: Any) -> str:
     """A chart as a part of a page that has plotly's script."""
     return str(chart.to_html(full_html=False, include_plotlyjs=False))
+
+
+def heat_map_page(drawn: HeatMap, sweep: Sweep) -> str:
+    """The heat map of a sweep as one page."""
+    figure = go.Figure(
+        go.Heatmap(
+            z=drawn.values,
+            x=drawn.x_labels,
+            y=drawn.y_labels or [""],
+            colorbar={"title": {"text": f"{drawn.metric} ({drawn.how})"}},
+            hoverongaps=False,
+            colorscale="Viridis",
+        )
+    )
+    # Labels are categories: as numbers, values that lie far apart would leave gaps.
+    figure.update_layout(
+        title={"text": f"{sweep.asked.strategy} on {' and '.join(sweep.asked.symbols)}, by {sweep.engine}"},
+        xaxis={"title": {"text": drawn.x}, "type": "category"},
+        yaxis={"title": {"text": drawn.y}, "type": "category"},
+        template="plotly_white",
+    )
+    return str(figure.to_html(full_html=True, include_plotlyjs=True))

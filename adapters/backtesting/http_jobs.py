@@ -86,17 +86,23 @@ class HttpJobs(Jobs):
 
     def _asked(self, method: str, path: str, **more: Any) -> Any:
         try:
-            answer = requests.request(
-                method, self._base_url + path, timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS), **more
-            )
-            body = answer.json()
+            return answered(self._base_url, method, path, **more).json()
         except requests.RequestException as error:
             raise JobsUnavailable(f"{self._base_url}{path}: {type(error).__name__}") from error
-        if answer.ok:
-            return body
-        said = body.get("error") or body.get("detail") if isinstance(body, dict) else body
-        kind = JobsUnavailable if answer.status_code >= 500 or answer.status_code == 429 else JobRefused
-        raise kind(f"{self._base_url}{path} answers {answer.status_code}: {said}")
+
+
+def answered(base_url: str, method: str, path: str, **more: Any) -> requests.Response:
+    """What the service at `base_url` answers. Raises JobsUnavailable, and JobRefused where it refuses for good."""
+    try:
+        answer = requests.request(method, base_url + path, timeout=(_CONNECT_SECONDS, _ANSWER_SECONDS), **more)
+        body = None if answer.ok else answer.json()
+    except requests.RequestException as error:
+        raise JobsUnavailable(f"{base_url}{path}: {type(error).__name__}") from error
+    if answer.ok:
+        return answer
+    said = body.get("error") or body.get("detail") if isinstance(body, dict) else body
+    kind = JobsUnavailable if answer.status_code >= 500 or answer.status_code == 429 else JobRefused
+    raise kind(f"{base_url}{path} answers {answer.status_code}: {said}")
 
 
 def _job(body: Any) -> Job:

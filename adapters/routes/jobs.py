@@ -71,7 +71,7 @@ class KubernetesJobs:
         where it did not end within `timeout` s, RouteUnavailable.
         """
         job = after_pattern(self.transition(component), f"{component.slug}-check-", arguments)
-        code, output = self._run(job, timeout)
+        code, output = self.run(job, timeout)
         say(output)
         return code == 0
 
@@ -82,12 +82,12 @@ class KubernetesJobs:
         name begins with `name`; its exit status and its output. Raises as `run_like_transition` does."""
         job = after_pattern(self.transition(component), f"{name}-", command[1:])
         job["spec"]["template"]["spec"]["containers"][0]["command"] = list(command[:1])
-        return self._run(job, timeout)
+        return self.run(job, timeout)
 
     def run_as_client(self, name: str, command: Sequence[str], timeout: float = 300.0) -> tuple[int, str]:
         """Run `command` as a client of the event bus, in a pod of a Job whose name begins with `name`; its exit
         status and its output. Raises as `run_like_transition` does."""
-        return self._run(as_client(self.transition(Component.EVENT_BUS), f"{name}-", command), timeout)
+        return self.run(as_client(self.transition(Component.EVENT_BUS), f"{name}-", command), timeout)
 
     def transition(self, component: Component) -> dict[str, Any]:
         """The Job of the newest Transition of `component`. Raises RouteMissing, RouteUnavailable."""
@@ -128,7 +128,8 @@ class KubernetesJobs:
         found: dict[str, Any] = pods[0]
         return found
 
-    def _run(self, job: dict[str, Any], timeout: float) -> tuple[int, str]:
+    def run(self, job: dict[str, Any], timeout: float) -> tuple[int, str]:
+        """Run `job` to its end and remove it; its exit status and its output. Raises as `run_like_transition` does."""
         name = self.begin(job)
         try:
             done = self._wait(name, timeout)

@@ -13,11 +13,15 @@ from adapters.backtesting.strategies import legs, names, parameter_names
 from adapters.backtesting.strategies.own import KNOWN
 from contracts.backtests import Divergence, Result
 from contracts.names import BACKTESTING_NAME
+from services.backtesting_service.errors import ErrorModel
+from services.backtesting_service.errors import error_answer as _error
 from services.backtesting_service.models import BacktestRequest, Run, RunState
 from services.backtesting_service.reporting import reported
 from services.backtesting_service.routing import NotServed
 from services.backtesting_service.runs import AlreadyEnded, CannotKeep, Runs, TooManyRuns, UnknownSymbol
 from services.backtesting_service.store import RunStore
+from services.backtesting_service.sweeps import Sweeps
+from services.backtesting_service.sweeps_api import add_sweeps
 from services.common.web import Health, Lifecycle, create_app
 
 _DESCRIPTION = (
@@ -32,13 +36,6 @@ class Table(StrEnum):
     EQUITY = "equity"
     ORDERS = "orders"
     TRADES = "trades"
-
-
-class ErrorModel(BaseModel):
-    """What went wrong, and whether to try again."""
-
-    error: str
-    retryable: bool
 
 
 class RunPage(BaseModel):
@@ -107,11 +104,6 @@ _SUBMITTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _error(status: int, message: str, *, retryable: bool = False) -> JSONResponse:
-    headers = {"retry-after": "5"} if retryable else None
-    return JSONResponse(ErrorModel(error=message, retryable=retryable).model_dump(), status, headers)
-
-
 def _tell_errors(app: FastAPI) -> None:
     def busy(request: Request, error: Exception) -> JSONResponse:
         del request
@@ -126,7 +118,9 @@ def _tell_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, handler)
 
 
-def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle | None = None) -> FastAPI:
+def create_api(
+    runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle | None = None, sweeps: Sweeps | None = None
+) -> FastAPI:
     """The app of the backtesting service."""
     app = create_app(BACKTESTING_NAME, "Backtesting service", _DESCRIPTION, health=health, lifecycle=lifecycle)
 
@@ -222,4 +216,6 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
             unusable={name: one.problem for name, one in KNOWN.described.items() if one.problem},
         )  # fmt: skip
 
+    if sweeps is not None:
+        add_sweeps(app, sweeps)
     return app

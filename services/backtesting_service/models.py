@@ -9,8 +9,9 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from adapters.backtesting import Rules
-from adapters.backtesting.strategies import Strategy, check_named, legs, make_strategy, source_of
-from contracts.backtests import BacktestAsked, SizeKind
+from adapters.backtesting.asking import check_legs, rules_of, strategy_of
+from adapters.backtesting.strategies import Strategy, check_named, source_of
+from contracts.backtests import BacktestAsked
 
 
 class BacktestRequest(BacktestAsked):
@@ -21,35 +22,17 @@ class BacktestRequest(BacktestAsked):
         check_named(self.strategy, self.parameters)
         if source_of(self.strategy) is None:
             self.make_strategy()  # of one of the user's own a worker does, which is confined
-        trades = legs(self.strategy)
-        if trades != len(self.symbols):
-            fix = "Leave `against` out" if trades == 1 else "Name the second in `against`"
-            raise ValueError(f"{self.strategy} trades {trades} symbols, {len(self.symbols)} are named. {fix}")
+        check_legs(self)
         return self
 
     def make_strategy(self) -> Strategy:
         """The strategy that is asked for. Raises ValueError."""
-        return make_strategy(self.strategy, self.parameters)
+        return strategy_of(self)
 
     @property
     def rules(self) -> Rules:
         """The rules that are asked for."""
-        sizing = self.sizing
-        return Rules(
-            initial_cash=self.initial_cash,
-            fees=self.fees,
-            fee_per_order=self.fee_per_order,
-            slippage=self.slippage,
-            tick=self.tick_size or 0.0,
-            lot=self.lot_size,
-            size_kind=SizeKind.VALUE if sizing is None else sizing.kind,
-            size=None if sizing is None else sizing.amount,
-            execution=self.execution,
-            max_position_size=self.max_position_size,
-            on_position=self.on_position,
-            max_drawdown=self.max_drawdown,
-            on_drawdown=self.on_drawdown,
-        )
+        return rules_of(self)
 
 
 class RunState(StrEnum):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from adapters.backtesting import engine_problem
+from adapters.backtesting.sweeps.histories import csv_histories
 from adapters.routes import AdapterRegistry, RouteStore
 from contracts.stages import BACKENDS
 from services.backtesting_service.api import create_api
@@ -16,6 +17,7 @@ from services.backtesting_service.routing import COMPONENT, Follower, Plan, Tall
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.settings import BacktestingSettings
 from services.backtesting_service.store import RunStore
+from services.backtesting_service.sweeps import Sweeps
 from services.common.bars import load_bars
 from services.common.runner import Abort
 from services.common.web import Health
@@ -62,7 +64,7 @@ def assemble(settings: BacktestingSettings, store: RouteStore, registry: Adapter
     changed.runs = runs = _runs(settings, follower.plan, tally)
     ready = {"route": follower.ready, **{f"engine {name}": _probe(name) for name in BACKENDS[COMPONENT].values()}}
     health = Health(ready=ready, live={"runs": runs.alive})
-    return create_api(runs, runs.store, health, Backtesting(runs, follower))
+    return create_api(runs, runs.store, health, Backtesting(runs, follower), _sweeps(settings, follower.plan))
 
 
 def _runs(settings: BacktestingSettings, plan: Callable[[], Plan], tally: Tally) -> Runs:
@@ -71,6 +73,10 @@ def _runs(settings: BacktestingSettings, plan: Callable[[], Plan], tally: Tally)
         RunStore(settings.results), plan, settings.sources, settings.workers, tally=tally, limits=limits,
         strategies=settings.strategies,
     )  # fmt: skip
+
+
+def _sweeps(settings: BacktestingSettings, plan: Callable[[], Plan]) -> Sweeps:
+    return Sweeps(settings.sweeps, plan, csv_histories(settings.sources))
 
 
 def _probe(engine: str) -> Callable[[], str | None]:
@@ -88,7 +94,7 @@ def build(settings: BacktestingSettings, abort: Abort) -> FastAPI:
         plan = fixed(settings.engine)
         runs = _runs(settings, lambda: plan, Tally())
         health = Health(ready={"engine": _probe(settings.engine)}, live={"runs": runs.alive})
-        return create_api(runs, runs.store, health, Backtesting(runs))
+        return create_api(runs, runs.store, health, Backtesting(runs), _sweeps(settings, lambda: plan))
     # Imported here: a service that is started without a cluster does not pay for the client.
     from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 

@@ -73,6 +73,11 @@ class BacktestingSettings(EnvSettings):
         return {**SHIPPED, **(parse_sources(self.csv) if self.csv is not None else {})}
 
     @property
+    def sweeps(self) -> Path:
+        """Where sweeps are kept: beside the runs."""
+        return self.results.parent / "sweeps"
+
+    @property
     def adapter_name(self) -> str:
         """This replica among the adapters."""
         return names.adapter_name(self.pod_name or socket.gethostname(), names.BACKTESTING_NAME)

@@ -12,8 +12,9 @@ import pytest
 from adapters.backtesting.http_jobs import HttpJobs
 from adapters.backtesting.jobs import JobsUnavailable
 from contracts.backtests import BacktestAsked
+from tests.contract.backtest_service import backtest_service
 from tests.contract.mortal_database import fill_up
-from tests.contract.test_backtest_jobs import done, running_service
+from tests.contract.test_backtest_jobs import done
 
 pytestmark = pytest.mark.contract
 
@@ -38,7 +39,7 @@ def test_a_full_volume_fails_runs_with_its_reason_and_takes_them_again_once_ther
     volume: Path, tmp_path: Path
 ) -> None:
     filler = volume / "half"
-    with running_service(volume / "runs", tmp_path / "log") as running:
+    with backtest_service(tmp_path, volume) as running:
         jobs = HttpJobs(running.address)
         filler.write_bytes(b"0" * (3600 << 10))  # there is room for a run's record, and none for its result
         failed = done(jobs, jobs.submit(ASKED))
@@ -56,12 +57,12 @@ def test_a_full_volume_fails_runs_with_its_reason_and_takes_them_again_once_ther
 
 def test_killed_amid_runs_it_ends_each_of_them_once_when_it_is_back(tmp_path: Path) -> None:
     asked = [ASKED.model_copy(update={"initial_cash": 1e6 + number}) for number in range(6)]
-    with running_service(tmp_path / "runs", tmp_path / "log") as running:
+    with backtest_service(tmp_path) as running:
         jobs = HttpJobs(running.address)
         submitted = [jobs.submit(one).id for one in asked]
         done(jobs, jobs.job(submitted[0]))
         running.process.kill()
-    with running_service(tmp_path / "runs", tmp_path / "log") as running:
+    with backtest_service(tmp_path) as running:
         jobs = HttpJobs(running.address)
         assert [jobs.submit(one).id for one in asked] == submitted  # asked for again, they are the same runs
         ended = [done(jobs, jobs.job(run_id)) for run_id in submitted]
@@ -75,7 +76,7 @@ def test_a_clock_in_another_time_zone_changes_no_result(tmp_path: Path) -> None:
     for zone in ("America/New_York", "Asia/Tokyo"):
         folder = tmp_path / zone.replace("/", "-")
         folder.mkdir()
-        with running_service(folder / "runs", tmp_path / "log", TZ=zone) as running:
+        with backtest_service(folder, TZ=zone) as running:
             jobs = HttpJobs(running.address)
             asked = ASKED.model_copy(update={"start": date(2015, 3, 6), "end": date(2018, 11, 5)})
             job = done(jobs, jobs.submit(asked))

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -17,52 +11,19 @@ from adapters.backtesting.http_jobs import HttpJobs
 from adapters.backtesting.jobs import Job, JobRefused, Jobs, JobsUnavailable
 from adapters.backtesting.memory_jobs import MemoryJobs
 from contracts.backtests import BacktestAsked
-from tests.contract.orchestrator_server import await_answer
+from tests.contract.backtest_service import backtest_service
 from tests.contract.postgres_server import free_port
 from tests.unit.cutover.backtest_world import result
 from validation.backtesting import suite, validate_backtest_results
 
 pytestmark = pytest.mark.contract
 
-_ROOT = Path(__file__).parents[2]
 LEGS = {"sma_cross": 1, "buy_and_hold": 1, "pair_reversion": 2}
-
-
-@dataclass(frozen=True)
-class Running:
-    """A service, as its clients and its murderers know it."""
-
-    address: str
-    process: subprocess.Popen[bytes]
-
-
-@contextmanager
-def running_service(results: Path, log: Path, **more: str) -> Iterator[Running]:
-    """The real service with the reference engine, which loads nothing, and `more` in its environment."""
-    port = free_port()
-    env = {
-        "HTTP_PORT": str(port),
-        "RESULTS_PATH": str(results),
-        "BACKTESTING_ENGINE": "memory",
-        "PATH": os.environ["PATH"],
-        **more,
-    }
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.backtesting_service"], cwd=_ROOT, env=env, stdout=output, stderr=output
-        )
-    try:
-        await_answer(f"http://127.0.0.1:{port}/readyz", process, log)
-        yield Running(f"http://127.0.0.1:{port}", process)
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("jobs")
-    with running_service(folder / "runs", folder / "log") as running:
+    with backtest_service(tmp_path_factory.mktemp("jobs")) as running:
         yield running.address
 
 

@@ -1,0 +1,1 @@
+"""Sweeps: what is run, in which pieces, what comes of it, and where it is kept."""

@@ -1,0 +1,61 @@
+"""The bars of a sweep: where they come from is one function, so that another source can stand in its place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from adapters.backtesting.bars import Bars, aligned
+from adapters.backtesting.csv_bars import load_bars
+from contracts.backtests import BacktestAsked
+
+
+class UnknownHistory(ValueError):
+    """There are no bars of a symbol."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All bars of one symbol, and their checksum, which names them: other bars are another sweep."""
+
+    bars: Bars
+    sha256: str
+
+
+HistoryOf = Callable[[str], History]
+"""The history of a symbol. Raises UnknownHistory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Legs:
+    """The bars that a request asks for, a leg each, and the checksums of the histories that they are of."""
+
+    bars: tuple[Bars, ...]
+    sha256: tuple[str, ...]
+
+
+def csv_histories(sources: Mapping[str, Path]) -> HistoryOf:
+    """Of files with daily bars, by symbol; each is read once. The function raises BarsError, too."""
+
+    @cache
+    def history_of(symbol: str) -> History:
+        if symbol not in sources:
+            raise UnknownHistory(f"symbol is {symbol!r}: there are no bars of it. Use one of {', '.join(sources)}")
+        path = sources[symbol]
+        return History(Bars.daily(symbol, load_bars(path)), hashlib.sha256(path.read_bytes()).hexdigest())
+
+    return history_of
+
+
+def legs_of(asked: BacktestAsked, history_of: HistoryOf) -> Legs:
+    """What `asked` is run on. Raises ValueError where there are no bars, or legs have other bars than each other."""
+    histories = [history_of(symbol) for symbol in asked.symbols]
+    bars = tuple(one.bars.within(asked.start, asked.end) for one in histories)
+    for one in bars:
+        if not len(one):
+            raise ValueError(f"{one.symbol} has no bars from {asked.start} to {asked.end}: nothing would be tested")
+    aligned(bars)
+    return Legs(bars, tuple(one.sha256 for one in histories))

@@ -1,0 +1,117 @@
+"""`python -m services.backtesting_service.sweeping`: what the pods of a sweep do.
+
+`run --sweep ID` does one piece of it, the one that `--index` or JOB_COMPLETION_INDEX names, and puts it to the service.
+`register` asks the service for the sweep in CROSSOVER_SWEEP, `show --sweep ID` for the best of one; both write what it
+answers as the last line, as JSON, an object with `error` where it refused.
+
+Exit status: 0 done, or there before; 1 failed, to be tried again; 78 refused, where trying again cannot help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import override
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from adapters.backtesting import EngineUnavailable, open_engine
+from adapters.backtesting.csv_bars import SHIPPED, parse_sources
+from adapters.backtesting.jobs import JobRefused, JobsUnavailable
+from adapters.backtesting.sweeps.histories import HistoryOf, csv_histories
+from adapters.backtesting.sweeps.http_sweeps import HttpParts, HttpSweeps
+from adapters.backtesting.sweeps.running import do_piece, workshop
+from contracts import names
+from contracts.sweeps import EXIT_REFUSED, SweepAsked
+
+PATIENCE_SECONDS = 300.0
+"""How long the service may be away: it is replaced by one that starts once the old one has ended."""
+ENV_INDEX = "JOB_COMPLETION_INDEX"
+"""Kubernetes sets it in the pods of an Indexed Job."""
+_log = logging.getLogger("sweeping")
+
+
+def patiently[T](ask: Callable[[], T]) -> T:
+    """What `ask` gives once the service answers. Raises JobsUnavailable after PATIENCE_SECONDS."""
+    for attempt in Retrying(
+        retry=retry_if_exception_type(JobsUnavailable),
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        wait=wait_random_exponential(0.5, max=10),
+        reraise=True,
+    ):
+        with attempt:
+            return ask()
+    raise AssertionError("Retrying ends by an answer or an error")
+
+
+def histories() -> HistoryOf:
+    """The bars of this pod, which has the same as the service."""
+    given = os.environ.get("BACKTESTING_CSV")
+    return csv_histories({**SHIPPED, **(parse_sources(given) if given else {})})
+
+
+def run(sweeps: HttpSweeps, sweep_id: str, index: int) -> int:
+    """Do piece `index`."""
+    state = patiently(lambda: sweeps.state(sweep_id))
+    if index in state.done:
+        _log.info("piece %d of sweep %s is there already", index, sweep_id)
+        return 0
+    if index >= state.sweep.indexes:
+        raise JobRefused(f"sweep {sweep_id} has pieces 0 to {state.sweep.indexes - 1}, and none of number {index}")
+    engine = cache(lambda: open_engine(state.sweep.engine))
+    made = workshop(state.sweep, histories(), engine)
+    do_piece(made, index, _PatientParts(sweeps, sweep_id))
+    return 0
+
+
+class _PatientParts(HttpParts):
+    """What took an hour to run is not lost because the service is just being replaced."""
+
+    @override
+    def put(self, index: int, content: bytes) -> None:
+        patiently(lambda: super(_PatientParts, self).put(index, content))
+
+
+def register(sweeps: HttpSweeps) -> int:
+    """Ask for the sweep that the environment names."""
+    asked = SweepAsked.model_validate_json(os.environ.get(names.ENV_SWEEP, ""))
+    print(patiently(lambda: sweeps.register(asked)).model_dump_json(exclude_defaults=True))
+    return 0
+
+
+def show(sweeps: HttpSweeps, sweep_id: str, top: int | None) -> int:
+    """Ask for the best of a sweep."""
+    print(patiently(lambda: sweeps.standing(sweep_id, top)).model_dump_json(exclude_defaults=True))
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(prog="python -m services.backtesting_service.sweeping", description=__doc__)
+    parser.add_argument("act", choices=["run", "register", "show"])
+    parser.add_argument("--sweep", default="", help="the sweep's id")
+    parser.add_argument("--index", type=int, default=int(os.environ.get(ENV_INDEX) or 0), help="the piece's number")
+    parser.add_argument("--top", type=int, default=None, help="how many of the best; else as the sweep says")
+    chosen = parser.parse_args(arguments)
+    sweeps = HttpSweeps(os.environ.get(names.ENV_BACKTESTING_URL, f"http://127.0.0.1:{names.HTTP_PORT}"))
+    try:
+        if chosen.act == "run":
+            return run(sweeps, chosen.sweep, chosen.index)
+        return register(sweeps) if chosen.act == "register" else show(sweeps, chosen.sweep, chosen.top)
+    except JobsUnavailable as error:
+        _log.error("%s", error)
+        return 1
+    except (JobRefused, EngineUnavailable, ValueError) as error:
+        _log.error("refused, and not to be tried again: %s", error)
+        print(json.dumps({"error": str(error)}))
+        return EXIT_REFUSED
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=os.environ.get(names.ENV_LOG_LEVEL, "INFO").upper(), format="%(levelname)s %(message)s")
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""The sweeps that the service keeps, a folder each. It runs none: who runs them puts their pieces here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from adapters.backtesting.sweeps import tables
+from adapters.backtesting.sweeps.cells import layout_of, sweep_of
+from adapters.backtesting.sweeps.folders import SweepFolder
+from adapters.backtesting.sweeps.histories import HistoryOf, legs_of
+from contracts.sweeps import Sweep, SweepAsked
+from services.backtesting_service.routing import Plan
+
+_SWEEP_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class UnknownSweep(Exception):
+    """There is no sweep of that id."""
+
+
+class Sweeps:
+    """Thread-safe: what is written is replaced whole, and the same from whoever writes it. `plan`: what the route means
+    now."""
+
+    def __init__(self, folder: Path, plan: Callable[[], Plan], history_of: HistoryOf) -> None:
+        self._folder, self._plan, self._history_of = folder, plan, history_of
+
+    def register(self, asked: SweepAsked) -> tuple[str, bool]:
+        """The id of the sweep of `asked`, and whether it is new. Raises ValueError where it cannot be run, NotServed
+        among it."""
+        engine = self._plan().engine(asked.engine)
+        legs = legs_of(asked, self._history_of)
+        sweep = sweep_of(asked, engine, legs.sha256, len(legs.bars[0]))
+        return sweep.id, self._at(sweep.id).begin(sweep)
+
+    def find(self, sweep_id: str) -> tuple[Sweep, SweepFolder]:
+        """A sweep, and where it is kept. Raises UnknownSweep."""
+        folder = self._at(sweep_id)
+        sweep = folder.sweep()
+        if sweep is None:
+            raise UnknownSweep(f"there is no sweep {sweep_id}")
+        return sweep, folder
+
+    def put(self, sweep_id: str, index: int, content: bytes) -> bool:
+        """Keep a piece; whether it is new. Raises UnknownSweep, and NotAPart where it is not that piece."""
+        sweep, folder = self.find(sweep_id)
+        if folder.parts.has(index):
+            return False
+        found = layout_of(sweep)
+        if index >= found.indexes:
+            raise tables.NotAPart(f"the sweep has pieces 0 to {found.indexes - 1}, and none of number {index}")
+        numbers = [row.number for row in tables.read(content, sweep)]
+        if numbers != [cell.number for cell in found.cells(index)]:
+            raise tables.NotAPart(f"it has not the cells of piece {index}, each once and in order")
+        folder.parts.put(index, content)
+        return True
+
+    def _at(self, sweep_id: str) -> SweepFolder:
+        if not _SWEEP_ID.fullmatch(sweep_id):
+            raise ValueError(f"{sweep_id!r} is no sweep's id")
+        return SweepFolder(self._folder / sweep_id)
