@@ -324,13 +324,17 @@ def test_the_command_tells_by_its_exit_status(
 # -- bench
 
 
-def test_a_benchmark_is_run_by_its_components_name() -> None:
+def test_a_benchmark_is_run_by_its_components_name(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
-    _, *arguments = bench.command(root, DATABASE, ["copy"])
-    assert arguments == ["-m", "benchmarks", "database", "copy"]
+    for component in Component:
+        _, *arguments = bench.command(root, component, ["copy"])
+        assert arguments == ["-m", "benchmarks", component.value, "copy"]
+    (tmp_path / "benchmarks").mkdir()
+    for name in ("__main__", "database"):
+        (tmp_path / "benchmarks" / f"{name}.py").touch()
     with pytest.raises(CliError, match="no benchmark of backtesting") as raised:
-        bench.command(root, Component.BACKTESTING, [])
-    assert raised.value.fix == "one of: event_bus, llm_service, database"
+        bench.command(tmp_path, Component.BACKTESTING, [])
+    assert raised.value.fix == "one of: database"
 
 
 def test_a_checkout_without_benchmarks_says_so(tmp_path: Path) -> None:
