@@ -16,6 +16,7 @@ from adapters.routes.memory import MemoryRouteStore
 from contracts import names
 from contracts.llm import REQUIRED_ALIASES, Endpoint, Endpoints
 from services.backtesting_service.api import create_api as backtesting_api
+from services.backtesting_service.histories import Histories
 from services.backtesting_service.routing import fixed
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.store import RunStore
@@ -31,7 +32,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "api"
 
 def _backtesting() -> FastAPI:
     store = RunStore(Path("/nonexistent"))
-    return backtesting_api(Runs(store, lambda: fixed("memory"), {}, 1), store, Health())
+    return backtesting_api(Runs(store, lambda: fixed("memory"), Histories({}), 1), store, Health())
 
 
 def _orchestrator() -> FastAPI:

@@ -12,6 +12,10 @@ from pydantic import BaseModel
 from adapters.backtesting.strategies import STRATEGIES, legs, parameter_names
 from contracts.backtests import Divergence, Result
 from contracts.names import BACKTESTING_NAME
+from services.backtesting_service.bars_api import add_bars
+from services.backtesting_service.errors import ErrorModel
+from services.backtesting_service.errors import error_answer as _error
+from services.backtesting_service.imports import Imports
 from services.backtesting_service.models import BacktestRequest, Run, RunState
 from services.backtesting_service.routing import NotServed
 from services.backtesting_service.runs import AlreadyEnded, Runs, TooManyRuns, UnknownSymbol
@@ -30,13 +34,6 @@ class Table(StrEnum):
     EQUITY = "equity"
     ORDERS = "orders"
     TRADES = "trades"
-
-
-class ErrorModel(BaseModel):
-    """What went wrong, and whether to try again."""
-
-    error: str
-    retryable: bool
 
 
 class RunPage(BaseModel):
@@ -99,12 +96,9 @@ _SUBMITTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _error(status: int, message: str, *, retryable: bool = False) -> JSONResponse:
-    headers = {"retry-after": "5"} if retryable else None
-    return JSONResponse(ErrorModel(error=message, retryable=retryable).model_dump(), status, headers)
-
-
-def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle | None = None) -> FastAPI:
+def create_api(
+    runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle | None = None, *, imports: Imports | None = None
+) -> FastAPI:
     """The app of the backtesting service."""
     app = create_app(BACKTESTING_NAME, "Backtesting service", _DESCRIPTION, health=health, lifecycle=lifecycle)
 
@@ -203,4 +197,5 @@ def create_api(runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle
             strategies=strategies, symbols=list(runs.symbols), engines=sorted(plan.deployed), serving=plan.active
         )
 
+    add_bars(app, runs.histories, imports)
     return app

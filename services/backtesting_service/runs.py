@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
+from adapters.backtesting.histories import Replaced
 from contracts.backtests import Divergence
 from services.backtesting_service import twins, work
+from services.backtesting_service.histories import Histories, Source
 from services.backtesting_service.models import BacktestRequest, Run, RunState
 from services.backtesting_service.pools import JobLimits, Pools, why_failed
 from services.backtesting_service.routing import Plan, Tally
@@ -59,14 +60,13 @@ class Runs:
         self,
         store: RunStore,
         plan: Callable[[], Plan],
-        sources: Mapping[str, Path],
+        histories: Histories,
         workers: int,
         *,
         tally: Tally | None = None,
         limits: JobLimits | None = None,
     ) -> None:
-        self.store, self._plan, self._sources = store, plan, dict(sources)
-        self._digests = {symbol: work.file_sha256(path) for symbol, path in sources.items()}
+        self.store, self._plan, self.histories = store, plan, histories
         self._tally = tally or Tally()
         self._pools = Pools(workers, limits or JobLimits())
         self._workers = workers
@@ -88,7 +88,7 @@ class Runs:
     @property
     def symbols(self) -> tuple[str, ...]:
         """What can be tested on."""
-        return tuple(self._sources)
+        return self.histories.symbols
 
     def start(self) -> None:
         """Queue again what an earlier process left, and begin."""
@@ -120,14 +120,10 @@ class Runs:
 
         Raises UnknownSymbol, NotServed, TooManyRuns.
         """
-        for field, symbol in zip(("symbol", "against"), request.symbols, strict=False):
-            if symbol not in self._sources:
-                raise UnknownSymbol(
-                    f"{field} is {symbol!r}: there are no bars of it. Use one of {', '.join(self._sources)}"
-                )
+        checksums = [source.sha256 for source in self._sources(request)]
         with self._changed:
             engine = self._plan().engine(request.engine)
-            run_id = request.identity(engine, self._checksums(request))
+            run_id = request.identity(engine, checksums)
             known = self.store.get(run_id)
             if known is not None and known.state not in (RunState.FAILED, RunState.CANCELLED):
                 return known, False
@@ -176,8 +172,27 @@ class Runs:
             self._tally.under_way(run.engine, 1)
             self._changed.notify_all()
 
-    def _checksums(self, request: BacktestRequest) -> tuple[str, ...]:
-        return tuple(self._digests[symbol] for symbol in request.symbols)
+    def _sources(self, request: BacktestRequest) -> list[Source]:
+        """Where its bars are now. Raises UnknownSymbol."""
+        found = []
+        for field, symbol in zip(("symbol", "against"), request.symbols, strict=False):
+            source = self.histories.find(symbol)
+            if source is None:
+                raise UnknownSymbol(
+                    f"{field} is {symbol!r}: there are no bars of it. Use one of {', '.join(self.symbols)}"
+                )
+            found.append(source)
+        return found
+
+    def _job(self, run: Run) -> work.Job:
+        """What a worker is told. Raises UnknownSymbol, Replaced: its bars went, or others came, since it was
+        submitted."""
+        sources = self._sources(run.request)
+        checksums = tuple(source.sha256 for source in sources)
+        if run.request.identity(run.engine, checksums) != run.id:
+            raise Replaced(f"the history of {' or '.join(run.request.symbols)} was replaced meanwhile: submit it again")
+        paths = tuple(source.path for source in sources)
+        return work.Job(run.id, run.request.model_dump_json(), run.engine, paths, checksums)
 
     # -- the dispatching thread
 
@@ -218,10 +233,12 @@ class Runs:
 
     def _begin(self, run: Run) -> None:
         """Hand one run to a worker."""
-        sources = tuple(self._sources[symbol] for symbol in run.request.symbols)
-        job = work.Job(run.id, run.request.model_dump_json(), run.engine, sources, self._checksums(run.request))
         self._keep(run)
-        future = self._pools.submit(job)
+        try:
+            future = self._pools.submit(self._job(run))
+        except (UnknownSymbol, Replaced) as error:
+            future = Future()
+            future.set_exception(error)
         with self._changed:
             self._running[run.id] = future
             cancelled = run.id in self._cancelled
@@ -271,7 +288,7 @@ class Runs:
             return
         _log.warning("backtest %s failed: %s", run.id, why)
         self._end(run, RunState.FAILED, why)
-        if run.twin_of is not None:
+        if run.twin_of is not None and not isinstance(error, UnknownSymbol | Replaced):
             self._diverged(run.twin_of, twins.failed(self.store.get(run.twin_of), run, why))
 
     def _keep(self, run: Run) -> None:
@@ -302,7 +319,11 @@ class Runs:
         second = self._plan().second(run.id, run.engine)
         if second is None or len(self._aside) >= MAX_WAITING:
             return
-        twin_id = run.request.identity(second, self._checksums(run.request))
+        try:
+            checksums = self._job(run).sha256
+        except (UnknownSymbol, Replaced):
+            return  # the other engine would do it over other bars
+        twin_id = run.request.identity(second, checksums)
         known = self.store.get(twin_id)
         if known is not None and known.state is RunState.DONE:
             self._diverged(run.id, twins.compared(self.store, run.id, twin_id))

@@ -10,6 +10,8 @@ from adapters.backtesting import engine_problem
 from adapters.routes import AdapterRegistry, RouteStore
 from contracts.stages import BACKENDS
 from services.backtesting_service.api import create_api
+from services.backtesting_service.histories import Histories
+from services.backtesting_service.imports import Imports
 from services.backtesting_service.pools import JobLimits
 from services.backtesting_service.routing import COMPONENT, Follower, Plan, Tally, fixed
 from services.backtesting_service.runs import Runs
@@ -61,12 +63,17 @@ def assemble(settings: BacktestingSettings, store: RouteStore, registry: Adapter
     changed.runs = runs = _runs(settings, follower.plan, tally)
     ready = {"route": follower.ready, **{f"engine {name}": _probe(name) for name in BACKENDS[COMPONENT].values()}}
     health = Health(ready=ready, live={"runs": runs.alive})
-    return create_api(runs, runs.store, health, Backtesting(runs, follower))
+    return create_api(runs, runs.store, health, Backtesting(runs, follower), imports=_imports(settings))
 
 
 def _runs(settings: BacktestingSettings, plan: Callable[[], Plan], tally: Tally) -> Runs:
     limits = JobLimits(settings.limit_seconds, settings.limit_mib)
-    return Runs(RunStore(settings.results), plan, settings.sources, settings.workers, tally=tally, limits=limits)
+    histories = Histories(settings.sources, settings.data)
+    return Runs(RunStore(settings.results), plan, histories, settings.workers, tally=tally, limits=limits)
+
+
+def _imports(settings: BacktestingSettings) -> Imports | None:
+    return None if settings.data is None else Imports(settings.data, settings.bars_mib)
 
 
 def _probe(engine: str) -> Callable[[], str | None]:
@@ -82,7 +89,7 @@ def build(settings: BacktestingSettings, abort: Abort) -> FastAPI:
         plan = fixed(settings.engine)
         runs = _runs(settings, lambda: plan, Tally())
         health = Health(ready={"engine": _probe(settings.engine)}, live={"runs": runs.alive})
-        return create_api(runs, runs.store, health, Backtesting(runs))
+        return create_api(runs, runs.store, health, Backtesting(runs), imports=_imports(settings))
     # Imported here: a service that is started without a cluster does not pay for the client.
     from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 

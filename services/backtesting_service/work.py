@@ -14,6 +14,7 @@ from pathlib import Path
 
 from adapters.backtesting import BacktestEngine, BacktestError, Outcome, open_engine
 from adapters.backtesting.bars import Bars, aligned
+from adapters.backtesting.histories import read_bars
 from adapters.backtesting.measures import Trade, drawdowns, figures, returns, trades
 from contracts.backtests import (
     SCHEMA,
@@ -35,7 +36,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A picklable order for a worker. `request` is JSON; `bars` and their checksums by leg."""
+    """A picklable order for a worker. `request` is JSON; `bars` (files, or folders of histories) and their checksums by
+    leg."""
 
     run_id: str
     request: str
@@ -47,6 +49,12 @@ class Job:
 def file_sha256(path: Path) -> str:
     """The checksum of a history: another file is another backtest."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def bars_of(symbol: str, path: Path, sha256: str) -> Bars:
+    """The bars of a CSV file, or of the history in a folder, which must have that checksum. Raises BarsError,
+    HistoryError."""
+    return read_bars(path, sha256) if path.is_dir() else Bars.daily(symbol, load_bars(path))
 
 
 @cache
@@ -74,12 +82,12 @@ def prepare(engine: str, memory_mib: int = 0) -> None:
 def run(job: Job) -> Mapping[str, bytes]:
     """The files of the result, by name: all of it as JSON, and its rows as Parquet.
 
-    Raises BacktestError, BarsError, ValueError where there are no bars.
+    Raises BacktestError, of which are those of histories, BarsError, ValueError where there are no bars.
     """
     request = BacktestRequest.model_validate_json(job.request)
     legs = [
-        Bars.daily(symbol, load_bars(path)).within(request.start, request.end)
-        for symbol, path in zip(request.symbols, job.bars, strict=True)
+        bars_of(*leg).within(request.start, request.end)
+        for leg in zip(request.symbols, job.bars, job.sha256, strict=True)
     ]
     for bars in legs:
         if not len(bars):
