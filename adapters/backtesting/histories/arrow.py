@@ -239,7 +239,7 @@ def _stamps(column: Any, name: str) -> Stamps:
 
 def _quick(column: Any) -> tuple[Stamps, bool, list[Any]] | None:
     """Times that are all of one form, as nanoseconds, and whether they are instants; None where they are not."""
-    for kind in (pa.timestamp("ns"), _INSTANT):
+    for kind in (pa.timestamp("ns"), _INSTANT) if not column.null_count else ():
         try:
             return column.cast(kind).cast(pa.int64()).to_numpy(), kind is _INSTANT, []
         except pa.ArrowInvalid:

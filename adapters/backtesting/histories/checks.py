@@ -104,14 +104,14 @@ def period_of(opened: Stamps) -> int:
 
 
 def distance_problems(opened: Stamps, days: NDArray[np.int64], period: int, max_gap: int) -> list[Problem]:
-    """Bars that overlap or begin off the beat of their day, and bars that are missing: for more than `max_gap`
-    nanoseconds within a day, for more than that and DAYS_APART between days. `days`: of each bar, in its zone."""
+    """Bars that overlap or begin off the beat of their day, and bars that are missing: within a day, none for more than
+    `max_gap` nanoseconds; between days, two that lie further apart than that and DAYS_APART. `days`: of each bar, in
+    its zone."""
     apart = np.diff(opened, prepend=opened[:1] - period)
     new_day = np.diff(days, prepend=days[:1] - 1) != 0
     missing = apart - period
     off = (missing < 0) | (~new_day & (missing % period != 0))
-    limit = np.where(new_day, max(DAYS_APART * DAY_NS, max_gap), max_gap)
-    gap = ~off & (missing > limit)
+    gap = ~off & np.where(new_day, apart > max(DAYS_APART * DAY_NS, max_gap), missing > max_gap)
 
     def after(row: int) -> str:
         return f"{shown(opened[row])} UTC comes {span(apart[row])} after the bar before it"

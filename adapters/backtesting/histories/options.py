@@ -55,7 +55,7 @@ def zone(name: str | None) -> ZoneInfo | None:
         return None
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise HistoryError(
             f"timezone is {name!r}, which is no time zone: bars would lie at other times. Give a name of the IANA "
             "database: America/New_York, Europe/Berlin, UTC"
