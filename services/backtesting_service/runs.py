@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from adapters.backtesting.histories import Replaced
+from adapters.backtesting.histories import HistoryError, Replaced
 from contracts.backtests import Divergence
 from services.backtesting_service import twins, work
 from services.backtesting_service.histories import Histories, Source
@@ -288,7 +288,8 @@ class Runs:
             return
         _log.warning("backtest %s failed: %s", run.id, why)
         self._end(run, RunState.FAILED, why)
-        if run.twin_of is not None and not isinstance(error, UnknownSymbol | Replaced):
+        if run.twin_of is not None and not isinstance(error, UnknownSymbol | HistoryError):
+            # What the bars are to blame for says nothing of the engine.
             self._diverged(run.twin_of, twins.failed(self.store.get(run.twin_of), run, why))
 
     def _keep(self, run: Run) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,13 @@ from tests.unit.backtesting.history_files import NOW, at, csv, parquet, taken
 ROOT = Path(__file__).parents[3]
 NEW_YORK = {"timezone": "America/New_York"}
 MINUTES = ("2020-01-02 09:30", "2020-01-02 09:31", "2020-01-02 09:32")
-PLAIN = {"open": [10.0] * 3, "high": [12.0] * 3, "low": [9.0] * 3, "close": [11.0] * 3, "volume": [100] * 3}
+PLAIN: dict[str, list[Any]] = {
+    "open": [10.0] * 3,
+    "high": [12.0] * 3,
+    "low": [9.0] * 3,
+    "close": [11.0] * 3,
+    "volume": [100] * 3,
+}
 MINUTE_NS = 60 * 10**9
 
 
