@@ -31,17 +31,19 @@ _INSTANT = pa.timestamp("ns", "UTC")
 _RAW = pa.binary(PLACES)
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _ROWS_PER_GROUP = 100_000
+_LONGEST = 1 << 16
+"""Of a header that is looked at, in bytes."""
 
 
 def csv_rows(content: bytes, name: str) -> Rows:
     """The rows of a CSV file with a header; empty lines are passed over. Raises HistoryError."""
-    columns = _columns(_header(content, name), name)
+    columns = _columns(_header(_text(content, name)), name)
     short: list[Any] = []
     try:
         table = _csv(content, columns, pa.float64(), short)
-    except pa.ArrowInvalid as error:  # it names one field that is no number: find them all
+    except (pa.ArrowInvalid, pa.ArrowKeyError) as error:  # it names one field that is no number: find them all
         _refuse_words(content, columns, name)
-        raise HistoryError(f"{name} cannot be read as CSV: {error}. Give it in UTF-8, with commas") from None
+        raise HistoryError(f"{name} cannot be read as CSV: {_short(error)}. Give it with commas") from None
     if short:
         said = [f"{row.actual_columns} fields in place of {row.expected_columns}: {row.text[:80]!r}" for row in short]
         bad = found(np.ones(len(short), dtype=np.bool_), lambda row: said[row], "give each line all fields")
@@ -56,10 +58,11 @@ def parquet_rows(content: bytes, name: str) -> Rows:
         file = pq.ParquetFile(pa.BufferReader(content))
         columns = _columns(file.schema_arrow.names, name)
         table = file.read(columns=list(columns.values()), use_threads=False)
+        table.validate(full=True)  # reading alone lets text pass that is none
         made = {one: table[column] for one, column in columns.items()}
     except MemoryError:
         raise  # pyarrow's own is an ArrowException, too, and says nothing of the file
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise HistoryError(f"{name} cannot be read as Parquet: {_short(error)}. Write or fetch it again") from None
     for one in NUMBERS:
         try:
@@ -134,12 +137,22 @@ def _doubles(column: Any, decimals: int) -> Floats:
     return np.concatenate(made)
 
 
-def _header(content: bytes, name: str) -> list[str]:
+def _text(content: bytes, name: str) -> bytes:
+    """`content`, which is text. Raises HistoryError naming the line that is not."""
     try:
-        first = content[: 1 << 16].split(b"\n", 1)[0].decode("utf-8-sig").rstrip("\r")
-    except UnicodeDecodeError:
-        raise HistoryError(f"{name} is neither CSV in UTF-8, nor .gz of it, nor Parquet: nothing can be read") from None
-    return next(csv.reader([first]), [])
+        content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise HistoryError(
+            f"{name} is neither CSV in UTF-8, nor .gz of it, nor Parquet: nothing can be read. Line {line} has the "
+            f"byte 0x{content[error.start]:02x}, which is no text. Write or fetch it again"
+        ) from None
+    return content
+
+
+def _header(content: bytes) -> list[str]:
+    first = content.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
+    return next(csv.reader([first[:_LONGEST].decode(errors="replace").rstrip("\r")]), [])
 
 
 def _columns(names: Sequence[str], name: str) -> dict[str, str]:
@@ -184,7 +197,7 @@ def _refuse_words(content: bytes, columns: Mapping[str, str], name: str) -> None
     short: list[Any] = []
     try:
         table = _csv(content, columns, pa.string(), short)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowKeyError):
         return  # another fault, that the first reading told of
     lines = np.delete(np.arange(2, len(table) + len(short) + 2), [row.number - 2 for row in short])
     problems = []

@@ -13,6 +13,8 @@ from adapters.backtesting.histories.problems import Problem, found
 
 _AMERICAN = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = 1677, 2262
+"""Between which nanoseconds can count the years."""
 _MICROSECOND = timedelta(microseconds=1)
 _FORMS = "give YYYY-MM-DD, YYYY-MM-DD HH:MM:SS, the same with an offset (Z or +01:00), or M/D/YYYY"
 
@@ -38,10 +40,12 @@ def _read(text: str) -> datetime | None:
     american = _AMERICAN.fullmatch(text)
     try:
         if american:  # the form of the shipped files; days before months would soon break the order, and be refused
-            return datetime(int(american[3]), int(american[1]), int(american[2]))  # noqa: DTZ001 - what a clock shows
-        return datetime.fromisoformat(text)
+            made = datetime(int(american[3]), int(american[1]), int(american[2]))  # noqa: DTZ001 - what a clock shows
+        else:
+            made = datetime.fromisoformat(text)
     except ValueError:
         return None
+    return made if _FIRST < made.year < _LAST else None
 
 
 def _nanoseconds(at: datetime) -> int:

@@ -161,3 +161,19 @@ def test_a_file_that_is_not_what_it_should_be_is_refused_by_name(tmp_path: Path)
     refused("has lost its bars")
     text = (place / MANIFEST).read_text()
     assert json.loads(text)["count"] == 3
+
+
+def test_a_byte_that_went_wrong_gives_no_other_bars(tmp_path: Path) -> None:
+    made = checked("A", [1.5, 2.5, 3.25])
+    place = kept(tmp_path, made)
+    [file] = place.glob("*.parquet")
+    good = file.read_bytes()
+    refused = 0
+    for at in range(0, len(good), 37):
+        file.write_bytes(good[:at] + bytes([good[at] ^ 0x55]) + good[at + 1 :])
+        try:
+            assert digest(read_bars(place)) == digest(made.bars)  # it is one that says nothing of bars
+        except HistoryError as error:
+            assert str(place) in str(error)
+            refused += 1
+    assert refused > 20

@@ -53,6 +53,8 @@ def test_shipped_histories_pass_by_the_defaults_as_they_always_were(symbol: str)
         (csv("1,2", header="date,open"), {}, "lacks the columns high, low, close, volume; it has: date, open"),
         (csv("2020-01-02,1,1,1,1,1,1", header="Date,Open,open,High,Low,Close,Volume"), {}, "two columns open"),
         (b"\xff\xfe\x00\x01", {}, "neither CSV in UTF-8, nor .gz of it, nor Parquet"),
+        (csv("2020-01-02,1,1,1,1,1", "2020-01-03,1").replace(b",1\n", b",\x82\n"), {}, "Line 2 has the byte 0x82"),
+        (at(["2020-01-02", "9020-01-03"]), {}, "line 3: time is '9020-01-03', no time"),
         (gzip.compress(csv("2020-01-02,1,1,1,1,1") * 99)[:-9], {}, "cannot be unpacked"),
         (parquet(**PLAIN)[:-7], {}, "cannot be read as Parquet"),
         (parquet(**PLAIN), {}, "lacks the columns timestamp or datetime or date"),
