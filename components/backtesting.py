@@ -81,6 +81,7 @@ def manifests(settings: Settings) -> list[Manifest]:
                     names.ENV_BACKTESTING_MIB: str(backtesting.limit_mib),
                     names.ENV_RESULTS_PATH: f"{RESULTS}/runs",
                     names.ENV_STRATEGIES_PATH: STRATEGIES if own else None,
+                    names.ENV_DATA_PATH: f"{RESULTS}/catalog",
                     # Compiled code and fonts are cached where the container may write.
                     "NUMBA_CACHE_DIR": f"{TMP}/numba",
                     "MPLCONFIGDIR": f"{TMP}/matplotlib",

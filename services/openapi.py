@@ -10,13 +10,13 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from adapters.backtesting.sweeps.histories import csv_histories
 from adapters.database.memory import MemoryTradingStore
 from adapters.llm.memory import MemoryChat
 from adapters.routes.memory import MemoryRouteStore
 from contracts import names
 from contracts.llm import REQUIRED_ALIASES, Endpoint, Endpoints
 from services.backtesting_service.api import create_api as backtesting_api
+from services.backtesting_service.histories import Histories
 from services.backtesting_service.routing import fixed
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.store import RunStore
@@ -33,8 +33,9 @@ FOLDER = Path(__file__).resolve().parent.parent / "docs" / "api"
 
 def _backtesting() -> FastAPI:
     store = RunStore(Path("/nonexistent"))
-    sweeps = Sweeps(Path("/nonexistent"), lambda: fixed("memory"), csv_histories({}))
-    return backtesting_api(Runs(store, lambda: fixed("memory"), {}, 1), store, Health(), sweeps=sweeps)
+    runs = Runs(store, lambda: fixed("memory"), Histories({}), 1)
+    sweeps = Sweeps(Path("/nonexistent"), runs.plan, runs.histories.of_sweeps)
+    return backtesting_api(runs, store, Health(), sweeps=sweeps)
 
 
 def _orchestrator() -> FastAPI:

@@ -1,4 +1,4 @@
-"""NautilusTrader as an engine. The one module that imports nautilus_trader.
+"""NautilusTrader as an engine. With nautilus_catalog.py one of the two modules that import nautilus_trader.
 
 Nautilus walks each bar open, high, low, close, and fills an order that a strategy sends at a bar's close right there.
 The rules of base.py are put to it as market data: before each bar a quote of any size at the price at which orders are

@@ -13,8 +13,10 @@ from adapters.backtesting.strategies import legs, names, parameter_names
 from adapters.backtesting.strategies.own import KNOWN
 from contracts.backtests import Divergence, Result
 from contracts.names import BACKTESTING_NAME
+from services.backtesting_service.bars_api import add_bars
 from services.backtesting_service.errors import ErrorModel
 from services.backtesting_service.errors import error_answer as _error
+from services.backtesting_service.imports import Imports
 from services.backtesting_service.models import BacktestRequest, Run, RunState
 from services.backtesting_service.reporting import reported
 from services.backtesting_service.routing import NotServed
@@ -119,7 +121,13 @@ def _tell_errors(app: FastAPI) -> None:
 
 
 def create_api(
-    runs: Runs, store: RunStore, health: Health, lifecycle: Lifecycle | None = None, sweeps: Sweeps | None = None
+    runs: Runs,
+    store: RunStore,
+    health: Health,
+    lifecycle: Lifecycle | None = None,
+    *,
+    imports: Imports | None = None,
+    sweeps: Sweeps | None = None,
 ) -> FastAPI:
     """The app of the backtesting service."""
     app = create_app(BACKTESTING_NAME, "Backtesting service", _DESCRIPTION, health=health, lifecycle=lifecycle)
@@ -216,6 +224,7 @@ def create_api(
             unusable={name: one.problem for name, one in KNOWN.described.items() if one.problem},
         )  # fmt: skip
 
+    add_bars(app, runs.histories, imports)
     if sweeps is not None:
         add_sweeps(app, sweeps)
     return app

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from adapters.backtesting.histories import HistoryError, Replaced
 from adapters.backtesting.strategies import source_of
 from contracts.backtests import BacktestAsked, Divergence
 from services.backtesting_service import twins, work
+from services.backtesting_service.histories import Histories, Source
 from services.backtesting_service.models import BacktestRequest, Run, RunState
 from services.backtesting_service.pools import JobLimits, Pools, why_failed
 from services.backtesting_service.routing import Plan, Tally
@@ -65,19 +67,17 @@ class Runs:
         self,
         store: RunStore,
         plan: Callable[[], Plan],
-        sources: Mapping[str, Path],
+        histories: Histories,
         workers: int,
         *,
         tally: Tally | None = None,
         limits: JobLimits | None = None,
         strategies: Path | None = None,
     ) -> None:
-        self.store, self._plan, self._sources = store, plan, dict(sources)
-        self._digests = {symbol: work.file_sha256(path) for symbol, path in sources.items()}
+        self.store, self._plan, self.histories = store, plan, histories
         self._tally = tally or Tally()
         self._strategies = strategies
-        read = tuple(sorted({path.parent for path in sources.values()}))
-        self._pools = Pools(workers, limits or JobLimits(), work.Surroundings(read, strategies))
+        self._pools = Pools(workers, limits or JobLimits(), work.Surroundings(histories.folders, strategies))
         self._workers = workers
         self._changed = threading.Condition()
         self._waiting: deque[str] = deque()
@@ -97,7 +97,7 @@ class Runs:
     @property
     def symbols(self) -> tuple[str, ...]:
         """What can be tested on."""
-        return tuple(self._sources)
+        return self.histories.symbols
 
     def start(self) -> None:
         """Queue again what an earlier process left, and begin."""
@@ -129,14 +129,10 @@ class Runs:
 
         Raises UnknownSymbol, NotServed, TooManyRuns, CannotKeep.
         """
-        for field, symbol in zip(("symbol", "against"), request.symbols, strict=False):
-            if symbol not in self._sources:
-                raise UnknownSymbol(
-                    f"{field} is {symbol!r}: there are no bars of it. Use one of {', '.join(self._sources)}"
-                )
+        checksums = [source.sha256 for source in self._sources(request)]
         with self._changed:
             engine = self._plan().engine(request.engine)
-            run_id = self._identity(request, engine)
+            run_id = request.identity(engine, checksums, source_of(request.strategy))
             known = self.store.get(run_id)
             if known is not None and known.state not in (RunState.FAILED, RunState.CANCELLED):
                 return known, False
@@ -188,11 +184,32 @@ class Runs:
             self._tally.under_way(run.engine, 1)
             self._changed.notify_all()
 
-    def _identity(self, request: BacktestAsked, engine: str) -> str:
-        return request.identity(engine, self._checksums(request), source_of(request.strategy))
+    def _sources(self, request: BacktestAsked) -> list[Source]:
+        """Where its bars are now. Raises UnknownSymbol."""
+        found = []
+        for field, symbol in zip(("symbol", "against"), request.symbols, strict=False):
+            source = self.histories.find(symbol)
+            if source is None:
+                raise UnknownSymbol(
+                    f"{field} is {symbol!r}: there are no bars of it. Use one of {', '.join(self.symbols)}"
+                )
+            found.append(source)
+        return found
 
-    def _checksums(self, request: BacktestAsked) -> tuple[str, ...]:
-        return tuple(self._digests[symbol] for symbol in request.symbols)
+    def _job(self, run: Run) -> work.Job:
+        """What a worker is told. Raises UnknownSymbol, Replaced: its bars went, or others came, since it was
+        submitted, or its strategy is another one."""
+        sources, digest, asked = self._sources(run.request), source_of(run.request.strategy), run.request
+        checksums = tuple(source.sha256 for source in sources)
+        if asked.identity(run.engine, checksums, digest) != run.id:
+            raise Replaced(
+                f"the history of {' or '.join(asked.symbols)}, or the strategy, was replaced meanwhile: submit it again"
+            )
+        paths = tuple(source.path for source in sources)
+        own = None
+        if self._strategies is not None and digest is not None:
+            own = work.OwnSource(self._strategies / f"{asked.strategy}.py", digest)
+        return work.Job(run.id, asked.model_dump_json(), run.engine, paths, checksums, own)
 
     # -- the dispatching thread
 
@@ -233,14 +250,12 @@ class Runs:
 
     def _begin(self, run: Run) -> None:
         """Hand one run to a worker."""
-        sources = tuple(self._sources[symbol] for symbol in run.request.symbols)
-        digest = source_of(run.request.strategy)
-        source = None
-        if self._strategies is not None and digest is not None:
-            source = work.Source(self._strategies / f"{run.request.strategy}.py", digest)
-        job = work.Job(run.id, run.request.model_dump_json(), run.engine, sources, self._checksums(run.request), source)
         self._keep(run)
-        future = self._pools.submit(job)
+        try:
+            future = self._pools.submit(self._job(run))
+        except (UnknownSymbol, Replaced) as error:
+            future = Future()
+            future.set_exception(error)
         with self._changed:
             self._running[run.id] = future
             cancelled = run.id in self._cancelled
@@ -290,7 +305,8 @@ class Runs:
             return
         _log.warning("backtest %s failed: %s", run.id, why)
         self._end(run, RunState.FAILED, why)
-        if run.twin_of is not None:
+        if run.twin_of is not None and not isinstance(error, UnknownSymbol | HistoryError):
+            # What the bars are to blame for says nothing of the engine.
             self._diverged(run.twin_of, twins.failed(self.store.get(run.twin_of), run, why))
 
     def _keep(self, run: Run) -> None:
@@ -322,7 +338,11 @@ class Runs:
         second = self._plan().second(run.id, run.engine)
         if second is None or len(self._aside) >= MAX_WAITING:
             return
-        twin_id = self._identity(run.request, second)
+        try:
+            checksums = self._job(run).sha256
+        except (UnknownSymbol, Replaced):
+            return  # the other engine would do it over other bars
+        twin_id = run.request.identity(second, checksums, source_of(run.request.strategy))
         known = self.store.get(twin_id)
         if known is not None and known.state is RunState.DONE:
             self._diverged(run.id, twins.compared(self.store, run.id, twin_id))

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from adapters.backtesting import engine_problem
-from adapters.backtesting.sweeps.histories import csv_histories
 from adapters.routes import AdapterRegistry, RouteStore
 from contracts.stages import BACKENDS
 from services.backtesting_service.api import create_api
+from services.backtesting_service.histories import Histories
+from services.backtesting_service.imports import Imports
 from services.backtesting_service.own_strategies import know
 from services.backtesting_service.pools import JobLimits
 from services.backtesting_service.routing import COMPONENT, Follower, Plan, Tally, fixed
@@ -64,19 +65,21 @@ def assemble(settings: BacktestingSettings, store: RouteStore, registry: Adapter
     changed.runs = runs = _runs(settings, follower.plan, tally)
     ready = {"route": follower.ready, **{f"engine {name}": _probe(name) for name in BACKENDS[COMPONENT].values()}}
     health = Health(ready=ready, live={"runs": runs.alive})
-    return create_api(runs, runs.store, health, Backtesting(runs, follower), _sweeps(settings, follower.plan))
+    return _api(settings, runs, health, Backtesting(runs, follower))
 
 
 def _runs(settings: BacktestingSettings, plan: Callable[[], Plan], tally: Tally) -> Runs:
     limits = JobLimits(settings.limit_seconds, settings.limit_mib)
     return Runs(
-        RunStore(settings.results), plan, settings.sources, settings.workers, tally=tally, limits=limits,
-        strategies=settings.strategies,
+        RunStore(settings.results), plan, Histories(settings.sources, settings.data), settings.workers, tally=tally,
+        limits=limits, strategies=settings.strategies,
     )  # fmt: skip
 
 
-def _sweeps(settings: BacktestingSettings, plan: Callable[[], Plan]) -> Sweeps:
-    return Sweeps(settings.sweeps, plan, csv_histories(settings.sources))
+def _api(settings: BacktestingSettings, runs: Runs, health: Health, lifecycle: Backtesting) -> FastAPI:
+    imports = None if settings.data is None else Imports(settings.data, settings.bars_mib)
+    sweeps = Sweeps(settings.sweeps, runs.plan, runs.histories.of_sweeps)
+    return create_api(runs, runs.store, health, lifecycle, imports=imports, sweeps=sweeps)
 
 
 def _probe(engine: str) -> Callable[[], str | None]:
@@ -94,7 +97,7 @@ def build(settings: BacktestingSettings, abort: Abort) -> FastAPI:
         plan = fixed(settings.engine)
         runs = _runs(settings, lambda: plan, Tally())
         health = Health(ready={"engine": _probe(settings.engine)}, live={"runs": runs.alive})
-        return create_api(runs, runs.store, health, Backtesting(runs), _sweeps(settings, lambda: plan))
+        return _api(settings, runs, health, Backtesting(runs))
     # Imported here: a service that is started without a cluster does not pay for the client.
     from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 

@@ -30,6 +30,10 @@ class BacktestingSettings(EnvSettings):
     """The name under which the service makes itself known; the host's where unset."""
     results: Annotated[Path, Env(ENV_RESULTS_PATH, "a folder that outlives the process")]
     """Where requests, states and results are kept."""
+    data: Annotated[Path | None, Env(names.ENV_DATA_PATH, "a folder that outlives the process, or unset it")] = None
+    """The catalog of histories, which bars that are sent go to. Unset: there is none, and none can be sent."""
+    bars_mib: Annotated[int, Env(names.ENV_BACKTESTING_BARS_MIB, "MiB, above 0")] = Field(256, gt=0)
+    """How large a file of bars may be that is sent."""
     workers: Annotated[int, Env(ENV_BACKTESTING_WORKERS, "a whole number from 1 to 64")] = Field(1, ge=1, le=64)
     """Processes that run backtests at once. Each holds the engine: about 300 MB with VectorBT."""
     limit_seconds: Annotated[float, Env(names.ENV_BACKTESTING_SECONDS, "seconds, above 0")] = Field(3600, gt=0)
@@ -57,14 +61,10 @@ class BacktestingSettings(EnvSettings):
         return value
 
     @model_validator(mode="after")
-    def _results_can_be_kept(self) -> Self:
-        try:
-            self.results.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(
-                f"{ENV_RESULTS_PATH}={str(self.results)!r} cannot be made: {error.strerror}. Results could not "
-                "be kept. Mount a volume there that this user may write"
-            ) from None
+    def _folders_can_be_written(self) -> Self:
+        _make(ENV_RESULTS_PATH, self.results, "Results")
+        if self.data is not None:
+            _make(names.ENV_DATA_PATH, self.data, "Histories")
         return self
 
     @property
@@ -81,3 +81,13 @@ class BacktestingSettings(EnvSettings):
     def adapter_name(self) -> str:
         """This replica among the adapters."""
         return names.adapter_name(self.pod_name or socket.gethostname(), names.BACKTESTING_NAME)
+
+
+def _make(env: str, folder: Path, what: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"{env}={str(folder)!r} cannot be made: {error.strerror}. {what} could not be kept. Mount a volume there "
+            "that this user may write"
+        ) from None

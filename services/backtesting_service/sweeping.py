@@ -23,7 +23,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from adapters.backtesting import EngineUnavailable, open_engine
 from adapters.backtesting.csv_bars import SHIPPED, parse_sources
 from adapters.backtesting.jobs import JobRefused, JobsUnavailable
-from adapters.backtesting.sweeps.histories import HistoryOf, csv_histories
+from adapters.backtesting.sweeps.histories import HistoryOf, csv_histories, fetched_histories
 from adapters.backtesting.sweeps.http_sweeps import HttpParts, HttpSweeps
 from adapters.backtesting.sweeps.running import do_piece, workshop
 from contracts import names
@@ -49,10 +49,12 @@ def patiently[T](ask: Callable[[], T]) -> T:
     raise AssertionError("Retrying ends by an answer or an error")
 
 
-def histories() -> HistoryOf:
-    """The bars of this pod, which has the same as the service."""
+def histories(base_url: str) -> HistoryOf:
+    """The bars of this pod, which has the same files as the service; others are fetched from there."""
     given = os.environ.get("BACKTESTING_CSV")
-    return csv_histories({**SHIPPED, **(parse_sources(given) if given else {})})
+    files = csv_histories({**SHIPPED, **(parse_sources(given) if given else {})})
+    of_service = fetched_histories(base_url, files)
+    return lambda symbol: patiently(lambda: of_service(symbol))
 
 
 def run(sweeps: HttpSweeps, sweep_id: str, index: int) -> int:
@@ -64,7 +66,7 @@ def run(sweeps: HttpSweeps, sweep_id: str, index: int) -> int:
     if index >= state.sweep.indexes:
         raise JobRefused(f"sweep {sweep_id} has pieces 0 to {state.sweep.indexes - 1}, and none of number {index}")
     engine = cache(lambda: open_engine(state.sweep.engine))
-    made = workshop(state.sweep, histories(), engine)
+    made = workshop(state.sweep, histories(sweeps.base_url), engine)
     do_piece(made, index, _PatientParts(sweeps, sweep_id))
     return 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from adapters.backtesting import BacktestEngine, BacktestError, Outcome, open_engine
 from adapters.backtesting.bars import Bars, aligned
+from adapters.backtesting.histories import read_bars
 from adapters.backtesting.measures import Trade, drawdowns, figures, returns, trades
 from adapters.backtesting.strategies.own import OwnStrategyError
 from contracts.backtests import (
@@ -38,18 +39,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A picklable order for a worker. `request` is JSON; `bars` and their checksums by leg."""
+    """A picklable order for a worker. `request` is JSON; `bars` (files, or folders of histories) and their checksums by
+    leg."""
 
     run_id: str
     request: str
     engine: str
     bars: tuple[Path, ...]
     sha256: tuple[str, ...]
-    source: Source | None = None
+    source: OwnSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class OwnSource:
     """The file of a strategy of the user's own, as it was when the service described it."""
 
     path: Path
@@ -69,6 +71,12 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def bars_of(symbol: str, path: Path, sha256: str) -> Bars:
+    """The bars of a CSV file, or of the history in a folder, which must have that checksum. Raises BarsError,
+    HistoryError."""
+    return read_bars(path, sha256) if path.is_dir() else Bars.daily(symbol, load_bars(path))
+
+
 @cache
 def _engine(name: str) -> BacktestEngine:
     return open_engine(name)
@@ -85,10 +93,10 @@ def prepare(engine: str, surroundings: Surroundings | None = None, memory_mib: i
     except BacktestError as error:
         # Raised from here it would break the pool for good; raised by a job it is that job's failure.
         _log.error("%s", error)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
     if surroundings is not None:
         _withdraw(surroundings)
     if memory_mib:
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + (memory_mib << 20)
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
@@ -108,12 +116,12 @@ def _withdraw(surroundings: Surroundings) -> None:
 def run(job: Job) -> Mapping[str, bytes]:
     """The files of the result, by name: all of it as JSON, and its rows as Parquet.
 
-    Raises BacktestError, BarsError, ValueError where there are no bars.
+    Raises BacktestError, of which are those of histories, BarsError, ValueError where there are no bars.
     """
     request = BacktestRequest.model_validate_json(job.request)
     legs = [
-        Bars.daily(symbol, load_bars(path)).within(request.start, request.end)
-        for symbol, path in zip(request.symbols, job.bars, strict=True)
+        bars_of(*leg).within(request.start, request.end)
+        for leg in zip(request.symbols, job.bars, job.sha256, strict=True)
     ]
     for bars in legs:
         if not len(bars):

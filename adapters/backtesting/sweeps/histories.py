@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,14 @@ from pathlib import Path
 
 from adapters.backtesting.bars import Bars, aligned
 from adapters.backtesting.csv_bars import load_bars
+from adapters.backtesting.histories.catalog import digest
+from adapters.backtesting.histories.options import ANY_GAP, Options
+from adapters.backtesting.histories.reading import read
+from adapters.backtesting.http_jobs import answered
 from contracts.backtests import BacktestAsked
+
+_CHECKED = Options(max_gap=ANY_GAP, jumps=True)
+"""Of bars that were checked when they were imported."""
 
 
 class UnknownHistory(ValueError):
@@ -46,6 +54,22 @@ def csv_histories(sources: Mapping[str, Path]) -> HistoryOf:
             raise UnknownHistory(f"symbol is {symbol!r}: there are no bars of it. Use one of {', '.join(sources)}")
         path = sources[symbol]
         return History(Bars.daily(symbol, load_bars(path)), hashlib.sha256(path.read_bytes()).hexdigest())
+
+    return history_of
+
+
+def fetched_histories(base_url: str, known: HistoryOf) -> HistoryOf:
+    """`known`, and what it has not from the backtesting service at `base_url`. The function raises HistoryError, too,
+    JobsUnavailable, and JobRefused where there are no such bars."""
+
+    @cache
+    def history_of(symbol: str) -> History:
+        try:
+            return known(symbol)
+        except UnknownHistory:
+            content = answered(base_url, "GET", f"/bars/{symbol}.parquet").content
+            bars = read(content, f"the bars of {symbol}", symbol, _CHECKED, time.time_ns()).bars
+            return History(bars, digest(bars))
 
     return history_of
 

@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from contracts.names import BACKTESTING_NAME
 from services.backtesting_service import work
 from services.backtesting_service.api import create_api
+from services.backtesting_service.histories import Histories
 from services.backtesting_service.models import BacktestRequest, RunState
 from services.backtesting_service.routing import Plan, fixed
 from services.backtesting_service.runs import Runs
@@ -38,7 +39,7 @@ def memory() -> Plan:
 @contextmanager
 def served(folder: Path) -> Iterator[TestClient]:
     store = RunStore(folder)
-    runs = Runs(store, memory, SHIPPED, 1)
+    runs = Runs(store, memory, Histories(SHIPPED), 1)
     with TestClient(create_api(runs, store, Health(live={"runs": runs.alive}), Backtesting(runs))) as client:
         yield client
 
@@ -92,7 +93,7 @@ def test_a_backtest_is_submitted_followed_read_and_still_there_after_a_restart(t
 
 def test_a_run_that_a_dead_process_left_is_run_at_the_next_start(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    idle = Runs(store, memory, SHIPPED, 1)  # never started: as if it died at once
+    idle = Runs(store, memory, Histories(SHIPPED), 1)  # never started: as if it died at once
     run, new = idle.submit(BacktestRequest.model_validate(ASKED))
     assert new
     store.put(run.model_copy(update={"state": RunState.RUNNING}))
@@ -102,7 +103,7 @@ def test_a_run_that_a_dead_process_left_is_run_at_the_next_start(tmp_path: Path)
 
 def test_a_worker_that_dies_fails_no_run(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    runs = Runs(store, memory, SHIPPED, 1)
+    runs = Runs(store, memory, Histories(SHIPPED), 1)
     runs.start()
     try:
         first, _ = runs.submit(BacktestRequest.model_validate(ASKED))
@@ -161,7 +162,7 @@ def test_another_engine_or_history_is_another_run() -> None:
 
 def test_a_record_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    run, _ = Runs(store, memory, SHIPPED, 1).submit(BacktestRequest.model_validate(ASKED))
+    run, _ = Runs(store, memory, Histories(SHIPPED), 1).submit(BacktestRequest.model_validate(ASKED))
     (tmp_path / ("f" * 32)).mkdir()
     (tmp_path / ("f" * 32) / "run.json").write_text("{")
     assert [one.id for one in RunStore(tmp_path).all()] == [run.id]

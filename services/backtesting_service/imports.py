@@ -1,0 +1,99 @@
+"""Files of bars that are sent, into the catalog: one at a time, in a process of its own.
+
+What is sent may be anything, and packed: it is unpacked where memory is bounded, and what dies of it is that process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from fastapi.concurrency import run_in_threadpool
+from pebble import ProcessExpired, ProcessPool
+
+from adapters.backtesting.histories import Catalog, HistoryError, Options, import_file
+from contracts.histories import History
+
+SECONDS = 900.0
+"""How long one import may take. A million bars take about 15 s."""
+_BASE_MIB, _TIMES = 2048, 8
+"""Address space of an import: of the packages it loads, and so many times what may be sent."""
+_UPLOADS = Path(".crossover") / "uploads"
+
+
+class TooLarge(ValueError):
+    """More was sent than may be."""
+
+
+class Imports:
+    """Thread-safe. `folder`: of the catalog; `most_mib`: how large a file may be, in MiB."""
+
+    def __init__(self, folder: Path, most_mib: int) -> None:
+        self._folder, self._most_mib = folder, most_mib
+        self._uploads = folder / _UPLOADS
+        shutil.rmtree(self._uploads, ignore_errors=True)  # of a process that died
+        self._uploads.mkdir(parents=True)
+        self._one = threading.Lock()
+        Catalog(folder).recover()
+
+    async def take(
+        self, content: AsyncIterator[bytes], announced: int, symbol: str, options: Options
+    ) -> tuple[History, bool]:
+        """Keep what is sent as the history of `symbol`: its manifest, and whether there was none before. `announced`:
+        its size in bytes, 0 where that was not said.
+
+        Raises TooLarge, HistoryError, and OSError where it cannot be kept; nothing is changed then.
+        """
+        most = self._most_mib << 20
+        with NamedTemporaryFile(dir=self._uploads, prefix=f"{symbol}.") as file:
+            size = announced
+            async for part in content:
+                size = max(size, file.tell() + len(part))
+                if size > most:
+                    break
+                file.write(part)
+            if size > most:
+                raise TooLarge(
+                    f"the file has more than {self._most_mib} MiB: nothing was taken. Pack it (.gz), send Parquet, or "
+                    "import it with `crossover bars import`"
+                )
+            file.flush()
+            return await run_in_threadpool(self._import, Path(file.name), symbol, options)
+
+    def _import(self, path: Path, symbol: str, options: Options) -> tuple[History, bool]:
+        memory_mib = _BASE_MIB + _TIMES * self._most_mib
+        with self._one:
+            pool = ProcessPool(
+                max_workers=1,
+                # Spawned, not forked: this process has threads, whose locks a fork would copy as they are.
+                context=multiprocessing.get_context("spawn"),
+                initializer=_bounded,
+                initargs=(memory_mib,),
+            )
+            try:
+                arguments = (path, symbol, self._folder, options, f"the file of {symbol}")
+                done: tuple[History, bool] = pool.schedule(import_file, args=arguments, timeout=SECONDS).result()
+                return done
+            except FutureTimeoutError:
+                raise HistoryError(
+                    f"the import took longer than {SECONDS:g} s and was ended. Send fewer bars"
+                ) from None
+            except (MemoryError, ProcessExpired):
+                raise HistoryError(
+                    f"the import needed more than {memory_mib} MiB, or died: nothing was taken. Send fewer bars, or "
+                    "import them with `crossover bars import`"
+                ) from None
+            finally:
+                pool.stop()  # type: ignore[no-untyped-call]
+                pool.join()
+                Catalog(self._folder).recover()
+
+
+def _bounded(memory_mib: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
