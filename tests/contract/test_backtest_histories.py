@@ -123,6 +123,8 @@ def test_a_run_whose_bars_were_replaced_while_it_waited_says_so(tmp_path: Path) 
     try:
         until(lambda: getattr(store.get(run.id), "state", None) is RunState.FAILED, "it failed")
         failed = store.get(run.id)
-        assert failed is not None and "Replaced: the history of MINE was replaced meanwhile" in str(failed.error)
+        assert failed is not None and "Replaced: the history of MINE, or the strategy, was replaced meanwhile" in str(
+            failed.error
+        )
     finally:
         runs.stop(10)
