@@ -32,12 +32,15 @@ _log = logging.getLogger(__name__)
 def confine_worker(read: Iterable[Path]) -> None:
     """Bind this process to what backtests need: the program, `read`, and the caches of compiled code. Raises
     CannotConfine."""
+    # Packages lie where the interpreter looks for them, in an image elsewhere than in a virtual environment. The
+    # program's own folder is such a place, too, and may hold more than the program.
+    packages = [Path(name) for name in sys.path if name and not ROOT.is_relative_to(Path(name).resolve())]
     code = [ROOT / name for name in _CODE]
     system = [Path(name) for name in _SYSTEM]
     caches = [Path(os.environ[name]) for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR") if name in os.environ]
     for cache in caches:
         cache.mkdir(parents=True, exist_ok=True)
-    confine([Path(sys.prefix), Path(sys.base_prefix), *code, *system, *read], caches)
+    confine([Path(sys.prefix), Path(sys.base_prefix), *packages, *code, *system, *read], caches)
 
 
 def described(folder: Path) -> Mapping[str, Described]:
