@@ -42,9 +42,10 @@ def figures() -> list[Figure]:
     """Ratios of run times, and that both come to the same."""
     bars = minutes(BARS)
     found = []
-    for engine, by_hand, limit in (
-        ("nautilus", nautilus_by_hand(bars), 1.05),
-        ("vectorbt", vectorbt_by_hand(bars), 1.1),
+    for engine, by_hand, limit, apart in (
+        ("nautilus", nautilus_by_hand(bars), 1.05, 1e-9),
+        # VectorBT's means are running sums, which drift: where both are the same, one falls on another side.
+        ("vectorbt", vectorbt_by_hand(bars), 1.1, 1e-5),
     ):
         ours = open_engine(engine)
         runs = take_turns(
@@ -68,7 +69,7 @@ def figures() -> list[Figure]:
             ),
             Figure(
                 figure=f"{engine}: final equity apart", value=abs(ends["ours"] / ends["by hand"] - 1), unit="of it",
-                limit=1e-9, at_most=True, how="the same work: by the adapter and by hand",
+                limit=apart, at_most=True, how="the same work: by the adapter and by hand",
             ),
         ]  # fmt: skip
     return found
@@ -91,8 +92,9 @@ def vectorbt_by_hand(bars: Bars) -> Callable[[], float]:
             warnings.simplefilter("ignore")
             close, opens = pd.Series(bars.close), pd.Series(bars.open)
             fast, slow = vbt.MA.run(close, FAST), vbt.MA.run(close, SLOW)
+            held = fast.ma_above(slow)
             portfolio = vbt.Portfolio.from_signals(
-                close, fast.ma_crossed_above(slow).vbt.fshift(1), fast.ma_crossed_below(slow).vbt.fshift(1),
+                close, held.vbt.fshift(1, fill_value=False), (~held).vbt.fshift(1, fill_value=False),
                 price=opens, size=UNITS, size_type="amount", init_cash=CASH, freq="1min",
             )  # fmt: skip
             worth = portfolio.value()

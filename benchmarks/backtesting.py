@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from benchmarks import backtest_engines, backtest_growth
+from benchmarks import backtest_engines, backtest_growth, backtest_sweeps
 from benchmarks.frame import Figure
 
 PARTS: Mapping[str, Callable[[], list[Figure]]] = {
     "engines": backtest_engines.figures,
     "growth": backtest_growth.figures,
+    "sweep": backtest_sweeps.figures,
 }
 
 

@@ -137,7 +137,7 @@ def validate(
         if component is not Component.BACKTESTING:
             raise CliError(
                 f"{component.value} has no checks by name, and no page",
-                f"crossover validate {component.value}; those of backtesting have them",
+                f"crossover validate {component.value} alone",
             )
         # Imported here: nothing else waits for plotly.
         from cli import backtest_report

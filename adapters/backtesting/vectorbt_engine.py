@@ -235,6 +235,7 @@ class _Trial:
         valued = closes
         if self._later:
             valued = np.vstack([closes[:1], closes[:-1]])
+        shared = closes.shape[1] > 1  # a group of one leg would only take longer
         with warnings.catch_warnings():
             # Compiling its kernels warns of features of numba that are to change.
             warnings.simplefilter("ignore")
@@ -242,19 +243,19 @@ class _Trial:
                 closes, size=sizes, size_type=kinds, price=np.where(np.isnan(prices), closes, prices),
                 val_price=valued, direction="both", fees=rules.fees, fixed_fees=rules.fee_per_order,
                 size_granularity=1.0, allow_partial=True, lock_cash=True, init_cash=rules.initial_cash,
-                cash_sharing=True, group_by=True, freq="1D",
+                cash_sharing=shared, group_by=shared or None, freq="1D",
             )  # fmt: skip
-            equity = np.asarray(portfolio.value(), dtype=np.float64)
+            equity = np.asarray(portfolio.value(), dtype=np.float64).reshape(-1)
             marks = equity if self._later else self._marks(portfolio, closes)
-        orders = {}
-        for record in portfolio.orders.values:
-            lots = float(record["size"]) if record["side"] == 0 else -float(record["size"])
-            orders[int(record["idx"]), int(record["col"])] = (lots, float(record["price"]), float(record["fees"]))
-        return _Run(equity, marks, orders)
+        records = portfolio.orders.values
+        lots = np.where(records["side"] == 0, records["size"], -records["size"])
+        columns = (records["idx"], records["col"], lots, records["price"], records["fees"])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return _Run(equity, marks, {(bar, leg): (done, price, fee) for bar, leg, done, price, fee in rows})
 
     def _marks(self, portfolio: Any, closes: Floats) -> Floats:
         """The equity at each close, with what was held before it."""
-        cash = np.asarray(portfolio.cash(), dtype=np.float64)
+        cash = np.asarray(portfolio.cash(), dtype=np.float64).reshape(-1)
         lots = np.asarray(portfolio.assets(), dtype=np.float64).reshape(closes.shape)
         before = np.concatenate([[self._rules.initial_cash], cash[:-1]])
         held: Floats = np.vstack([np.zeros((1, closes.shape[1])), lots[:-1]])
