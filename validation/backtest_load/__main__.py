@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -12,12 +11,12 @@ import typer
 
 from adapters.backtesting.http_jobs import HttpJobs
 from contracts.names import ENV_BACKTESTING_URL
-from validation.backtest_load.account import Account, Book, read
+from validation.backtest_load.account import Book, read
 from validation.backtest_load.judging import WHOLE, judge, judge_window
 from validation.backtest_load.load import Load, Schedule
-from validation.load import verifying
 from validation.load.__main__ import say, stop_signal
-from validation.load.meeting import stop_path, until
+from validation.load.meeting import stop_path
+from validation.load.telling import ended, tell, windows_of
 from validation.result import Report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -67,31 +66,14 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON, for machines.")] = False,
 ) -> None:
     """Judge a load: exit status 0 where it holds, 1 where it does not, 3 where it could not be checked."""
-    try:
-        windows = dict(verifying.parse_window(text) for text in window or [])
-    except verifying.BadWindow as error:
-        raise typer.BadParameter(str(error)) from error
-    account = _ended(folder, wait)
+    windows, account = windows_of(window), ended(_path(folder), read, wait)
     reports: dict[str, Report] = {WHOLE: judge(account, min_rate)}
     reports |= {name: judge_window(name, account, span, min_rate) for name, span in windows.items()}
-    if as_json:
-        typer.echo(verifying.to_json(reports))
-    else:
-        typer.echo(json.dumps({name: report.overall().value for name, report in reports.items()}))
-    raise typer.Exit(verifying.exit_code(reports))
+    tell(reports, as_json=as_json)
 
 
 def _path(folder: Path) -> Path:
     return folder / "backtests.jsonl"
-
-
-def _ended(folder: Path, wait: float) -> Account:
-    """The account of the load, once it has ended, or as it is after `wait` seconds."""
-    path = _path(folder)
-    if not path.exists():
-        raise typer.BadParameter(f"there is no {path}: no load was written down here, and nothing can be judged")
-    until(lambda: read(path).closed, wait)
-    return read(path)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -17,9 +16,9 @@ from contracts.names import ENV_DATABASE_URL
 from validation.bank.account import Book, read
 from validation.bank.judging import Found, judge, judge_window
 from validation.bank.load import ACCOUNTS, APPLICATION, Load, Schedule
-from validation.load import verifying
 from validation.load.__main__ import say, stop_signal
 from validation.load.meeting import stop_path
+from validation.load.telling import tell, windows_of
 from validation.result import Report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -83,14 +82,9 @@ def verify(
     with connect(_address(), APPLICATION, session={}) as connection:
         found = Found.read(transfers(connection, run), balances(connection))
     reports: dict[str, Report] = {"bank": judge(noted, found, min_rate=min_rate, max_stall_ms=max_stall_ms)}
-    for text in window or []:
-        name, span = verifying.parse_window(text)
+    for name, span in windows_of(window).items():
         reports[name] = judge_window(name, noted, found, span, min_rate=min_rate, max_stall_ms=max_stall_ms)
-    if as_json:
-        typer.echo(verifying.to_json(reports))
-    else:
-        typer.echo(json.dumps({name: report.overall().value for name, report in reports.items()}))
-    raise typer.Exit(verifying.exit_code(reports))
+    tell(reports, as_json=as_json)
 
 
 def _address() -> Address:

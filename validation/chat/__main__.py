@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Annotated
 import typer
 
 from contracts.names import ENV_LLM_ORCHESTRATOR_URL
-from validation.chat.account import Account, Book, read
+from validation.chat.account import Book, read
 from validation.chat.calling import BadAddress, Caller
 from validation.chat.judging import WHOLE, Limits, judge, judge_window
 from validation.chat.load import Load, Schedule
-from validation.load import verifying
 from validation.load.__main__ import say, stop_signal
-from validation.load.meeting import stop_path, until
+from validation.load.meeting import stop_path
+from validation.load.telling import ended, tell, windows_of
 from validation.result import Report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -73,32 +72,15 @@ def verify(
 
     Each --window holds one switch, in which a conversation may change sides once.
     """
-    try:
-        windows = dict(verifying.parse_window(text) for text in window or [])
-    except verifying.BadWindow as error:
-        raise typer.BadParameter(str(error)) from error
-    account = _ended(folder, wait)
+    windows, account = windows_of(window), ended(_path(folder), read, wait)
     limits = Limits(min_rate=min_rate, max_ttft_ms=max_ttft_ms, max_gap_ms=max_gap_ms)
     reports: dict[str, Report] = {WHOLE: judge(account, limits, len(windows) or None)}
     reports |= {name: judge_window(name, account, span, limits) for name, span in windows.items()}
-    if as_json:
-        typer.echo(verifying.to_json(reports))
-    else:
-        typer.echo(json.dumps({name: report.overall().value for name, report in reports.items()}))
-    raise typer.Exit(verifying.exit_code(reports))
+    tell(reports, as_json=as_json)
 
 
 def _path(folder: Path) -> Path:
     return folder / "chats.jsonl"
-
-
-def _ended(folder: Path, wait: float) -> Account:
-    """The account of the run, once it has ended, or as it is after `wait` seconds."""
-    path = _path(folder)
-    if not path.exists():
-        raise typer.BadParameter(f"there is no {path}: no run was written down here, and nothing can be judged")
-    until(lambda: read(path).closed, wait)
-    return read(path)
 
 
 def _caller(timeout: float) -> Caller:

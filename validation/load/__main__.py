@@ -20,6 +20,7 @@ from validation.load.consuming import Consuming
 from validation.load.effects import judge_effects
 from validation.load.meeting import stop_path
 from validation.load.publishing import Publishing, Schedule
+from validation.load.telling import windows_of
 from validation.result import Report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -134,10 +135,7 @@ def verify(
 ) -> None:
     """Judge a run: exit status 0 where it holds, 1 where it does not, 3 where it could not be checked."""
     groups = tuple(group or GROUPS)
-    try:
-        windows = dict(verifying.parse_window(text) for text in window or [])
-    except verifying.BadWindow as error:
-        raise typer.BadParameter(str(error)) from error
+    windows = windows_of(window)
     incomplete = verifying.await_ledgers(folder, groups, wait)
     if incomplete:
         say(f"not complete: {', '.join(incomplete)}")
