@@ -11,16 +11,24 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from adapters.backtesting import open_engine
 from adapters.backtesting.bars import Bars
 from adapters.backtesting.comparing import compared
 from adapters.backtesting.histories import Catalog, Options, import_file, read_bars
+from adapters.backtesting.http_jobs import answered
+from adapters.backtesting.jobs import JobRefused
+from adapters.backtesting.sweeps.histories import csv_histories, fetched_histories
+from adapters.backtesting.sweeps.http_sweeps import HttpSweeps
+from adapters.backtesting.sweeps.running import do_piece, workshop
 from contracts.backtests import Result
 from contracts.stages import Stage
+from contracts.sweeps import SweepAsked
 from services.backtesting_service.histories import Histories
 from services.backtesting_service.models import BacktestRequest, RunState
 from services.backtesting_service.routing import fixed
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.store import RunStore
+from tests.contract.backtest_service import backtest_service
 from tests.contract.backtest_worlds import intraday
 from tests.contract.test_backtesting_service import ASKED, World, until
 
@@ -128,3 +136,23 @@ def test_a_run_whose_bars_were_replaced_while_it_waited_says_so(tmp_path: Path) 
         )
     finally:
         runs.stop(10)
+
+
+def test_the_pods_of_a_sweep_fetch_the_bars_that_were_sent(tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog"
+    with backtest_service(tmp_path, DATA_PATH=str(catalog)) as running:
+        answered(running.address, "PUT", "/bars/MINE", data=csv_of(intraday("SP500", DAYS)))
+        [known] = Catalog(catalog).all()
+        of_service = fetched_histories(running.address, csv_histories({}))
+        assert of_service("MINE").sha256 == known.sha256
+        sweeps = HttpSweeps(running.address)
+        state = sweeps.register(
+            SweepAsked(strategy="sma_cross", symbol="MINE", grid={"fast": [5, 10], "slow": [30]}, metric="sharpe")
+        )
+        assert state.sweep.bars_sha256 == [known.sha256]
+        shop = workshop(state.sweep, of_service, lambda: open_engine("memory"))
+        assert do_piece(shop, 0, sweeps.parts(state.sweep.id))
+        shown = sweeps.standing(state.sweep.id)
+        assert (shown.run, shown.failed, shown.state.done) == (2, 0, [0])
+        with pytest.raises(JobRefused):
+            of_service("NOBODY")

@@ -28,3 +28,12 @@ def stack(cluster: Path) -> Stack:
         found.ask_for(Stage.MVP)
     found.pulumi.up()
     return found
+
+
+@pytest.fixture(scope="module")
+def backtests(stack: Stack) -> Stack:
+    """The stack, seen from backtests, at mvp."""
+    found = stack.of(Component.BACKTESTING)
+    if found.route()[0].stage is not Stage.MVP:
+        found.bring_to(Stage.MVP)
+    return found

@@ -12,22 +12,12 @@ from typing import Any
 import pytest
 
 from contracts import names
-from contracts.stages import Component, Stage
 from tests.e2e.chaos import await_true
 from tests.e2e.journey import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 _NAME = "test-sweep"
-
-
-@pytest.fixture(scope="module")
-def backtests(stack: Stack) -> Stack:
-    """The stack, seen from backtests, at mvp: VectorBT runs the sweep."""
-    found = stack.of(Component.BACKTESTING)
-    if found.route()[0].stage is not Stage.MVP:
-        found.bring_to(Stage.MVP)
-    return found
 
 
 @pytest.fixture(autouse=True)

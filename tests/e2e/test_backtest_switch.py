@@ -88,15 +88,6 @@ def load_of(stack: Stack) -> Iterator[Load]:
             process.kill()
 
 
-@pytest.fixture(scope="module")
-def backtests(stack: Stack) -> Stack:
-    """The stack, seen from backtests, at mvp."""
-    found = stack.of(Component.BACKTESTING)
-    if found.route()[0].stage is not Stage.MVP:
-        found.bring_to(Stage.MVP)
-    return found
-
-
 @pytest.fixture(autouse=True)
 def no_run_stays(stack: Stack) -> Iterator[None]:
     yield
