@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from adapters.backtesting.strategies import STRATEGIES
-from adapters.backtesting.strategies.own import KNOWN, Described, OwnStrategyError, describe, files, load
+from adapters.backtesting.strategies.own import KNOWN, Described, OwnStrategyError, describe, files, load, source_sha256
 from services.backtesting_service.confining import CannotConfine, confine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,10 +64,14 @@ def described(folder: Path) -> Mapping[str, Described]:
 
 
 def know(folder: Path | None) -> None:
-    """Have this process know what there is, and say what cannot be used. Raises OwnStrategyError."""
+    """Have this process know what there is, and say what cannot be used: all of it where it cannot be confined, which
+    stops nothing else."""
     if folder is None:
         return
-    found = described(folder)
+    try:
+        found = described(folder)
+    except OwnStrategyError as error:
+        found = {path.stem: Described(path.stem, (), 0, source_sha256(path), str(error)) for path in files(folder)}
     for one in found.values():
         if one.problem:
             _log.error("a strategy cannot be used: %s", one.problem)

@@ -87,8 +87,7 @@ def _probe(engine: str) -> Callable[[], str | None]:
 
 
 def build(settings: BacktestingSettings, abort: Abort) -> FastAPI:
-    """The app, with real workers. Raises BarsError where a history cannot be used, OwnStrategyError where none of the
-    user's own strategies can."""
+    """The app, with real workers. Raises BarsError where a history cannot be used."""
     del abort
     know(settings.strategies)
     for path in settings.sources.values():

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from adapters.backtesting.strategies import check_named
 from adapters.backtesting.strategies.own import KNOWN
 from contracts.stages import Component, Stage
+from services.backtesting_service import own_strategies
 from services.backtesting_service.own_strategies import know
 from tests.contract.test_backtesting_service import World, route, until
 
@@ -94,3 +96,14 @@ def test_a_strategy_of_ones_own_is_done_by_both_engines_and_sees_nothing_else(wo
     (folder / "momentum.py").write_text((folder / "momentum.py").read_text() + "\n")
     changed = ended(world, strategy="momentum", parameters={"period": 51})
     assert "restart it to use the new one" in changed["error"]
+
+
+def test_where_their_code_cannot_be_confined_none_is_run_and_the_service_says_so(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_strategies, "_DESCRIBE_SECONDS", 0.01)
+    know(folder)
+    assert set(KNOWN.described) == {"momentum", "spy", "broken", "sma_cross"}
+    assert all("were not imported within" in one.problem for one in KNOWN.described.values())
+    with pytest.raises(ValueError, match="momentum cannot be used: the strategies in"):
+        check_named("momentum", {})
