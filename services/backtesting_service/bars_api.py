@@ -13,7 +13,7 @@ from contracts.histories import SYMBOL_PATTERN, History
 from contracts.names import ENV_BACKTESTING_BARS_MIB, ENV_DATA_PATH
 from services.backtesting_service.errors import ErrorModel, error_answer
 from services.backtesting_service.histories import Histories
-from services.backtesting_service.imports import Imports, TooLarge
+from services.backtesting_service.imports import Busy, Imports, TooLarge
 from services.backtesting_service.work import bars_of
 
 _PARQUET = "application/vnd.apache.parquet"
@@ -22,6 +22,7 @@ _SENT: dict[int | str, dict[str, Any]] = {
     200: {"model": History, "description": "It stands in place of the history that there was."},
     201: {"description": "It is kept."},
     409: {"model": ErrorModel, "description": f"The service keeps no histories: {ENV_DATA_PATH} is not set."},
+    503: {"model": ErrorModel, "description": "Others are being taken, or the volume is full."},
     413: {"model": ErrorModel, "description": f"The file is too large; see {ENV_BACKTESTING_BARS_MIB}."},
     422: {"model": ErrorModel, "description": "It cannot be used: rows and reasons. Nothing was changed."},
 }
@@ -71,6 +72,10 @@ def add_bars(app: FastAPI, histories: Histories, imports: Imports | None) -> Non
             made, new = await imports.take(request.stream(), announced, symbol, options)
         except TooLarge as error:
             return error_answer(413, str(error))
+        except Busy as error:
+            return error_answer(503, str(error), retryable=True)
+        except OSError as error:
+            return error_answer(503, f"it cannot be kept: {error.strerror}. Nothing was changed", retryable=True)
         except HistoryError as error:
             return error_answer(422, str(error))
         response.status_code = 201 if new else 200

@@ -31,14 +31,15 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EPERM
 _LOAD, _EQUAL, _ABOVE, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
 _OTHER_TABLE = 0x40000000
 """From this number on x86-64 has its calls a second time."""
-_COMMON = {"io_uring_setup": 425, "pidfd_open": 434, "pidfd_getfd": 438}
+_COMMON = {"pidfd_send_signal": 424, "io_uring_setup": 425, "pidfd_open": 434, "pidfd_getfd": 438}
 _MACHINES: Mapping[str, tuple[int, int, Mapping[str, int]]] = {
     "x86_64": (
         0xC000003E,
         317,
         {
             "socket": 41, "connect": 42, "bind": 49, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311,
-            "kill": 62, "tkill": 200, "unshare": 272, "setns": 308, "bpf": 321, "keyctl": 250, **_COMMON,
+            "kill": 62, "tkill": 200, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
+            "unshare": 272, "setns": 308, "bpf": 321, "keyctl": 250, **_COMMON,
         },
     ),
     "aarch64": (
@@ -46,7 +47,8 @@ _MACHINES: Mapping[str, tuple[int, int, Mapping[str, int]]] = {
         277,
         {
             "socket": 198, "connect": 203, "bind": 200, "ptrace": 117, "process_vm_readv": 270,
-            "process_vm_writev": 271, "kill": 129, "tkill": 130, "unshare": 97, "setns": 268, "bpf": 280, "keyctl": 219,
+            "process_vm_writev": 271, "kill": 129, "tkill": 130, "rt_sigqueueinfo": 138, "rt_tgsigqueueinfo": 240,
+            "unshare": 97, "setns": 268, "bpf": 280, "keyctl": 219,
             **_COMMON,
         },
     ),
@@ -107,7 +109,9 @@ def _restrict_calls() -> None:
     program = _filter(audit, sorted(refused.values()))
     code = ctypes.create_string_buffer(b"".join(program))
     told = struct.pack("HxxxxxxP", len(program), ctypes.addressof(code))
-    _asked(_LIBC.syscall(seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_ALL_THREADS, told), "a filter of system calls")
+    what = "a filter of system calls"
+    if _asked(_LIBC.syscall(seccomp, _SECCOMP_SET_MODE_FILTER, _SECCOMP_ALL_THREADS, told), what):
+        raise CannotConfine(errno.EBUSY, f"{what}: a thread has one of its own already")
 
 
 def _filter(audit: int, refused: Sequence[int]) -> list[bytes]:

@@ -36,9 +36,9 @@ class Histories:
         return tuple(dict.fromkeys([*self._files, *(known.symbol for known in self._kept())]))
 
     @property
-    def folders(self) -> tuple[Path, ...]:
-        """Where all of it lies."""
-        found = {source.path.parent for source in self._files.values()}
+    def places(self) -> tuple[Path, ...]:
+        """Where all of it lies: the files, where links lead, and the catalog."""
+        found = {path for source in self._files.values() for path in (source.path, source.path.resolve())}
         return tuple(sorted(found | ({self._catalog.folder} if self._catalog is not None else set())))
 
     def of_sweeps(self, symbol: str) -> SweptHistory:

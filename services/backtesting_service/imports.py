@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-import shutil
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -24,11 +23,17 @@ SECONDS = 900.0
 """How long one import may take. A million bars take about 15 s."""
 _BASE_MIB, _TIMES = 2048, 8
 """Address space of an import: of the packages it loads, and so many times what may be sent."""
+_WAITING = 4
+"""Imports that wait at most: each takes a thread of those that answer, and room on the volume."""
 _UPLOADS = Path(".crossover") / "uploads"
 
 
 class TooLarge(ValueError):
     """More was sent than may be."""
+
+
+class Busy(Exception):
+    """Others are being taken: come back later."""
 
 
 class Imports:
@@ -37,9 +42,11 @@ class Imports:
     def __init__(self, folder: Path, most_mib: int) -> None:
         self._folder, self._most_mib = folder, most_mib
         self._uploads = folder / _UPLOADS
-        shutil.rmtree(self._uploads, ignore_errors=True)  # of a process that died
-        self._uploads.mkdir(parents=True)
+        self._uploads.mkdir(parents=True, exist_ok=True)
+        for left in self._uploads.iterdir():  # by a process that died
+            left.unlink(missing_ok=True)
         self._one = threading.Lock()
+        self._waiting = threading.BoundedSemaphore(_WAITING)
         Catalog(folder).recover()
 
     async def take(
@@ -48,8 +55,18 @@ class Imports:
         """Keep what is sent as the history of `symbol`: its manifest, and whether there was none before. `announced`:
         its size in bytes, 0 where that was not said.
 
-        Raises TooLarge, HistoryError, and OSError where it cannot be kept; nothing is changed then.
+        Raises Busy, TooLarge, HistoryError, and OSError where it cannot be kept; nothing is changed then.
         """
+        if not self._waiting.acquire(blocking=False):
+            raise Busy(f"{_WAITING} histories are being taken already: nothing was. Come back later")
+        try:
+            return await self._taken(content, announced, symbol, options)
+        finally:
+            self._waiting.release()
+
+    async def _taken(
+        self, content: AsyncIterator[bytes], announced: int, symbol: str, options: Options
+    ) -> tuple[History, bool]:
         most = self._most_mib << 20
         with NamedTemporaryFile(dir=self._uploads, prefix=f"{symbol}.") as file:
             size = announced

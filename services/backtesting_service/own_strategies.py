@@ -15,17 +15,18 @@ from dataclasses import asdict
 from pathlib import Path
 
 from adapters.backtesting.strategies import STRATEGIES
-from adapters.backtesting.strategies.own import KNOWN, Described, OwnStrategyError, describe, files, load, source_sha256
+from adapters.backtesting.strategies.own import KNOWN, Described, OwnStrategyError, describe, files, load
 from services.backtesting_service.confining import CannotConfine, confine
 
 ROOT = Path(__file__).resolve().parents[2]
-_DESCRIBE_SECONDS = 120.0
+_DESCRIBE_SECONDS = 45.0
+"""Less than a pod has to start: what never ends must not keep the service from it."""
 _CODE = ("adapters", "contracts", "services")
 _SYSTEM = (
     "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/dev/null", "/dev/urandom",
     "/dev/random", "/dev/zero", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/sys/fs/cgroup",
 )  # fmt: skip
-_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
+_KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR")
 _log = logging.getLogger(__name__)
 
 
@@ -59,8 +60,11 @@ def described(folder: Path) -> Mapping[str, Described]:
     if done.returncode:
         why = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         raise OwnStrategyError(f"the strategies in {folder} cannot be used: {why[0]}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    return {name: Described(**{**one, "parameters": tuple(one["parameters"])}) for name, one in told.items()}
+    try:
+        told = json.loads(done.stdout.splitlines()[-1])
+        return {name: Described(**{**one, "parameters": tuple(one["parameters"])}) for name, one in told.items()}
+    except (IndexError, ValueError, TypeError, KeyError):
+        raise OwnStrategyError(f"the strategies in {folder} gave no answer: one of them ended the process") from None
 
 
 def know(folder: Path | None) -> None:
@@ -71,18 +75,19 @@ def know(folder: Path | None) -> None:
     try:
         found = described(folder)
     except OwnStrategyError as error:
-        found = {path.stem: Described(path.stem, (), 0, source_sha256(path), str(error)) for path in files(folder)}
+        found = {path.stem: Described(path.stem, (), 0, "", str(error)) for path in files(folder)}
     for one in found.values():
         if one.problem:
             _log.error("a strategy cannot be used: %s", one.problem)
     KNOWN.tell(found)
 
 
-def take_in(folder: Path) -> None:
-    """Import them: in a worker, once it is confined. What cannot be imported is told by the run that wants it."""
-    for path in files(folder):
+def take_in(own: Mapping[Path, str]) -> None:
+    """Import those files that have these checksums still: in a worker, once it is confined. What cannot be imported is
+    told by the run that wants it."""
+    for path, sha256 in own.items():
         try:
-            KNOWN.put(path.stem, load(path, STRATEGIES))
+            KNOWN.put(path.stem, load(path, STRATEGIES, sha256))
         except OwnStrategyError as error:
             _log.warning("%s", error)
 

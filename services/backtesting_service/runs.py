@@ -18,6 +18,7 @@ from pathlib import Path
 
 from adapters.backtesting.histories import HistoryError, Replaced
 from adapters.backtesting.strategies import source_of
+from adapters.backtesting.strategies.own import KNOWN
 from contracts.backtests import BacktestAsked, Divergence
 from services.backtesting_service import twins, work
 from services.backtesting_service.histories import Histories, Source
@@ -77,7 +78,11 @@ class Runs:
         self.store, self._plan, self.histories = store, plan, histories
         self._tally = tally or Tally()
         self._strategies = strategies
-        self._pools = Pools(workers, limits or JobLimits(), work.Surroundings(histories.folders, strategies))
+        own = {}
+        if strategies is not None:
+            usable = (one for one in KNOWN.described.values() if not one.problem)
+            own = {strategies / f"{one.name}.py": one.sha256 for one in usable}
+        self._pools = Pools(workers, limits or JobLimits(), work.Surroundings(histories.places, own))
         self._workers = workers
         self._changed = threading.Condition()
         self._waiting: deque[str] = deque()
@@ -103,7 +108,7 @@ class Runs:
         """Queue again what an earlier process left, and begin."""
         left = [run for run in self.store.all() if run.state not in _ENDED]
         for run in reversed(left):
-            self.store.put(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
+            self._keep(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
             self._queue(run)
         self._thread.start()
 
@@ -354,7 +359,10 @@ class Runs:
     def _diverged(self, run_id: str, found: Divergence | None) -> None:
         if found is None:
             return
-        self.store.put_divergence(run_id, found)
+        try:
+            self.store.put_divergence(run_id, found)
+        except OSError as error:
+            _log.error("what both engines made of backtest %s cannot be kept: %s", run_id, error)
         self._tally.count("compared")
         if not found.same:
             self._tally.count("differing")

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import override
 
@@ -49,11 +49,12 @@ def patiently[T](ask: Callable[[], T]) -> T:
     raise AssertionError("Retrying ends by an answer or an error")
 
 
-def histories(base_url: str) -> HistoryOf:
-    """The bars of this pod, which has the same files as the service; others are fetched from there."""
+def histories(base_url: str, sha256: Mapping[str, str]) -> HistoryOf:
+    """The bars of this pod, which has the same files as the service; others are fetched from there. `sha256`: what they
+    must be, by symbol."""
     given = os.environ.get("BACKTESTING_CSV")
     files = csv_histories({**SHIPPED, **(parse_sources(given) if given else {})})
-    of_service = fetched_histories(base_url, files)
+    of_service = fetched_histories(base_url, files, sha256)
     return lambda symbol: patiently(lambda: of_service(symbol))
 
 
@@ -66,7 +67,8 @@ def run(sweeps: HttpSweeps, sweep_id: str, index: int) -> int:
     if index >= state.sweep.indexes:
         raise JobRefused(f"sweep {sweep_id} has pieces 0 to {state.sweep.indexes - 1}, and none of number {index}")
     engine = cache(lambda: open_engine(state.sweep.engine))
-    made = workshop(state.sweep, histories(sweeps.base_url), engine)
+    wanted = dict(zip(state.sweep.asked.symbols, state.sweep.bars_sha256, strict=True))
+    made = workshop(state.sweep, histories(sweeps.base_url, wanted), engine)
     do_piece(made, index, _PatientParts(sweeps, sweep_id))
     return 0
 

@@ -8,6 +8,7 @@ from fastapi import Body, FastAPI, Path, Query, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from adapters.backtesting.drawing import heat_map_page
+from adapters.backtesting.histories import HistoryError
 from adapters.backtesting.jobs import JobRefused
 from adapters.backtesting.sweeps.mapping import How
 from adapters.backtesting.sweeps.standing import map_of, standing_of, state_of
@@ -51,7 +52,7 @@ def _add_writing(app: FastAPI, sweeps: Sweeps) -> None:
         """Ask for a sweep. It is kept, and its pieces are awaited: the service itself runs none of them."""
         try:
             sweep_id, new = sweeps.register(asked)
-        except ValueError as error:
+        except (ValueError, HistoryError) as error:
             return error_answer(422, str(error))
         response.status_code = 202 if new else 200
         response.headers["location"] = f"/sweeps/{sweep_id}"

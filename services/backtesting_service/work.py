@@ -8,7 +8,7 @@ import platform
 import resource
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -60,10 +60,11 @@ class OwnSource:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a worker may read beside the program, and where the user's own strategies lie."""
+    """What a worker may read beside the program, and the user's own strategies: files, with the checksums that they
+    must have."""
 
     read: tuple[Path, ...]
-    strategies: Path | None = None
+    own: Mapping[Path, str] = field(default_factory=dict)
 
 
 def file_sha256(path: Path) -> str:
@@ -102,15 +103,13 @@ def prepare(engine: str, surroundings: Surroundings | None = None, memory_mib: i
 
 
 def _withdraw(surroundings: Surroundings) -> None:
-    folder = surroundings.strategies
     try:
-        confine_worker([*surroundings.read, *([folder] if folder is not None else [])])
+        confine_worker([*surroundings.read, *{path.parent for path in surroundings.own}])
     except CannotConfine as error:
         # What is shipped needs no confinement. The user's own are not run without: they are not taken in.
         _log.warning("backtests run unconfined, and no strategy of your own is run: %s", error.strerror)
         return
-    if folder is not None:
-        take_in(folder)
+    take_in(surroundings.own)
 
 
 def run(job: Job) -> Mapping[str, bytes]:
@@ -118,6 +117,15 @@ def run(job: Job) -> Mapping[str, bytes]:
 
     Raises BacktestError, of which are those of histories, BarsError, ValueError where there are no bars.
     """
+    try:
+        return _run(job)
+    except Exception:
+        raise
+    except BaseException as error:  # a strategy that ends its process ends its run, and nobody else's
+        raise BacktestError(f"the strategy ended its process: {type(error).__name__}") from None
+
+
+def _run(job: Job) -> Mapping[str, bytes]:
     request = BacktestRequest.model_validate_json(job.request)
     legs = [
         bars_of(*leg).within(request.start, request.end)

@@ -98,6 +98,24 @@ def test_a_strategy_of_ones_own_is_done_by_both_engines_and_sees_nothing_else(wo
     assert "restart it to use the new one" in changed["error"]
 
 
+def test_packages_that_lie_elsewhere_are_found_as_in_an_image(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "only_there.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    (folder / "momentum.py").write_text("import only_there\n" + (_OWN / "momentum.py").read_text().split("\n", 4)[4])
+    know(folder)
+    found = KNOWN.described["momentum"]
+    assert not found.problem and found.parameters == ("period",), found
+
+
+def test_a_file_that_ends_the_process_stops_nobody_else(folder: Path) -> None:
+    (folder / "broken.py").write_text("import os\nos._exit(0)\n")
+    know(folder)
+    assert "one of them ended the process" in KNOWN.described["momentum"].problem
+
+
 def test_where_their_code_cannot_be_confined_none_is_run_and_the_service_says_so(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
+from adapters.backtesting.csv_bars import SHIPPED
 from adapters.backtesting.jobs import Job, JobRefused, Jobs, JobsError, JobsUnavailable
+from adapters.backtesting.strategies import STRATEGIES
 from contracts.backtests import BacktestAsked
 from validation.backtest_load.account import Asked, Book, Fate
 from validation.backtesting import validate_backtest_results
@@ -36,9 +38,10 @@ class Schedule:
 
 
 def wanted(run: str, number: int, legs: dict[str, int], symbols: tuple[str, ...]) -> BacktestAsked:
-    """The run number `number`: strategies and symbols in turn, and a cash that nobody else asks with, so that it is a
-    run of its own."""
-    strategies = sorted(name for name, count in legs.items() if count <= len(symbols))
+    """The run number `number`: shipped strategies and symbols in turn, of which it is known that they can be run, and a
+    cash that nobody else asks with, so that it is a run of its own."""
+    symbols = tuple(symbol for symbol in symbols if symbol in SHIPPED)
+    strategies = sorted(name for name, count in legs.items() if name in STRATEGIES and count <= len(symbols))
     strategy = strategies[number % len(strategies)]
     first = number // len(strategies) % len(symbols)
     against = symbols[(first + 1) % len(symbols)] if legs[strategy] > 1 else None
@@ -89,11 +92,13 @@ class Load:
 
     def _hear_out(self) -> None:
         """Follow all runs to their ends, and those that the other engine does, too, to what was found."""
-        deadline = time.monotonic() + self._schedule.hear_out
+        deadline, quiet = time.monotonic() + self._schedule.hear_out, 0
         while time.monotonic() < deadline:
             waiting = [one for one in self._runs.values() if one.fate is Fate.ACCEPTED]
             uncompared = [one for one in self._runs.values() if one.fate is Fate.DONE and not one.compared]
-            if not waiting and not self._twins_under_way(uncompared):
+            # Twice: between the end of one run and the beginning of its twin the service seems idle.
+            quiet = 0 if waiting or self._twins_under_way(uncompared) else quiet + 1
+            if quiet > 1:
                 return
             for one in waiting:
                 self._follow(one)

@@ -7,7 +7,6 @@ the service itself knows them by what such a process says of them.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import re
 import sys
@@ -49,14 +48,21 @@ def source_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def load(path: Path, taken: Collection[str] = ()) -> type[Strategy]:
-    """The strategy of a file, whose code is run for it. `taken`: names of others. Raises OwnStrategyError."""
+def load(path: Path, taken: Collection[str] = (), sha256: str | None = None) -> type[Strategy]:
+    """The strategy of a file, whose code is run for it. `taken`: names of others; `sha256`: that the file must have, so
+    that no other code is run than was described. Raises OwnStrategyError."""
     name = path.stem
     if not _NAME.fullmatch(name):
         raise OwnStrategyError(f"{path.name}: a strategy's name has small letters, digits and _. Rename the file")
     if name in taken:
         raise OwnStrategyError(f"{path.name}: there is a strategy {name} already. Rename the file")
-    module = _imported(path, f"{_PACKAGE}.{name}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise OwnStrategyError(f"{path.name} cannot be read: {error.strerror}") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise OwnStrategyError(f"{path.name} was changed since the service began: restart it to use the new one")
+    module = _imported(path, content, f"{_PACKAGE}.{name}")
     found = [
         kind
         for kind in vars(module).values()
@@ -70,14 +76,12 @@ def load(path: Path, taken: Collection[str] = ()) -> type[Strategy]:
     return found[0]
 
 
-def _imported(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise OwnStrategyError(f"{path.name} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
+def _imported(path: Path, content: bytes, name: str) -> ModuleType:
+    module = ModuleType(name)
+    module.__file__ = str(path)
     sys.modules[name] = module  # numba and dataclasses look their module up
     try:
-        spec.loader.exec_module(module)
+        exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102 - what this process is confined for
     except BaseException as error:
         del sys.modules[name]
         if isinstance(error, KeyboardInterrupt):
@@ -88,11 +92,12 @@ def _imported(path: Path, name: str) -> ModuleType:
 
 def describe(path: Path, taken: Collection[str] = ()) -> Described:
     """What a file gives, or why it gives nothing. Runs its code."""
-    digest = source_sha256(path)
+    digest = ""
     try:
-        kind = load(path, taken)
+        digest = source_sha256(path)
+        kind = load(path, taken, digest)
         return Described(path.stem, tuple(inspect.signature(kind).parameters), kind.legs, digest)
-    except OwnStrategyError as error:
+    except (OwnStrategyError, OSError) as error:
         return Described(path.stem, (), 0, digest, str(error))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,18 +59,20 @@ def csv_histories(sources: Mapping[str, Path]) -> HistoryOf:
     return history_of
 
 
-def fetched_histories(base_url: str, known: HistoryOf) -> HistoryOf:
-    """`known`, and what it has not from the backtesting service at `base_url`. The function raises HistoryError, too,
-    JobsUnavailable, and JobRefused where there are no such bars."""
+def fetched_histories(base_url: str, known: HistoryOf, sha256: Mapping[str, str] | None = None) -> HistoryOf:
+    """`known`, and from the backtesting service at `base_url` what it has not, or has otherwise than `sha256` says of a
+    symbol. The function raises HistoryError, too, JobsUnavailable, and JobRefused where there are no such bars."""
+    wanted = sha256 or {}
 
     @cache
     def history_of(symbol: str) -> History:
-        try:
-            return known(symbol)
-        except UnknownHistory:
-            content = answered(base_url, "GET", f"/bars/{symbol}.parquet").content
-            bars = read(content, f"the bars of {symbol}", symbol, _CHECKED, time.time_ns()).bars
-            return History(bars, digest(bars))
+        with suppress(UnknownHistory):
+            found = known(symbol)
+            if wanted.get(symbol) in (None, found.sha256):
+                return found
+        content = answered(base_url, "GET", f"/bars/{symbol}.parquet").content
+        bars = read(content, f"the bars of {symbol}", symbol, _CHECKED, time.time_ns()).bars
+        return History(bars, digest(bars))
 
     return history_of
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from contracts.backtests import FiguresModel
-from contracts.sweeps import Row, Sweep
+from contracts.sweeps import MOST_CELLS, Row, Sweep
 
 MEDIA_TYPE = "application/vnd.apache.parquet"
 _OWN = {
@@ -42,8 +42,10 @@ def read(content: bytes, sweep: Sweep) -> list[Row]:
         told = (file.schema_arrow.metadata or {}).get(b"crossover.sweep", b"").decode(errors="replace")
         if told != sweep.id:
             raise NotAPart(f"it is of sweep {told or 'that it does not name'}, not of {sweep.id}")
+        if file.metadata.num_rows > MOST_CELLS:
+            raise NotAPart(f"it has {file.metadata.num_rows:,} rows, of at most {MOST_CELLS:,}")
         return [_row(values, sweep.asked.swept) for values in file.read().to_pylist()]
-    except (pa.ArrowException, KeyError, ValidationError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValidationError) as error:
         raise NotAPart(f"it is no Parquet file with rows of a sweep: {type(error).__name__}: {error}") from None
 
 

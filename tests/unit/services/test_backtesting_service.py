@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import multiprocessing
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 
 import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
 
+from adapters.backtesting import BacktestError
+from contracts.backtests import Divergence
 from contracts.names import BACKTESTING_NAME
 from services.backtesting_service import work
 from services.backtesting_service.api import create_api
 from services.backtesting_service.histories import Histories
-from services.backtesting_service.models import BacktestRequest, RunState
-from services.backtesting_service.routing import Plan, fixed
+from services.backtesting_service.models import BacktestRequest, Run, RunState
+from services.backtesting_service.routing import Plan, Tally, fixed
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.service import Backtesting
 from services.backtesting_service.settings import BacktestingSettings
@@ -179,3 +183,49 @@ def test_results_need_a_folder() -> None:
         BacktestingSettings.from_env(BACKTESTING_NAME, {})
     with pytest.raises(SettingsError, match="cannot be made"):
         BacktestingSettings.from_env(BACKTESTING_NAME, {"RESULTS_PATH": "/proc/results"})
+
+
+def test_a_strategy_that_ends_its_process_ends_its_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(job: work.Job) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(work, "_run", leave)
+    with pytest.raises(BacktestError, match="the strategy ended its process: SystemExit"):
+        work.run(work.Job("0" * 32, "{}", "memory", (), ()))
+
+
+class FullStore(RunStore):
+    """Its volume takes no divergence, and at last nothing."""
+
+    full = False
+
+    @override
+    def _write(self, run_id: str, name: str, content: bytes) -> None:
+        if self.full or name == "divergence.json":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super()._write(run_id, name, content)
+
+
+def test_a_comparison_that_cannot_be_kept_changes_nothing_else(tmp_path: Path) -> None:
+    store, tally = FullStore(tmp_path), Tally()
+    runs = Runs(store, memory, Histories(SHIPPED), 1, tally=tally)
+    same = Divergence(
+        engines=("memory", "other"), same=True, fills=(0, 0), bars=1, equity_apart=0.0, differences=0, named=[]
+    )
+    runs._diverged("0" * 32, same)
+    assert tally.status().get("compared") == "1"
+
+
+def test_a_full_volume_does_not_keep_the_service_from_starting(tmp_path: Path) -> None:
+    store = FullStore(tmp_path)
+    run = Run(
+        id="0" * 32, engine="memory", request=BacktestRequest.model_validate(ASKED), state=RunState.RUNNING,
+        submitted_at=datetime.now(UTC),
+    )  # fmt: skip
+    store.put(run)
+    store.full = True
+    runs = Runs(store, memory, Histories(SHIPPED), 1)
+    runs.start()
+    runs.stop(DEADLINE)
+    found = store.get(run.id)
+    assert found is not None and found.state in (RunState.QUEUED, RunState.FAILED)
