@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query, Request, Response
@@ -43,6 +44,8 @@ class HistoryPage(BaseModel):
 
 def add_bars(app: FastAPI, histories: Histories, imports: Imports | None) -> None:
     """Add the routes to `app`. `imports`: who keeps what is sent; None where nothing can be kept."""
+    one_at_a_time = Lock()
+    """A large history takes half a GB while it is written."""
 
     @app.get("/bars", tags=["bars"])
     def known() -> HistoryPage:
@@ -88,7 +91,9 @@ def add_bars(app: FastAPI, histories: Histories, imports: Imports | None) -> Non
         if source is None:
             return error_answer(404, f"there is no history of {symbol}")
         try:
-            bars = bars_of(symbol, source.path, source.sha256)
+            with one_at_a_time:
+                bars = bars_of(symbol, source.path, source.sha256)
+                content = plain_parquet(bars, {"symbol": symbol, "sha256": source.sha256})
         except (HistoryError, ValueError) as error:
             return error_answer(409, str(error))
-        return Response(plain_parquet(bars, {"symbol": symbol, "sha256": source.sha256}), media_type=_PARQUET)
+        return Response(content, media_type=_PARQUET)

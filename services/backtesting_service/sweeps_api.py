@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, Path, Query, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from adapters.backtesting.drawing import heat_map_page
@@ -26,6 +27,7 @@ _NOT_FOUND: _Responses = {404: {"model": ErrorModel, "description": "There is no
 _PARQUET: _Responses = {200: {"content": {MEDIA_TYPE: {}}, "description": "The file."}, **_NOT_FOUND}
 _NOT_WHOLE: _Responses = {409: {"model": ErrorModel, "description": "Not all pieces are done."}}
 _KNOWN: _Responses = {200: {"model": SweepState, "description": "It was asked for before; it stands as it does."}}
+_BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
 _PUT: _Responses = {
     200: {"description": "It was there before, and stays as it is."},
     413: {"model": ErrorModel, "description": "The piece is too large."},
@@ -60,15 +62,21 @@ def _add_writing(app: FastAPI, sweeps: Sweeps) -> None:
         return state_of(sweep, folder.parts)
 
     @app.put("/sweeps/{sweep_id}/parts/{index}", tags=["sweeps"], status_code=201, response_class=Response,
-             responses=_PUT)  # fmt: skip
-    def put(sweep_id: _SweepId, index: _Index, content: Annotated[bytes, Body(media_type=MEDIA_TYPE)]) -> Response:
+             responses=_PUT, openapi_extra=_BODY)  # fmt: skip
+    async def put(request: Request, sweep_id: _SweepId, index: _Index) -> Response:
         """Hand a piece in, as Parquet. It is taken once, and whole."""
-        if len(content) > MOST_BYTES:
-            return error_answer(413, f"the piece has {len(content):,} bytes, of at most {MOST_BYTES:,}")
+        content = bytearray()
+        async for part in request.stream():
+            content += part
+            if len(content) > MOST_BYTES:
+                return error_answer(413, f"the piece has more than {MOST_BYTES:,} bytes: nothing of it was taken")
         try:
-            return Response(status_code=201 if sweeps.put(sweep_id, index, content) else 200)
+            new = await run_in_threadpool(sweeps.put, sweep_id, index, bytes(content))
         except ValueError as error:
             return error_answer(422, str(error))
+        except OSError as error:
+            return error_answer(503, f"the piece cannot be kept: {error.strerror}", retryable=True)
+        return Response(status_code=201 if new else 200)
 
 
 def _add_reading(app: FastAPI, sweeps: Sweeps) -> None:
