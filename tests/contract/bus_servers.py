@@ -7,6 +7,7 @@ node with SASL/PLAIN and ACLs, as in the cluster, so that a seal is really enfor
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import shutil
@@ -204,10 +205,17 @@ def find_kafka() -> Path | None:
     if given:
         return Path(given)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crossover"
+    if shutil.which("mvn") is None:
+        return _found(cache)
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "kafka-libs.lock").open("w") as lock:  # of several workers one resolves
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _found(cache) or _resolve(cache / "kafka-libs" / KAFKA_VERSION)
+
+
+def _found(cache: Path) -> Path | None:
     found = sorted(cache.glob(f"**/kafka_2.13-{KAFKA_VERSION}.jar"))
-    if found and _complete(found[-1].parent):
-        return found[-1].parent
-    return _resolve(cache / "kafka-libs" / KAFKA_VERSION) if shutil.which("mvn") else None
+    return found[-1].parent if found and _complete(found[-1].parent) else None
 
 
 def _complete(folder: Path) -> bool:

@@ -274,7 +274,8 @@ def test_a_pod_does_its_piece_once_and_says_what_cannot_be_helped(
 
 # -- on a laptop
 
-SLOW = {"start": "2017-01-01", "grid": {"fast": [2, 3, 4, 5, 6], "slow": [20, 30]}, "cells_per_index": 1}
+SLOW = {"start": "2009-01-01", "grid": {"fast": [*range(2, 12)], "slow": [20, 30, 40, 50]}, "cells_per_index": 1}
+"""Forty pieces, some seconds of work: what is done to a sweep under way meets it there on a full machine, too."""
 
 
 def begun(spec: Path, folder: Path, processes: int = 1) -> subprocess.Popen[str]:
@@ -302,7 +303,7 @@ def test_a_sweep_that_is_killed_is_resumed_and_comes_to_the_same(tmp_path: Path)
     os.killpg(killed.pid, signal.SIGKILL)  # its processes with it, as where the machine goes down
     killed.communicate(timeout=30)
     left = kept.parts.done()
-    assert 2 <= len(left) < 10
+    assert 2 <= len(left) < 40
     before = {index: kept.parts.read(index) for index in left}
 
     interrupted = begun(spec, folder)
@@ -314,9 +315,9 @@ def test_a_sweep_that_is_killed_is_resumed_and_comes_to_the_same(tmp_path: Path)
 
     resumed = begun(spec, folder, 2)
     output, _ = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0 and "10 of 10 cells are run" in output, output
+    assert resumed.returncode == 0 and "40 of 40 cells are run" in output, output
     assert {index: kept.parts.read(index) for index in left} == before  # nothing was done again
     found = pyarrow.parquet.read_table(folder / "results.parquet").column("number").to_pylist()
-    assert found == list(range(10))
+    assert found == list(range(40))
     assert list(tables.rows_of(kept.parts.all(), sweep(request))) == rows(request)
     assert (folder / "heatmap.html").stat().st_size > 1_000_000
