@@ -7,8 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from adapters.backtesting.csv_bars import SHIPPED
 from adapters.backtesting.sweeps.laptop import begin, run
+from adapters.csv_bars import SHIPPED
 from benchmarks.frame import Figure, ratios, spread, take_turns
 from contracts.sweeps import SweepAsked
 

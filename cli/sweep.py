@@ -21,9 +21,9 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from adapters.backtesting import BacktestError
-from adapters.backtesting.csv_bars import SHIPPED, parse_sources
 from adapters.backtesting.sweeps.progress import Progress, told
 from adapters.backtesting.sweeps.ranking import value_of
+from adapters.csv_bars import SHIPPED, parse_sources
 from adapters.routes.kubernetes import connect
 from adapters.routes.sweep_jobs import KubernetesSweeps, SweepJob
 from cli.errors import CliError

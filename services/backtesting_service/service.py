@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fastapi import FastAPI
 
 from adapters.backtesting import engine_problem
+from adapters.csv_bars import load_bars
 from adapters.routes import AdapterRegistry, RouteStore
 from contracts.stages import BACKENDS
 from services.backtesting_service.api import create_api
@@ -19,7 +20,6 @@ from services.backtesting_service.runs import Runs
 from services.backtesting_service.settings import BacktestingSettings
 from services.backtesting_service.store import RunStore
 from services.backtesting_service.sweeps import Sweeps
-from services.common.bars import load_bars
 from services.common.runner import Abort
 from services.common.web import Health
 

@@ -10,9 +10,9 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from adapters.backtesting import ENGINES
+from adapters.csv_bars import SHIPPED, parse_sources
 from contracts import names
 from contracts.names import ENV_BACKTESTING_ENGINE, ENV_BACKTESTING_WORKERS, ENV_RESULTS_PATH
-from services.common.bars import SHIPPED, parse_sources
 from services.common.settings import Env, EnvSettings
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import threading
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from adapters.durable import replacing
 from contracts.backtests import Divergence
 from services.backtesting_service.models import Run
 from services.backtesting_service.work import RESULT
@@ -80,22 +80,9 @@ class RunStore:
 
     def _write(self, run_id: str, name: str, content: bytes) -> None:
         folder = self._folder / _checked(run_id)
-        folder.mkdir(exist_ok=True)
-        partial = folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
-        try:
-            with partial.open("wb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            partial.replace(folder / name)
-        except OSError:
-            partial.unlink(missing_ok=True)  # on a full volume what is left of it takes the room of the next
-            raise
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        folder.mkdir(exist_ok=True)  # but not above it: a volume that is gone is not made anew
+        with replacing(folder / name) as partial:
+            partial.write_bytes(content)
 
 
 def _checked(run_id: str) -> str:

@@ -21,11 +21,11 @@ from typing import override
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from adapters.backtesting import EngineUnavailable, open_engine
-from adapters.backtesting.csv_bars import SHIPPED, parse_sources
 from adapters.backtesting.jobs import JobRefused, JobsUnavailable
 from adapters.backtesting.sweeps.histories import HistoryOf, csv_histories, fetched_histories
 from adapters.backtesting.sweeps.http_sweeps import HttpParts, HttpSweeps
 from adapters.backtesting.sweeps.running import do_piece, workshop
+from adapters.csv_bars import SHIPPED, parse_sources
 from contracts import names
 from contracts.sweeps import EXIT_REFUSED, SweepAsked
 

@@ -17,6 +17,7 @@ from adapters.backtesting.bars import Bars, aligned
 from adapters.backtesting.histories import read_bars
 from adapters.backtesting.measures import Trade, drawdowns, figures, returns, trades
 from adapters.backtesting.strategies.own import OwnStrategyError
+from adapters.csv_bars import load_bars
 from contracts.backtests import (
     SCHEMA,
     BacktestAsked,
@@ -31,7 +32,6 @@ from services.backtesting_service.confining import CannotConfine
 from services.backtesting_service.models import BacktestRequest
 from services.backtesting_service.own_strategies import confine_worker, take_in
 from services.backtesting_service.tables import tables
-from services.common.bars import load_bars
 
 RESULT, STRATEGY = "result.json", "strategy.py"
 _log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
+from adapters.csv_bars import load_bars
 from adapters.event_bus import EventBus, open_bus
 from contracts.names import MARKET_FEED_NAME
-from services.common.bars import load_bars
 from services.common.runner import Abort
 from services.common.web import Health, Lifecycle, create_app
 from services.market_feed.feed import Feed, FeedState

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from adapters.csv_bars import SHIPPED, parse_sources
 from contracts.names import ENV_MARKET_FEED_CSV, ENV_MARKET_FEED_RATE
-from services.common.bars import SHIPPED, parse_sources
 from services.common.settings import Env, EnvSettings
 
 

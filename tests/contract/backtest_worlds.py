@@ -14,7 +14,7 @@ from adapters.backtesting import Outcome
 from adapters.backtesting.bars import Bars
 from adapters.backtesting.strategies import Prices, State, Strategy, Wanted
 from adapters.backtesting.strategies.base import Decide
-from services.common.bars import SHIPPED, load_bars
+from adapters.csv_bars import SHIPPED, load_bars
 
 PARTS = 4
 

@@ -19,7 +19,6 @@ import pytest
 import requests
 
 from adapters.backtesting import open_engine
-from adapters.backtesting.csv_bars import SHIPPED
 from adapters.backtesting.http_jobs import HttpJobs
 from adapters.backtesting.jobs import JobRefused, JobsUnavailable
 from adapters.backtesting.sweeps import running, tables
@@ -30,6 +29,7 @@ from adapters.backtesting.sweeps.http_sweeps import HttpSweeps
 from adapters.backtesting.sweeps.parts import MemoryParts, Parts
 from adapters.backtesting.sweeps.running import Workshop, do_piece, run_piece, workshop
 from adapters.backtesting.sweeps.standing import standing_of
+from adapters.csv_bars import SHIPPED
 from contracts import names
 from contracts.sweeps import EXIT_REFUSED, Phase, Row, Sweep, SweepAsked
 from services.backtesting_service import sweeping

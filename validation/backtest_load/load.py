@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
-from adapters.backtesting.csv_bars import SHIPPED
 from adapters.backtesting.jobs import Job, JobRefused, Jobs, JobsError, JobsUnavailable
 from adapters.backtesting.strategies import STRATEGIES
+from adapters.csv_bars import SHIPPED
 from contracts.backtests import BacktestAsked
 from validation.backtest_load.account import Asked, Book, Fate
 from validation.backtesting import validate_backtest_results

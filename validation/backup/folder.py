@@ -23,6 +23,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from adapters.durable import sync
 from validation.backup.making import CONTENT, DUMP, ROLES, Content
 from validation.backup.sealing import HEADER
 from validation.result import Check, Report
@@ -104,11 +105,7 @@ def _files(folder: Path) -> list[Path]:
 def _settle(path: Path) -> None:
     """On disk, not only in memory. Files become their owner's alone: they hold what the database holds."""
     path.chmod(0o700 if path.is_dir() else 0o600)
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path)
 
 
 def audit(above: Path, who: str, what: str, backup: str, digest: str) -> None:

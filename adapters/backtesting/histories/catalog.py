@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from adapters.backtesting.histories.arrow import nautilus_bars
 from adapters.backtesting.histories.kinds import VENUE, bar_type
 from adapters.backtesting.histories.problems import HistoryError, Replaced
 from adapters.backtesting.histories.reading import Checked
+from adapters.durable import sync
 from contracts.histories import History, Split
 
 MANIFEST = "crossover.json"
@@ -123,7 +123,7 @@ class Catalog:
         [made] = (new / _BARS).iterdir()
         (made / MANIFEST).write_text(known.model_dump_json(indent=1) + "\n")
         for path in (*made.iterdir(), made, new / _BARS, new / _BARS.parent, new, new.parent):
-            _sync(path)
+            sync(path)
         return made
 
     def recover(self) -> None:
@@ -147,7 +147,7 @@ class Catalog:
     def _commit(self, made: Path) -> None:
         (self.folder / _BARS).mkdir(parents=True, exist_ok=True)
         made.rename(self.folder / _BARS / made.name)
-        _sync(self.folder / _BARS)
+        sync(self.folder / _BARS)
 
     def _places(self) -> list[Path]:
         return sorted(path for path in (self.folder / _BARS).glob("*") if _symbol(path) is not None)
@@ -169,11 +169,3 @@ class Catalog:
 def _symbol(folder: Path) -> str | None:
     match = _FOLDER.fullmatch(folder.name)
     return None if match is None else match["symbol"]
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

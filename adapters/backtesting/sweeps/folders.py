@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import override
 
@@ -15,6 +11,7 @@ from pydantic import ValidationError
 from adapters.backtesting.jobs import JobRefused
 from adapters.backtesting.sweeps import tables
 from adapters.backtesting.sweeps.parts import Parts
+from adapters.durable import replacing
 from contracts.sweeps import Sweep
 
 RECORD, RESULTS = "sweep.json", "results.parquet"
@@ -93,25 +90,3 @@ class SweepFolder:
             with replacing(path) as partial:
                 tables.gather(self.parts.all(), sweep, partial)
         return path
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` durably at the end of the block, and not where it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    try:
-        yield partial
-        _synced(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _synced(path.parent)
-
-
-def _synced(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 
 from adapters.backtesting.bars import Bars, aligned
-from adapters.backtesting.csv_bars import load_bars
 from adapters.backtesting.histories.catalog import digest
 from adapters.backtesting.histories.options import ANY_GAP, Options
 from adapters.backtesting.histories.reading import read
 from adapters.backtesting.http_jobs import answered
+from adapters.csv_bars import load_bars
 from contracts.backtests import BacktestAsked
 
 _CHECKED = Options(max_gap=ANY_GAP, jumps=True)

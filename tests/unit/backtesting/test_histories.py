@@ -19,7 +19,7 @@ from adapters.backtesting.bars import DAY_NS, Bars
 from adapters.backtesting.histories import HistoryError, Options, plain_parquet
 from adapters.backtesting.histories.catalog import digest
 from adapters.backtesting.histories.reading import read
-from services.common.bars import SHIPPED, load_bars
+from adapters.csv_bars import SHIPPED, load_bars
 from tests.unit.backtesting.history_files import NOW, at, csv, parquet, taken
 
 ROOT = Path(__file__).parents[3]

@@ -17,6 +17,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from adapters.backtesting import BacktestError
+from adapters.csv_bars import SHIPPED
 from contracts.backtests import Divergence
 from contracts.names import BACKTESTING_NAME
 from services.backtesting_service import work
@@ -28,7 +29,6 @@ from services.backtesting_service.runs import Runs
 from services.backtesting_service.service import Backtesting
 from services.backtesting_service.settings import BacktestingSettings
 from services.backtesting_service.store import RunStore
-from services.common.bars import SHIPPED
 from services.common.settings import SettingsError
 from services.common.web import Health
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from adapters.csv_bars import SHIPPED, BarsError, load_bars, parse_sources
 from adapters.event_bus import BackendUnavailable
 from contracts.market import Bar, parse_tick
 from contracts.names import MARKET_DATA, MARKET_FEED_NAME
-from services.common.bars import SHIPPED, BarsError, load_bars, parse_sources
 from services.common.settings import SettingsError
 from services.market_feed.feed import Feed, ticks
 from services.market_feed.settings import FeedSettings

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
+from contracts.histories import SYMBOL_PATTERN
 from contracts.market import Bar, bar_problem
 
-_DATA = Path(__file__).resolve().parents[2] / "services" / "market_feed" / "data"
+_DATA = Path(__file__).resolve().parents[1] / "services" / "market_feed" / "data"
 SHIPPED: Mapping[str, Path] = {"SP500": _DATA / "sp500.csv.gz", "NASDAQ": _DATA / "nasdaq.csv.gz"}
 """Daily bars of two indices, 1999 to 2018; source and licence stand beside the files."""
 _NUMBERS = ("open", "high", "low", "close", "volume")
-_SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class BarsError(ValueError):
@@ -28,7 +28,7 @@ def parse_sources(text: str) -> dict[str, Path]:
     sources: dict[str, Path] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         symbol, sign, path = item.partition("=")
-        if not sign or not path or not _SYMBOL.fullmatch(symbol):
+        if not sign or not path or not re.fullmatch(SYMBOL_PATTERN, symbol):
             raise BarsError(f"{item!r} is not SYMBOL=/path/bars.csv (a symbol has letters, digits, '.', '_' and '-')")
         if symbol in sources:
             raise BarsError(f"the symbol {symbol!r} is given twice: their bars would be mixed")
