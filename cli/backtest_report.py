@@ -16,7 +16,7 @@ from cli.errors import CliError
 from cli.pod_reports import report_of
 from contracts.stages import Component
 from validation.backtest_checks import Named
-from validation.result import Report
+from validation.load.verifying import from_json
 
 _FIX = "kubectl logs deployment/backtesting-service; crossover doctor"
 _out = Console()
@@ -42,9 +42,9 @@ def run(checks: list[str], report: Path | None, context: str | None, namespace: 
     jobs = KubernetesJobs(connect(context), namespace)
     code, output = jobs.run_beside(Component.BACKTESTING, "backtesting-checks", command, seconds)
     told = report_of(output, _FIX)
-    for name, body in told["reports"].items():
+    for name, found in from_json(json.dumps(told)).items():
         _out.print(f"{name}:", highlight=False)
-        _out.print(Report.from_json(json.dumps(body)).table())
+        _out.print(found.table())
     if report is not None:
         write(report, told)
         _out.print(f"drawn: {report}", highlight=False)

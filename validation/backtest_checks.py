@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -18,10 +19,10 @@ from adapters.backtesting.http_jobs import HttpJobs
 from adapters.backtesting.jobs import JobRefused, Jobs, JobsError
 from contracts import names
 from contracts.backtest_moving import BacktestMoving
-from contracts.backtests import BacktestAsked
+from contracts.backtests import BacktestAsked, Result
 from contracts.stages import BACKENDS, Component, Side
-from validation.backtesting import compare_backtesting_engines, suite, validate_backtest_results
-from validation.load.verifying import exit_code, verdict_of
+from validation.backtesting import asked_of_both, compare_backtesting_engines, validate_backtest_results
+from validation.load.verifying import exit_code, to_json
 from validation.result import Check, Report
 
 OLD, NEW = (BACKENDS[Component.BACKTESTING][side] for side in (Side.OLD, Side.NEW))
@@ -39,28 +40,23 @@ def compared(
     jobs: Jobs, moving: BacktestMoving, note: Callable[[str], None], seconds: float
 ) -> tuple[Report, list[Drawn]]:
     """The shipped suite and the newest runs, by both engines. Raises JobsUnavailable."""
-    offer = jobs.offer()
-    asked = suite(offer)
-    asked += [one for one in jobs.recorded(moving.gate.jobs + len(asked)) if one not in asked][: moving.gate.jobs]
-    missing = {OLD, NEW} - offer.engines
+    missing = {OLD, NEW} - jobs.offer().engines
     if missing:
         why = f"{' and '.join(sorted(missing))} is not deployed at this stage: nothing can be compared"
         fix = "pulumi config set --path crossover:backtesting.stage shadow, and pulumi up"
         check = Check.unknown("both engines", expected="deployed", why=why, fix=fix)
         return Report(subject=f"backtesting: {OLD} and {NEW}", checks=(check,)), []
+    asked, tolerance = asked_of_both(jobs, moving.gate.jobs), moving.gate.tolerance
+    found: dict[int, Drawn] = {}
+
+    def seen(one: BacktestAsked, results: Sequence[Result]) -> None:
+        with suppress(ValueError):  # without bars there is nothing to draw
+            found[asked.index(one)] = drawn(results, tolerance)
+
     report = compare_backtesting_engines(
-        jobs, (OLD, NEW), asked, seconds=seconds, tolerance=moving.gate.tolerance, note=note
+        jobs, (OLD, NEW), asked, seconds=seconds, tolerance=tolerance, note=note, seen=seen
     )
-    return report, [one for one in (_pair(jobs, each, moving.gate.tolerance) for each in asked) if one]
-
-
-def _pair(jobs: Jobs, asked: BacktestAsked, tolerance: float) -> Drawn | None:
-    """What both made of it; None where one of them made nothing."""
-    try:
-        ids = [jobs.submit(asked.model_copy(update={"engine": engine})).id for engine in (OLD, NEW)]
-        return drawn([jobs.result(one) for one in ids], tolerance)
-    except (JobRefused, ValueError):
-        return None
+    return report, [found[number] for number in sorted(found)]
 
 
 def validated(jobs: Jobs, limit: int) -> tuple[Report, list[Drawn]]:
@@ -90,12 +86,7 @@ def validated(jobs: Jobs, limit: int) -> tuple[Report, list[Drawn]]:
 
 def told(reports: Mapping[str, Report], seen: Sequence[Drawn]) -> dict[str, Any]:
     """What the last line says."""
-    return {
-        "version": 1,
-        "overall": verdict_of(reports).value,
-        "reports": {name: json.loads(report.to_json()) for name, report in reports.items()},
-        "drawn": [one.model_dump(mode="json") for one in seen],
-    }
+    return {**json.loads(to_json(reports)), "drawn": [one.model_dump(mode="json") for one in seen]}
 
 
 def main(

@@ -32,6 +32,10 @@ _RULES: Sequence[dict[str, object]] = (
 _FIX = "See GET /backtests of both runs; hold the switch, and report it with the request's JSON"
 
 
+Seen = Callable[[BacktestAsked, Sequence[Result]], None]
+"""Is given a request, and what each engine made of it."""
+
+
 def suite(offer: Offer) -> list[BacktestAsked]:
     """The shipped suite: every strategy on the first symbol, under each of a few rules, and by default on the second.
     More symbols would tell nothing else of the engines."""
@@ -46,6 +50,12 @@ def suite(offer: Offer) -> list[BacktestAsked]:
                 for rules in (_RULES if place == 0 else _RULES[-1:])
             ]
     return found
+
+
+def asked_of_both(jobs: Jobs, newest: int) -> list[BacktestAsked]:
+    """The suite, and as many of the user's own newest runs, each once. Raises JobsUnavailable."""
+    asked = suite(jobs.offer())
+    return asked + [one for one in jobs.recorded(newest + len(asked)) if one not in asked][:newest]
 
 
 @dataclass(slots=True)
@@ -63,10 +73,11 @@ def compare_backtesting_engines(
     jobs: Jobs, engines: tuple[str, str], asked: Sequence[BacktestAsked], *, seconds: float = 1800.0,
     tolerance: float = RELATIVE, stop: Callable[[], None] = lambda: None,
     note: Callable[[str], None] = lambda _: None, rest: Callable[[float], None] = time.sleep,
-    now: Callable[[], float] = time.monotonic,
+    now: Callable[[], float] = time.monotonic, seen: Seen = lambda _, __: None,
 ) -> Report:  # fmt: skip
-    """Have both `engines` do each of `asked`, and compare. `stop` is called now and then, and may raise. What is not
-    done within `seconds` could not be compared. Raises JobsUnavailable where the service does not answer any more."""
+    """Have both `engines` do each of `asked`, and compare. `stop` is called now and then, and may raise; `seen`
+    gets what both made of a request. What is not done within `seconds` could not be compared. Raises JobsUnavailable
+    where the service does not answer any more."""
     deadline = now() + seconds
     pairs = [_Pair(one, []) for one in asked]
     for pair in pairs:
@@ -78,7 +89,7 @@ def compare_backtesting_engines(
     while waiting := [pair for pair in pairs if pair.found is None and not pair.why]:
         stop()
         for pair in waiting:
-            _follow(jobs, pair, tolerance)
+            _follow(jobs, pair, tolerance, seen)
         if now() > told:
             note(f"{len(pairs) - len(waiting)} of {len(pairs)} backtests were done by both engines")
             told = now() + 5
@@ -91,7 +102,7 @@ def compare_backtesting_engines(
     )
 
 
-def _follow(jobs: Jobs, pair: _Pair, tolerance: float) -> None:
+def _follow(jobs: Jobs, pair: _Pair, tolerance: float, seen: Seen) -> None:
     pair.jobs = [job if job.ended else jobs.job(job.id) for job in pair.jobs]
     if not all(job.ended for job in pair.jobs):
         return
@@ -102,7 +113,9 @@ def _follow(jobs: Jobs, pair: _Pair, tolerance: float) -> None:
     elif failed:
         pair.why = "; ".join(f"{job.engine}: {job.state} {job.error}".strip() for job in failed)
     else:
-        pair.found = compared(*[jobs.result(job.id) for job in pair.jobs], relative=tolerance)
+        results = [jobs.result(job.id) for job in pair.jobs]
+        pair.found = compared(*results, relative=tolerance)
+        seen(pair.asked, results)
 
 
 def _check(pair: _Pair) -> Check:

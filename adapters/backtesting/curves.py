@@ -12,6 +12,7 @@ from datetime import UTC, datetime, time
 from pydantic import BaseModel, ConfigDict
 
 from adapters.backtesting.comparing import RELATIVE, apart, compared, orders_that_differ
+from adapters.backtesting.measures import drawdowns
 from contracts.backtests import Divergence, FiguresModel, FillModel, Result
 
 POINTS = 1_000
@@ -77,10 +78,7 @@ def drawn(results: Sequence[Result], relative: float = RELATIVE, points: int = P
 
 
 def _curve(result: Result, equity: Sequence[float], kept: Sequence[int]) -> Curve:
-    highest, below = (result.request.initial_cash if result.request else equity[0]), []
-    for worth in equity:
-        highest = max(highest, worth)
-        below.append(1 - worth / highest)
+    below = drawdowns(equity, result.request.initial_cash if result.request else equity[0])
     return Curve(
         engine=result.engine,
         version=result.engine_version,

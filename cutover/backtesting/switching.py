@@ -14,7 +14,7 @@ from cutover.backtesting.work import NEW, OLD, SEE_SERVICE, BacktestWork
 from cutover.context import CouldNotCheck, Evidence, StepFailed
 from cutover.plan import Step, Transition
 from cutover.refusing import refuse
-from validation.backtesting import compare_backtesting_engines, suite
+from validation.backtesting import asked_of_both, compare_backtesting_engines, suite
 from validation.result import Report
 from validation.verdicts import moment
 
@@ -31,7 +31,7 @@ class Switching:
         """The gate: the shipped suite and the user's own newest runs, done by both engines. By a verdict that was kept
         by a run that was cut off they need not be done again, where the same would be asked."""
         try:
-            asked = self._asked()
+            asked = asked_of_both(self._w.jobs, self._w.moving.gate.jobs)
             kept, digest = verdicts.sparing(self._c, transition), _digest(asked)
             if kept is not None and kept.fingerprint == digest:
                 self._c.evidence = Evidence(spared=True)
@@ -49,14 +49,6 @@ class Switching:
             f"{figures['compared']:g} backtests are the same by both: {figures['orders']:g} orders, "
             f"{figures['bars']:g} bars, equity {figures['largest_distance']:.1e} apart at most"
         )
-
-    def _asked(self) -> list[BacktestAsked]:
-        """Each once."""
-        asked = suite(self._w.jobs.offer())
-        asked += [one for one in self._w.jobs.recorded(self._w.moving.gate.jobs + len(asked)) if one not in asked][
-            : self._w.moving.gate.jobs
-        ]
-        return asked
 
     def _compared(self, asked: list[BacktestAsked]) -> Report:
         return compare_backtesting_engines(

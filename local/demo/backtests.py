@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from contracts import names
-from local.demo.chat import policies_between
-from local.demo.client import Client, Kind
+from local.demo.client import Client, Kind, policies_between
 from local.demo.commands import Kubectl
 
 POD_NAME: Final = "backtests-load"

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from contracts import names
-from local.demo.client import Client, Kind
+from local.demo.client import Client, Kind, policies_between
 from local.demo.commands import Kubectl
 
 POD_NAME: Final = "llm-load"
 HEAR_OUT_SECONDS: Final = 150
 """How long an answer that is under way at the end may take: longer than the load itself waits for one."""
-
-
-def policies_between(load_name: str, server: str) -> Sequence[Mapping[str, Any]]:
-    """What lets the load `load_name` call `server` over HTTP, and nobody else, where network policies are enforced."""
-    load = {"podSelector": {"matchLabels": {"app": load_name}}}
-    called = {"podSelector": {"matchLabels": {"app": server}}}
-    ports = [{"port": names.HTTP_PORT, "protocol": "TCP"}]
-    rules: dict[str, dict[str, Any]] = {
-        load_name: {**load, "policyTypes": ["Egress"], "egress": [{"to": [called], "ports": ports}]},
-        f"{load_name}-calls": {**called, "policyTypes": ["Ingress"], "ingress": [{"from": [load], "ports": ports}]},
-    }
-    return [
-        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
-        for name, spec in rules.items()
-    ]
 
 
 KIND: Final = Kind(

@@ -53,6 +53,21 @@ class Kind:
         return f"/{self.container}"
 
 
+def policies_between(load_name: str, server: str) -> Sequence[Mapping[str, Any]]:
+    """What lets the load `load_name` call `server` over HTTP, and nobody else, where network policies are enforced."""
+    load = {"podSelector": {"matchLabels": {"app": load_name}}}
+    called = {"podSelector": {"matchLabels": {"app": server}}}
+    ports = [{"port": names.HTTP_PORT, "protocol": "TCP"}]
+    rules: dict[str, dict[str, Any]] = {
+        load_name: {**load, "policyTypes": ["Egress"], "egress": [{"to": [called], "ports": ports}]},
+        f"{load_name}-calls": {**called, "policyTypes": ["Ingress"], "ingress": [{"from": [load], "ports": ports}]},
+    }
+    return [
+        {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
+        for name, spec in rules.items()
+    ]
+
+
 def manifest(kind: Kind, deployment: Mapping[str, Any], *, run: str, rate: float) -> dict[str, Any]:
     """The pod of a run, after the trading engine's `deployment`. Raises NoTemplate."""
     spec = deployment["spec"]["template"]["spec"]
