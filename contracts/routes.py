@@ -90,6 +90,10 @@ class Mirror(_Record):
     target_starts: dict[str, dict[str, str]]
 
 
+RETIRING = "retire"
+"""In progress: a run is about to take the backend that does not serve out of the chains."""
+
+
 class Progress(_Record):
     """A transition under way: what a run that was cut off left behind."""
 
@@ -142,6 +146,14 @@ class Route(_Record):
     """What the last comparison of both sides found, and when: a text of validation/verdicts.py. None (and not written)
     before there was one."""
     history: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def retires(self) -> str | None:
+        """The backend, not `active`, that is being taken out of the chains: no group may begin to read there."""
+        if self.progress is None or self.progress.step != RETIRING:
+            return None
+        leaving = {segment.backend for chain in self.chains.values() for segment in chain} - {self.active}
+        return next(iter(leaving), None)
 
     @property
     def last_ended(self) -> str:

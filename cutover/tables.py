@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from contracts.routes import RETIRING
 from contracts.stages import Component, Stage
 
 Rows = Mapping[tuple[Stage | None, Stage], tuple["Step", ...]]
@@ -29,7 +30,7 @@ class Step(StrEnum):
     OPEN = "open"
     WATCH = "watch"
     FINISH_GROUPS = "finish_groups"
-    RETIRE = "retire"
+    RETIRE = RETIRING
     SURVEY = "survey"
     BREAK_OFF = "break_off"
     FLEE = "flee"

@@ -286,6 +286,11 @@ class EventLog(ABC):
         """Bytes of the largest entry after `after`: headers, key and payload; 0 where there is none."""
         return max((entry_size(entry) for entry in self.scan(topic, after, self.end(topic))), default=0)
 
+    @property
+    def refuge(self) -> Refuge | None:
+        """What this log can do where traffic flees to it; None where it can stand in for no other."""
+        return None
+
     # -- mirror target
     @abstractmethod
     def copier(self, topic: str, source: str, segment: int = 0) -> LogCopier:

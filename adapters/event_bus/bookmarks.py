@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from adapters.event_bus.base import EventLog, Refuge, order
+from adapters.event_bus.base import EventLog, order
 from adapters.event_bus.errors import EventBusError
 from adapters.event_bus.journal import Journal
 from contracts.routes import Cursor, Route
@@ -50,10 +50,10 @@ class Bookmarks:
         with self._lock:
             pending = {mark: self._pending.pop(mark) for mark in list(self._pending) if wanted(mark)}
         for mark in list(pending):
-            log = self._open_log(mark.refuge)
+            refuge = self._open_log(mark.refuge).refuge
             try:
-                if isinstance(log, Refuge):
-                    log.note_taken(mark.topic, mark.group, mark.segment, pending[mark])
+                if refuge is not None:
+                    refuge.note_taken(mark.topic, mark.group, mark.segment, pending[mark])
             except EventBusError:
                 self._keep(pending)
                 raise

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, LogReader, Refuge, Stored
+from adapters.event_bus.base import EventLog, LogReader, Stored
 from adapters.event_bus.bookmarks import Bookmarks, Mark, forward
 from adapters.event_bus.errors import UnknownTopic
 from contracts.routes import Route, Segment
@@ -42,7 +42,8 @@ def newest_epoch(entries: Sequence[Stored]) -> int:
 
 class ChainReader:
     """Reads one topic as `member` of `group`. `take` hands entries out, and says whether all of them took
-    effect; `bookmarks` are told of it. Owned by one thread."""
+    effect; `bookmarks` are told of it. `newest` asks the store for the route; None where routes are not followed. Owned
+    by one thread."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class ChainReader:
         *,
         max_batch: int,
         start: str,
-        follows_routes: bool,
+        newest: Callable[[], Route | None] | None,
         bookmarks: Bookmarks,
     ) -> None:
         self._open_log = open_log
@@ -66,7 +67,8 @@ class ChainReader:
         self._take = take
         self._max_batch = max_batch
         self._start = start
-        self._follows_routes = follows_routes
+        self._newest = newest
+        self._admitted: set[tuple[int, str]] = set()  # epoch and backend of the segments in which it may read
         self._reading: tuple[LogReader, Segment] | None = None
         self.segment_epoch = 0
         """The epoch of the segment being read; 0 before the first."""
@@ -140,7 +142,7 @@ class ChainReader:
             return
         for backend in {segment.backend for segment in chain}:
             log = self._open_log(backend)
-            if isinstance(log, Refuge) and log.taken(*self._of):
+            if log.refuge is not None and log.refuge.taken(*self._of):
                 return
             if any(state.group == self._group for state in log.groups(self._topic)):
                 return
@@ -156,6 +158,7 @@ class ChainReader:
             now = _segment_in(route, self._topic, segment)
             if now is None:
                 self.flee()
+                self._place_anew()
                 return Turn.READ_ON
             if segment.end is None and now.end is not None:
                 reader.seal_at(now.end)
@@ -166,6 +169,9 @@ class ChainReader:
         if segment.end is None and self._outran_the_route(entries, known):
             self.leave()
             return Turn.AWAIT_ROUTE
+        if entries and not self._admitted_to(segment):
+            self.leave()
+            return Turn.IDLE
         if entries:
             if self._take(entries):
                 self._note(entries, segment, route)
@@ -174,6 +180,26 @@ class ChainReader:
         elif segment.end is not None and reader.finished():
             self.leave()
         return Turn.READ_ON
+
+    def _admitted_to(self, segment: Segment) -> bool:
+        """Whether `segment` is still read in, by the route as it is now: asked once a segment, after its backend knows
+        the group. A retirement announces itself before it looks for groups, so that either it sees this one, or this
+        one sees it. Without that a group whose member was late could begin in a backend that has left, and what it took
+        there would be given to it once more by the one that stayed."""
+        place = segment.epoch, segment.backend
+        if self._newest is None or place in self._admitted:
+            return True
+        route = self._newest()
+        if route is None or route.retires == segment.backend or _segment_in(route, self._topic, segment) is None:
+            self._place_anew()
+            return False
+        self._admitted.add(place)
+        return True
+
+    def _place_anew(self) -> None:
+        """Where nothing was read yet, the group may still be new: it is placed by the route that comes."""
+        if not self._admitted:
+            self.segment_epoch = 0
 
     def _note(self, entries: Sequence[Stored], segment: Segment, route: Route | None) -> None:
         """These took effect, whatever now becomes of their acknowledgement."""
@@ -192,7 +218,7 @@ class ChainReader:
         left unacknowledged, and read again by the newer route; taking them now could overtake what
         lies between, or take a mirror's copy for the event itself."""
         newest = newest_epoch(entries)
-        if not self._follows_routes or newest <= known:
+        if self._newest is None or newest <= known:
             return False
         self.awaited_epoch = newest
         return True

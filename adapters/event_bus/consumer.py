@@ -62,7 +62,7 @@ class Consumer:
         self._stopped = threading.Event()
         self._chain = ChainReader(
             open_log, topic, group, member, self._take, max_batch=max_batch, start=start,
-            follows_routes=follows_routes, bookmarks=bookmarks,
+            newest=view.ask if follows_routes else None, bookmarks=bookmarks,
         )  # fmt: skip
         self._fence: tuple[int, float] = (0, 0.0)
         self._held_for = 0

@@ -160,12 +160,15 @@ def _refuse_backwards(before: Cursor | None, now: Cursor) -> None:
 
 
 class MemoryLog(EventLog, Refuge):
-    """One process's view of a `MemoryServer`."""
+    """One process's view of a `MemoryServer`. `stands_in`: whether traffic may flee to it, as to Redis."""
 
-    def __init__(self, name: str, settings: LogSettings, server: MemoryServer | None = None) -> None:
+    def __init__(
+        self, name: str, settings: LogSettings, server: MemoryServer | None = None, *, stands_in: bool = True
+    ) -> None:
         self.name = name
         self.settings = settings
         self.server = server or MemoryServer()
+        self._stands_in = stands_in
 
     # -- data plane
 
@@ -297,6 +300,10 @@ class MemoryLog(EventLog, Refuge):
             return self.server.copied.get((topic, source))
 
     # -- Refuge
+
+    @property
+    def refuge(self) -> Refuge | None:
+        return self if self._stands_in else None
 
     def note_taken(self, topic: str, group: str, segment: int, cursor: Cursor) -> None:
         with self.server.changed:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from adapters import metrics
-from adapters.event_bus.base import EventLog, LogSettings, LogWriter, Refuge
+from adapters.event_bus.base import EventLog, LogSettings, LogWriter
 from adapters.event_bus.errors import BufferFull, BusClosed, EventBusError, UnknownTopic
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS, Action, Gate, Standing, next_action
 from adapters.event_bus.interface import Receipt
@@ -250,7 +250,7 @@ class Publisher:
         """The backend of which a tail may be stranded, "" where there is none: nothing flees to a log that cannot
         stand in for it."""
         mirror = route.mirror
-        return mirror.source if mirror and isinstance(self._open_log(mirror.target), Refuge) else ""
+        return mirror.source if mirror and self._open_log(mirror.target).refuge is not None else ""
 
     def _next_action(self) -> Action | None:
         """What has to be done now; the lock is held."""

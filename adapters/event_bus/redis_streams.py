@@ -276,6 +276,10 @@ class RedisLog(EventLog, Refuge):
 
     # -- Refuge
 
+    @property
+    def refuge(self) -> Refuge:
+        return self
+
     def note_taken(self, topic: str, group: str, segment: int, cursor: Cursor) -> None:
         arguments = [part for place in sorted(cursor.items()) for part in place]
         keys = (topic, taken_key(topic, group))

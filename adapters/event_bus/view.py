@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from adapters.routes.base import RouteStore
+from adapters.event_bus.errors import RetryableError
+from adapters.routes.base import RouteError, RouteStore
 from contracts.routes import Route
 from contracts.stages import Component
 
@@ -68,6 +69,14 @@ class RouteView:
                     return wanted(self._route)
                 self._changed.wait(left)
             return True
+
+    def ask(self) -> Route | None:
+        """The route as its store has it now; it becomes not the current one, for a watch that lags could take that
+        back within an epoch. Raises RetryableError where the store does not answer."""
+        try:
+            return self._store.read(self._component).route
+        except RouteError as error:
+            raise RetryableError(f"the route of {self._component.value} could not be asked for: {error}") from error
 
     def _run(self) -> None:
         while not self.stopped:

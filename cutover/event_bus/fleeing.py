@@ -24,8 +24,8 @@ _log = logging.getLogger(__name__)
 
 def refuge(log: EventLog) -> Refuge:
     """`log` as one that traffic may flee to. Raises CouldNotCheck where it cannot stand in for another."""
-    if isinstance(log, Refuge):
-        return log
+    if log.refuge is not None:
+        return log.refuge
     raise CouldNotCheck(f"{log.name} cannot stand in for another backend", "Ask for the ordinary way back")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from adapters.event_bus.base import Refuge
 from contracts.routes import Route, Segment
 from contracts.stages import STAGE_TABLE, deployed_backends, serving_backend
 from cutover.event_bus import preflight
@@ -84,8 +83,8 @@ class Joining:
         if route.mirror is None:
             mirror, follows = self._w.mirror_from(route, route.active, self._w.topics), self._w.passive
             for topic, start in mirror.starts.items():
-                if isinstance(follows, Refuge):
-                    follows.open_copies(topic, route.active, start)
+                if follows.refuge is not None:
+                    follows.refuge.open_copies(topic, route.active, start)
             self._c.write(route.model_copy(update={"mirror": mirror}))
         return f"{route.active} is copied to {other(route.active)}"
 
@@ -108,8 +107,8 @@ class Joining:
         source, target = self._w.passive, self._w.active
         for topic in self._w.topics:
             end = source.end(topic)
-            if isinstance(target, Refuge):  # which takes no copies since traffic fled to it, if it ever did
-                target.open_copies(topic, source.name, end)
+            if target.refuge is not None:  # which takes no copies since traffic fled to it, if it ever did
+                target.refuge.open_copies(topic, source.name, end)
             copier = target.copier(topic, source.name)
             try:
                 copier.copy([], end)
@@ -125,8 +124,8 @@ class Joining:
 
     def _leave_word(self) -> None:
         """What groups took before the other side followed; from then on their members leave word themselves."""
-        follows = self._w.passive
-        if isinstance(follows, Refuge):
+        follows = self._w.passive.refuge
+        if follows is not None:
             for topic, chain in self._c.route.chains.items():
                 for state in self._w.active.groups(topic):
                     follows.note_taken(topic, state.group, chain[-1].epoch, state.position)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contracts.routes import Segment
 from cutover.context import StepFailed
 from cutover.event_bus.work import BusWork
-from cutover.plan import Transition
+from cutover.fence import progress
+from cutover.plan import Step, Transition
 
 
 class Leaving:
@@ -54,12 +55,17 @@ class Leaving:
         if route.mirror is not None:
             for topic in self._w.topics:
                 self._w.await_copied(topic, staying.end(topic), self._c.timing.drain)
+        # From here on no group begins to read in what leaves: one that came before is seen below, and one that comes
+        # now asks for the route once its backend knows it, and sees this.
+        self._c.write(route.model_copy(update={"progress": progress(transition, Step.RETIRE)}))
+        route = self._c.route
+        groups = {topic: leaving.groups(topic) for topic in route.chains}
         if self._behind():  # a group that came meanwhile
             raise self._still_needed()
         chains = {}
         for topic, chain in route.chains.items():
             current = chain[-1]
-            for state in leaving.groups(topic):
+            for state in groups[topic]:
                 staying.place_group(topic, state.group, current.start)
             chains[topic] = (
                 Segment(backend=staying.name, epoch=current.epoch, start=dict(staying.beginning(topic)), copies=True),

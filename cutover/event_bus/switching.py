@@ -138,7 +138,10 @@ class Switching:
 
     def readmit(self) -> str:
         """Let writers into the backend that serves. A run that was frozen until its lock had gone to another may
-        have sealed it since, by a route that was no longer so; nobody else would ever take that seal off."""
+        have sealed it since, by a route that was no longer so; nobody else would ever take that seal off. And let
+        groups begin to read again in a backend whose retirement was cut off."""
+        if self._c.route.retires is not None:
+            self._c.write(self._c.route.model_copy(update={"progress": None}))
         route = self._c.route
         for topic in route.chains:
             self._w.active.unseal(topic)

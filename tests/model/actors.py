@@ -16,11 +16,11 @@ from adapters.event_bus.publisher import Publisher
 from adapters.event_bus.view import RouteView
 from contracts.envelope import Event
 from contracts.registry import Tail
-from contracts.routes import Mirror
+from contracts.routes import Mirror, Route
 from contracts.stages import Component
 from cutover.mirror.service import Copying, CopySession, copyings
 from tests.model.ledger import Sent, Session
-from tests.model.wire import SETTINGS, TOPIC, ModelLog, MortalLog, SlowWriter
+from tests.model.wire import SETTINGS, TOPIC, Backend, ModelLog, MortalLog, SlowWriter
 
 if TYPE_CHECKING:
     from tests.model.world import World
@@ -69,10 +69,12 @@ class Actor:
 
 
 class Pod(Actor):
-    """A service that publishes. `slow`: what it sends stays on its way. `gone`: nobody knows of it any more."""
+    """A service that publishes. `slow`: what it sends stays on its way. `gone`: nobody knows of it any more. `strayed`:
+    so it was once, and what it sent then may still be on its way."""
 
     slow = False
     gone = False
+    strayed = False
 
     def born(self) -> None:
         self.writers: list[SlowWriter] = []
@@ -130,7 +132,7 @@ class Pod(Actor):
 
     def send(self) -> None:
         """A batch is sent, or the next part of one arrives."""
-        if self.gone and self.world.opening:
+        if self.strayed and self.world.opening:
             return
         for writer in self.writers:
             writer.send()
@@ -204,7 +206,7 @@ class Member(Actor):
     def born(self) -> None:
         self._lives += 1
         self.untold: set[str] = set()
-        self.bookmarks = Bookmarks(lambda name: MemoryLog(name, SETTINGS, self.world.servers[name]))
+        self.bookmarks = Bookmarks(lambda name: Backend(name, self.world.servers[name]))
         self.chain = ChainReader(
             self._log,
             TOPIC,
@@ -213,11 +215,14 @@ class Member(Actor):
             self._take,
             max_batch=2,
             start="earliest",
-            follows_routes=True,
+            newest=self._ask,
             bookmarks=self.bookmarks,
         )
         self.turn = Turn.READ_ON
         super().born()
+
+    def _ask(self) -> Route | None:
+        return self.view.ask()
 
     def _log(self, backend: str) -> MemoryLog:
         self._backend = backend
@@ -282,7 +287,7 @@ class MirrorPod(Actor):
             self._wanted = copyings(route)
         try:
             if not self._sessions:
-                logs = {name: MemoryLog(name, SETTINGS, server) for name, server in self.world.servers.items()}
+                logs = {name: Backend(name, server) for name, server in self.world.servers.items()}
                 self._sessions = [
                     CopySession(c, logs[c.source], logs[c.target], lambda: self.epoch) for c in self._wanted
                 ]

@@ -28,6 +28,7 @@ from validation.log_comparison import Differences, LogComparison
 Mutation = Callable[[], contextlib.AbstractContextManager[Any]]
 
 MUTATIONS: dict[str, Mutation] = {}
+"""Those that a search finds."""
 
 
 def mutation(make: Mutation) -> Mutation:
@@ -390,3 +391,16 @@ def a_join_that_copies_from_now_on() -> contextlib.AbstractContextManager[Any]:
         return real(self, route, active, topics).model_copy(update={"starts": ends})
 
     return _instead(BusWork, "mirror_from", mirror_from)
+
+
+# -- what a search hardly meets: test_protocol.py has the schedules in which it matters
+
+
+def a_group_begins_without_asking_for_the_route() -> contextlib.AbstractContextManager[Any]:
+    """Wherever its backend knows it, it reads."""
+    return _instead(ChainReader, "_admitted_to", lambda self, segment: True)
+
+
+def a_retirement_is_not_announced() -> contextlib.AbstractContextManager[Any]:
+    """No group sees it."""
+    return _instead(Route, "retires", None)

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from adapters.event_bus.memory import MemoryLog
 from adapters.routes.base import LockHeld, Versioned
 from adapters.routes.memory import MemoryAccess, MemoryLock, MemoryRouteStore
 from contracts.routes import Route
@@ -17,7 +16,7 @@ from cutover.plan import Step, StepMethod, Transition
 from cutover.run import Outcome, Runner
 from cutover.timing import Timing
 from tests.model.ledger import demand
-from tests.model.wire import SETTINGS, TOPIC
+from tests.model.wire import TOPIC, Backend
 
 if TYPE_CHECKING:
     from tests.model.world import World
@@ -120,7 +119,7 @@ def run(world: World, wanted: Stage, name: str, *, emergency: bool = False) -> O
         cluster=MemoryAccess(), timing=TIMING, holder=name, say=world.say,
     )  # fmt: skip
     context.world = world
-    logs = {backend: MemoryLog(backend, SETTINGS, server) for backend, server in world.servers.items()}
+    logs = {backend: Backend(backend, server) for backend, server in world.servers.items()}
     steps = EventBusSteps(context, logs, (TOPIC,))
     steps.steps[Step.PREFLIGHT] = lambda _: "left out: what it refuses must do no harm where it slips through"
     steps.steps[Step.SURVEY] = lambda _: "left out: it only looks whether the backend is dead"

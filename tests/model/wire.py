@@ -156,11 +156,18 @@ def _partition(event: Event) -> int:
     return zlib.crc32(event.key.encode()) % SETTINGS.partitions
 
 
-class ModelLog(MemoryLog):
+class Backend(MemoryLog):
+    """A view of a backend: traffic flees to Redis only."""
+
+    def __init__(self, name: str, server: MemoryServer) -> None:
+        super().__init__(name, SETTINGS, server, stands_in=name == "redis")
+
+
+class ModelLog(Backend):
     """A publisher's view of a backend: its writers are slow."""
 
     def __init__(self, name: str, server: MemoryServer, made: Callable[[SlowWriter], None]) -> None:
-        super().__init__(name, SETTINGS, server)
+        super().__init__(name, server)
         self._made = made
 
     def writer(self, client_id: str) -> SlowWriter:  # type: ignore[override]  # the fake's own type is narrower
@@ -181,11 +188,11 @@ class MortalReader(MemoryReader):
             super().close()
 
 
-class MortalLog(MemoryLog):
+class MortalLog(Backend):
     """A consumer's view of a backend: `dead` says whether the process that closes a reader is being killed."""
 
     def __init__(self, name: str, server: MemoryServer, dead: Callable[[], bool]) -> None:
-        super().__init__(name, SETTINGS, server)
+        super().__init__(name, server)
         self._dead = dead
 
     def reader(self, topic: str, group: str, member: str, segment: Segment) -> MortalReader:

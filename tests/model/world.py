@@ -22,7 +22,7 @@ from tests.model.actors import BUS, POD_ACTS, Actor, Member, MirrorPod, Pod
 from tests.model.acts import Act, Frame, Interruption
 from tests.model.ledger import Ledger, demand
 from tests.model.switcher import Killed, MortalLock, RecordingStore, run
-from tests.model.wire import SETTINGS, TOPIC, ModelServer, SlowWriter
+from tests.model.wire import TOPIC, Backend, ModelServer, SlowWriter
 
 KEYS = ("BTC", "ETH", "SOL")
 GROUPS = (("g", 2), ("h", 1))
@@ -195,7 +195,7 @@ class World:
     def gone(self, n: int) -> None:
         """Deleted by force on a node that is cut off: a pod's record goes with it, its process goes on."""
         pod = self.pods[n % len(self.pods)]
-        pod.gone = pod.deaf = True
+        pod.gone = pod.strayed = pod.deaf = True
         self.registry.pods.discard(pod.name)
         self.registry.withdraw(BUS, pod.name)
 
@@ -358,7 +358,7 @@ class World:
     def _fled(self, route: Route) -> None:
         """Traffic flees: what comes out of order, and what may come once more."""
         tail = (route.stranded or {})[TOPIC]
-        dead = MemoryLog(tail.backend, SETTINGS, self.servers[tail.backend])
+        dead = Backend(tail.backend, self.servers[tail.backend])
         with self.unheeded(), self.servers[tail.backend].faults.lifted():
             only = [e for e in dead.scan(TOPIC, tail.copied, dead.end(TOPIC)) if e.origin is None and e.event]
         for entry in only:
@@ -371,7 +371,7 @@ class World:
 
     def log(self, backend: str) -> MemoryLog:
         """A view of `backend`."""
-        return MemoryLog(backend, SETTINGS, self.servers[backend])
+        return Backend(backend, self.servers[backend])
 
     def content(self, route: Route) -> list[Event]:
         """What a reader of the whole chain gets by `route`."""

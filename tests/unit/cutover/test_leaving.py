@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
+from unittest import mock
 
+import pytest
+
+from adapters.event_bus.memory import MemoryLog
 from contracts.stages import Stage
 from cutover.plan import Step, StepMethod, Transition
 from cutover.run import Runner
@@ -49,3 +54,28 @@ def test_a_group_that_comes_after_the_others_have_finished_keeps_the_leaving_sid
         steps.close()
         assert outcome.verdict == "does not hold" and "new in market_data" in outcome.message
         assert world.route().stage is Stage.SCALE
+        assert world.route().retires is None  # it may begin to read there
+
+
+class _Killed(BaseException):
+    """No handler of the product sees it."""
+
+
+def test_a_retirement_that_was_cut_off_keeps_no_group_from_beginning_once_the_next_run_came() -> None:
+    with World(groups=()) as world:
+        assert world.migrate(Stage.MVP).reached
+        assert world.migrate(Stage.SCALE).reached
+        context = world.context(IMPATIENT)
+        steps = world.steps(context)
+
+        context.read()
+
+        def killed(log: MemoryLog, topic: str) -> NoReturn:
+            raise _Killed
+
+        with pytest.raises(_Killed), mock.patch.object(MemoryLog, "groups", killed):
+            steps.steps[Step.RETIRE](Transition(Stage.SCALE, Stage.COMPLETE, ()))
+        steps.close()
+        assert world.route().retires == "redis"
+        assert world.migrate(Stage.SCALE).reached
+        assert world.route().retires is None
