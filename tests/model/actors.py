@@ -75,8 +75,10 @@ class Pod(Actor):
     slow = False
     gone = False
     strayed = False
+    _lives = 0
 
     def born(self) -> None:
+        self._lives += 1
         self.writers: list[SlowWriter] = []
         self._aside: list[Callable[[], None]] = []
         self.acknowledged = 0
@@ -108,7 +110,7 @@ class Pod(Actor):
     def publish(self, key: str) -> None:
         """A caller publishes."""
         event = self.world.new_event(self.name, key)
-        sent = self.world.ledger.accept(event)
+        sent = self.world.ledger.accept(event, self._lives)
         sent.stray = self.gone
         self.waiting.append(sent)
         self.publisher.publish(event).add_done_callback(lambda done: self._resolved(sent, done))

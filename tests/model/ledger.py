@@ -20,14 +20,21 @@ def demand(holds: bool, invariant: str, detail: object = "") -> None:
         raise Violation(f"{invariant}: {detail}")
 
 
+Line = tuple[str, int, str]
+"""A publisher, which life of it, and a key. What a process had sent when it died may arrive after what its next life
+sent: it is another publisher."""
+
+
 @dataclass(slots=True, eq=False)
 class Sent:
-    """One event as its publisher gave it out. Times count what happened in the world, not seconds. `stray`:
+    """One event as its publisher gave it out, the `number`-th of its line. Times
+    count what happened in the world, not seconds. `stray`:
     by a process that the cutover cannot know of. `stranded`: only the dead backend held it when traffic fled, so that
     it comes out of order. `resent`: traffic fled before its publisher had an answer, so that it was sent again, and
     whoever had it from the dead backend may be given it once more."""
 
     event: Event
+    line: Line
     number: int
     accepted: int
     acknowledged: int | None = None
@@ -43,7 +50,7 @@ class Session:
 
     backend: str
     in_hand: list[str] = field(default_factory=list)
-    newest: dict[tuple[str, str], int] = field(default_factory=dict)
+    newest: dict[Line, int] = field(default_factory=dict)
     over: bool = False
 
 
@@ -57,7 +64,7 @@ class GroupLedger:
         self._sessions: list[Session] = []
         self.effects: Counter[str] = Counter()
         self._licences: Counter[str] = Counter()
-        self._newest: dict[tuple[str, str], int] = {}
+        self._newest: dict[Line, int] = {}
         self._last_accepted: dict[str, int] = {}
 
     def open(self, backend: str) -> Session:
@@ -97,7 +104,7 @@ class GroupLedger:
     def take_effect(self, session: Session, event: Event) -> None:
         """The handler applies `event`."""
         sent = self._ledger.known(event)
-        line = (event.source, event.key)
+        line = sent.line
         again = sent.stray and self.effects[event.id] > 0
         if not sent.stranded and not sent.resent:
             in_order = again or session.newest.get(line, -1) < sent.number
@@ -105,13 +112,13 @@ class GroupLedger:
             session.newest[line] = max(session.newest.get(line, -1), sent.number)
         self.effects[event.id] += 1
         if self.effects[event.id] == 1 and not sent.stranded:
-            self._first_effect(sent, line)
+            self._first_effect(sent)
         # A stray may write once more where it was let in again: docs/protocol.md, "Known to break".
         allowed = 1 + self._licences[event.id] + max(sent.resent, sent.stray)
         demand(self.effects[event.id] <= allowed, f"{self.name}: no effect twice", event.payload)
 
-    def _first_effect(self, sent: Sent, line: tuple[str, str]) -> None:
-        event = sent.event
+    def _first_effect(self, sent: Sent) -> None:
+        event, line = sent.event, sent.line
         before = self._newest.get(line, -1)
         demand(before < sent.number, f"{self.name}: order within the key", (before, event.payload))
         self._newest[line] = sent.number
@@ -135,7 +142,7 @@ class Ledger:
         self.sent: dict[str, Sent] = {}
         self.groups: dict[str, GroupLedger] = {}
         self.stranding = False
-        self._lines: dict[tuple[str, str], list[Sent]] = defaultdict(list)
+        self._lines: dict[Line, list[Sent]] = defaultdict(list)
         self._happened = 0
 
     def happen(self) -> int:
@@ -143,15 +150,15 @@ class Ledger:
         self._happened += 1
         return self._happened
 
-    def line(self, line: tuple[str, str]) -> list[Sent]:
-        """What one publisher sent with one key, in order."""
+    def line(self, line: Line) -> list[Sent]:
+        """What one publisher sent with one key in one life, in order."""
         return self._lines[line]
 
-    def accept(self, event: Event) -> Sent:
-        """A publisher took `event`."""
-        line = self._lines[event.source, event.key]
-        sent = Sent(event, len(line), self.happen())
-        line.append(sent)
+    def accept(self, event: Event, life: int) -> Sent:
+        """A publisher, in its `life`, took `event`."""
+        line = event.source, life, event.key
+        sent = Sent(event, line, len(self._lines[line]), self.happen())
+        self._lines[line].append(sent)
         self.sent[event.id] = sent
         return sent
 
