@@ -245,22 +245,30 @@ class _Trial:
                 size_granularity=1.0, allow_partial=True, lock_cash=True, init_cash=rules.initial_cash,
                 cash_sharing=shared, group_by=shared or None, freq="1D",
             )  # fmt: skip
-            equity = np.asarray(portfolio.value(), dtype=np.float64).reshape(-1)
-            marks = equity if self._later else self._marks(portfolio, closes)
-        records = portfolio.orders.values
+            records = portfolio.order_records
+            equity, marks = self._worth(records, closes)
         lots = np.where(records["side"] == 0, records["size"], -records["size"])
         columns = (records["idx"], records["col"], lots, records["price"], records["fees"])
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return _Run(equity, marks, {(bar, leg): (done, price, fee) for bar, leg, done, price, fee in rows})
 
-    def _marks(self, portfolio: Any, closes: Floats) -> Floats:
-        """The equity at each close, with what was held before it."""
-        cash = np.asarray(portfolio.cash(), dtype=np.float64).reshape(-1)
-        lots = np.asarray(portfolio.assets(), dtype=np.float64).reshape(closes.shape)
+    def _worth(self, records: Any, closes: Floats) -> tuple[Floats, Floats]:
+        """The equity after each bar, and at each close with what was held before it: by the functions that
+        Portfolio.value() calls, without the tables that it makes between them, which take as long as the run."""
+        does, legs = self._vbt.portfolio.dispatch, closes.shape[1]
+        columns = self._vbt.records.dispatch.col_map(records["col"], legs)
+        lots = does.assets(does.asset_flow(closes.shape, records, columns, self._vbt.portfolio.enums.Direction.Both))
+        flow = does.cash_flow(closes.shape, records, columns, False)
+        if legs > 1:
+            flow = does.cash_flow_grouped(flow, np.array([legs]))
+        cash = does.cash(flow, np.array([self._rules.initial_cash])).reshape(-1)
+        equity: Floats = cash + (lots * closes).sum(axis=1)
+        if self._later:
+            return equity, equity
         before = np.concatenate([[self._rules.initial_cash], cash[:-1]])
-        held: Floats = np.vstack([np.zeros((1, closes.shape[1])), lots[:-1]])
+        held = np.vstack([np.zeros((1, legs)), lots[:-1]])
         marks: Floats = before + (held * closes).sum(axis=1)
-        return marks
+        return equity, marks
 
     def _fills(self, run: _Run) -> list[Fill]:
         return [
