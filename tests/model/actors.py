@@ -134,10 +134,9 @@ class Pod(Actor):
 
     def send(self) -> None:
         """A batch is sent, or the next part of one arrives."""
-        if self.strayed and self.world.opening:
-            return
         for writer in self.writers:
-            writer.send()
+            if not (self.strayed and self.world.ajar(writer.server)):
+                writer.send()
 
     def answer(self, *, timed_out: bool = False) -> None:
         """Answers come back; or none came in time."""

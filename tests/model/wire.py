@@ -73,7 +73,7 @@ class SlowWriter(LogWriter):
     was submitted after it. A batch comes to the server partition by partition, and its answer later still."""
 
     def __init__(self, server: MemoryServer) -> None:
-        self._server = server
+        self.server = server
         self._queue: deque[Item] = deque()
         self.under_way: list[Item] = []
         self._closed = False
@@ -98,10 +98,10 @@ class SlowWriter(LogWriter):
     def arrive(self) -> None:
         """The next partition of what is under way comes to the server."""
         waiting = [item for item in self.under_way if item.outcome is None]
-        if not waiting or self._server.faults.in_the_way(TOPIC):
+        if not waiting or self.server.faults.in_the_way(TOPIC):
             return
         first = _partition(waiting[0].event)
-        with self._server.changed:
+        with self.server.changed:
             for item in waiting:
                 if _partition(item.event) == first:
                     item.outcome = self._stored(item.event)
@@ -128,7 +128,7 @@ class SlowWriter(LogWriter):
 
     def lose(self, server: MemoryServer) -> None:
         """Where it writes to `server`: the connection is gone, and with it whatever was on its way."""
-        if server is not self._server:
+        if server is not self.server:
             return
         self.under_way += self._queue
         self._queue.clear()
@@ -146,10 +146,10 @@ class SlowWriter(LogWriter):
         self._closed = True
 
     def _stored(self, event: Event) -> str | EventBusError:
-        epoch = self._server.seals.get(TOPIC)
+        epoch = self.server.seals.get(TOPIC)
         if epoch is not None:
             return Fenced(f"sealed since epoch {epoch}")
-        return self._server.append(TOPIC, SETTINGS.partitions, event.key, event.headers(), event.payload)
+        return self.server.append(TOPIC, SETTINGS.partitions, event.key, event.headers(), event.payload)
 
 
 def _partition(event: Event) -> int:

@@ -11,6 +11,7 @@ from adapters.event_bus.chain_scan import scan_chain
 from adapters.event_bus.errors import BackendUnavailable
 from adapters.event_bus.gate import FENCE_HOLD_SECONDS
 from adapters.event_bus.memory import MemoryLog
+from adapters.event_bus.memory_server import MemoryServer
 from adapters.routes.memory import MemoryRegistry
 from contracts.envelope import Event
 from contracts.registry import LEASE_SECONDS
@@ -116,11 +117,10 @@ class World:
         """A run goes on to `step`."""
         self._frames[-1].step, self._frames[-1].done = step, 0
 
-    @property
-    def opening(self) -> bool:
-        """Whether a side takes writers that the route does not name yet: docs/protocol.md says what is not
+    def ajar(self, server: MemoryServer) -> bool:
+        """Whether `server`, which the route does not name, or not yet, takes writers: docs/protocol.md says what is not
         looked at then."""
-        return self.route.fence is not None and TOPIC not in self.servers[other(self.route.active)].seals
+        return server is self.servers[other(self.route.active)] and TOPIC not in server.seals
 
     def everyone_moves(self) -> None:
         """A moment passes in which whoever is not frozen does what it can."""
