@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from adapters.postgres import bookkeeping, breaking_off, catalog, heartbeats, slots, stranded
 from adapters.postgres.bookkeeping import slot_name
 from adapters.postgres.carrier import End, open_carrier
-from adapters.postgres.driver import connect
+from adapters.postgres.driver import Connection, connect
 from adapters.postgres.errors import Conflict, SlotLost, Unavailable
 from adapters.postgres.gate import Gate
 from adapters.postgres.side import Side, opened
@@ -50,7 +51,20 @@ def pair(servers: tuple[Postgres, Postgres]) -> Iterator[Pair]:
         slots.ensure_slot(own, SLOT)
     yield made
     with connect(made.own, "test") as own:
-        slots.drop_slot(own, SLOT)
+        dropped(own)
+
+
+def dropped(own: Connection) -> None:
+    """The slot is dropped, once who reads it has ended: a stream that a test has just closed may take a moment."""
+    deadline = time.monotonic() + 20
+    while True:
+        slots.end_reader(own, SLOT)
+        try:
+            slots.drop_slot(own, SLOT)
+            return
+        except Unavailable:
+            assert time.monotonic() < deadline, "whoever reads the slot does not end"
+            time.sleep(0.05)  # the end of a process announces nothing
 
 
 def _gathered(pair: Pair, applied: int = 0) -> tuple[stranded.Found, list[tuple[object, ...]]]:

@@ -368,7 +368,7 @@ def a_mirror_that_starts_where_the_route_says_each_time() -> contextlib.Abstract
 
 @mutation
 def retired_before_the_groups_have_finished() -> contextlib.AbstractContextManager[Any]:
-    return _instead(Leaving, "finish_groups", _nothing)
+    return _instead(Leaving, "_behind", lambda self: [])
 
 
 @mutation
