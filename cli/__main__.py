@@ -1,7 +1,8 @@
 """`crossover`: status, doctor, migrate, rollback, validate, backup, bars, dead-letters, strays, bench, sweep: a layer
 over stack config and `pulumi up`.
 
-Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched.
+Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched;
+3 something waits (cli/moving.py).
 """
 
 from __future__ import annotations
@@ -10,9 +11,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -20,20 +20,16 @@ from rich.console import Console
 from adapters.routes.base import RouteError
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
-from cli import backup, bars, bench, dead_letters, doctor, strays, sweep
-from cli.declared import entry, file_of, verdict_hours, wanted_stages
+from cli import backup, bars, bench, dead_letters, doctor, moving, strays, sweep
+from cli.declared import file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
+from cli.moving import FAILED, refuse_unmovable
 from cli.stack import DEFAULT_STACK, ROOT, Stack
-from cli.status import MOVABLE, gather, lines, table
+from cli.status import gather, lines, table
 from contracts import names
-from contracts.stages import Component, Stage
-from cutover import previewing
-from cutover.errors import CutoverError
-from cutover.plan import ImpossiblePlan
-from cutover.previewing import Wishes
-from cutover.tables import TABLES
+from contracts.stages import Component
 
-FAILED, REFUSED = 1, 2
+REFUSED = 2
 VALIDATE_SECONDS = 3600.0
 """To compare all rows of a large database takes its time."""
 
@@ -43,6 +39,8 @@ app.add_typer(bars.app, name="bars")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(sweep.app, name="sweep")
 app.command("strays")(strays.strays)
+app.command("migrate")(moving.migrate)
+app.command("rollback")(moving.rollback)
 _out = Console()
 _StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
 _Context = Annotated[
@@ -78,48 +76,6 @@ def status(
 
 
 @app.command()
-def migrate(
-    component: _Component,
-    to: Annotated[Stage, typer.Option("--to", help="The stage to bring it to.")] = Stage.SCALE,
-    preview: _Preview = False,
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
-) -> None:
-    """Move COMPONENT to the Scale backend: sets its stage in stack config and runs pulumi up."""
-    _move(component, to, preview, Stack(stack), context, namespace)
-
-
-@app.command()
-def rollback(
-    component: _Component,
-    retire: Annotated[
-        bool, typer.Option("--retire", help="Also take the new side down (mvp instead of shadow).")
-    ] = False,
-    emergency: Annotated[
-        bool, typer.Option("--emergency", help="The new side is dead: flee from it, and ask it nothing.")
-    ] = False,
-    preview: _Preview = False,
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
-) -> None:
-    """Put COMPONENT back on the MVP backend. The new side stays, kept in step, for the next try.
-
-    After an --emergency, once the new side is back: the same without it delivers what only the new side held (the
-    database's: tells and keeps it).
-    """
-    if retire and emergency:
-        raise CliError(
-            "--retire takes the new side down, and in an --emergency it may hold what nobody else has",
-            f"crossover rollback {component.value} --emergency; once it is back, crossover rollback {component.value} "
-            "--retire",
-        )
-    stage = Stage.MVP if retire else Stage.SHADOW
-    _move(component, stage, preview, Stack(stack), context, namespace, emergency=emergency)
-
-
-@app.command()
 def validate(
     component: _Component,
     checks: Annotated[
@@ -132,7 +88,7 @@ def validate(
     namespace: _Namespace = names.NAMESPACE,
 ) -> None:
     """Check COMPONENT as it stands, beside its data, and change nothing."""
-    _refuse_unmovable(component)
+    refuse_unmovable(component)
     if checks or report is not None:
         if component is not Component.BACKTESTING:
             raise CliError(
@@ -175,69 +131,6 @@ def measure(
 ) -> None:
     """Measure what moving COMPONENT costs, on real servers that are started here: python -m benchmarks."""
     raise typer.Exit(bench.run(ROOT, component, parts or ()))
-
-
-def _move(
-    component: Component,
-    stage: Stage,
-    preview: bool,
-    stack: Stack,
-    context: str | None,
-    namespace: str,
-    *,
-    emergency: bool = False,
-) -> None:
-    _refuse_unmovable(component)
-    if emergency and not TABLES[component].emergencies:
-        raise CliError(
-            f"{component.value} has no emergency: going back asks the side that is left nothing in any case",
-            f"crossover rollback {component.value}",
-        )
-    before = stack.wanted()[component]  # reads the config first: a broken one must not be written to
-    how = ", in an emergency" if emergency else ""
-    _out.print(f"{component.value}: {before.value} => {stage.value}{how} (stack {stack.name})", highlight=False)
-    if preview:
-        _show_steps(component, stage, context, namespace, entry(stack.config(), component), emergency=emergency)
-        raise typer.Exit(stack.preview(component, stage, emergency=emergency))
-    stack.ask_for(component, stage, emergency=emergency)
-    code = stack.up()
-    if code != 0:
-        _out.print(
-            f"[red]pulumi up failed.[/] Config now asks for {stage.value}; run `pulumi up` again to try again, or\n"
-            f"  pulumi config set --path crossover:{component.value}.stage {before.value} && pulumi up\n"
-            "to go back. `crossover status` shows where traffic is."
-        )
-        raise typer.Exit(FAILED)
-
-
-def _show_steps(
-    component: Component,
-    stage: Stage,
-    context: str | None,
-    namespace: str,
-    config: Mapping[str, Any],
-    *,
-    emergency: bool = False,
-) -> None:
-    try:
-        route = KubernetesRouteStore(namespace, connect(context)).read(component).route
-    except RouteError as error:
-        _out.print(f"the live route could not be read, so the steps are not known: {error}", highlight=False)
-        return
-    try:
-        steps = previewing.preview(route, component, stage, Wishes.of(config), emergency=emergency)
-    except (ImpossiblePlan, CutoverError) as error:
-        raise CliError(str(error), "crossover status shows where traffic is") from None
-    for line in steps:
-        _out.print(line, highlight=False)
-
-
-def _refuse_unmovable(component: Component) -> None:
-    if component not in MOVABLE:
-        raise CliError(
-            f"{component.value} cannot be moved by this version: only {', '.join(c.value for c in MOVABLE)} can",
-            f"leave crossover:{component.value}.stage at mvp",
-        )
 
 
 def main() -> None:

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from cli.declared import PROJECT, declared, emergencies, file_of, wanted_stages
 from cli.errors import CliError
@@ -19,11 +20,27 @@ ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_STACK = "local"
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What config shall ask for of a component."""
+
+    stage: Stage
+    emergency: bool = False
+
+
 class Stack:
     """One stack of the project. Commands run in the project's folder with the caller's environment."""
 
-    def __init__(self, name: str, root: Path = ROOT, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+        output: IO[str] | None = None,
+    ) -> None:
+        """`output`: where what Pulumi says goes; None: where this process's own goes."""
         self.name = name
+        self._output = output
         self._root = root
         self._environment = dict(os.environ if environment is None else environment)
 
@@ -39,22 +56,23 @@ class Stack:
         """
         return wanted_stages(self.config(), file_of(self.name))
 
-    def ask_for(self, component: Component, stage: Stage, *, emergency: bool = False) -> None:
+    def ask_for(self, wishes: Mapping[Component, Wish]) -> None:
         """Write what is wanted to the stack's config file. Nothing else changes until an update runs."""
-        self._write(component, stage, emergency, None)
+        self._write(wishes, None)
 
-    def preview(self, component: Component, stage: Stage, *, emergency: bool = False) -> int:
+    def preview(self, wishes: Mapping[Component, Wish]) -> int:
         """`pulumi preview` as if config asked for that, from a copy: the stack's own file stays as it is."""
         own = self._root / file_of(self.name)
         with tempfile.TemporaryDirectory(prefix="crossover-preview-") as folder:
             copy = Path(folder) / own.name
             shutil.copyfile(own, copy)
-            self._write(component, stage, emergency, copy)
+            self._write(wishes, copy)
             return self._show("preview", "--config-file", str(copy))
 
-    def up(self) -> int:
-        """`pulumi up`, its output passed on. Returns its exit status."""
-        return self._show("up", "--yes", "--skip-preview")
+    def up(self, *, go_on: bool = False) -> int:
+        """`pulumi up`, its output passed on. Returns its exit status. `go_on`: what fails keeps nothing else from being
+        done."""
+        return self._show("up", "--yes", "--skip-preview", *(("--continue-on-error",) if go_on else ()))
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of a pulumi command on this stack."""
@@ -63,14 +81,17 @@ class Stack:
             raise CliError("there is no `pulumi` on PATH", "run `make setup`, then `. .crossover/env`")
         return [program, *arguments, "--stack", self.name, "--non-interactive"]
 
-    def _write(self, component: Component, stage: Stage, emergency: bool, file: Path | None) -> None:
+    def _write(self, wishes: Mapping[Component, Wish], file: Path | None) -> None:
         where = () if file is None else ("--config-file", str(file))
-        told = component in emergencies(self.config(file))
-        for arguments in changes(component, stage, emergency=emergency, declared=told):
-            self._read(*arguments, *where)
+        told = emergencies(self.config(file))
+        for component, wish in wishes.items():
+            for arguments in changes(component, wish.stage, emergency=wish.emergency, declared=component in told):
+                self._read(*arguments, *where)
 
     def _show(self, *arguments: str) -> int:
-        return subprocess.run(self.command(*arguments), cwd=self._root, env=self._environment, check=False).returncode
+        return subprocess.run(
+            self.command(*arguments), cwd=self._root, env=self._environment, check=False, stdout=self._output
+        ).returncode
 
     def _read(self, *arguments: str) -> str:
         done = subprocess.run(

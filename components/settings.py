@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 
 from components.config_errors import PROJECT, problems_of, unfit
 from components.llm_settings import LlmServiceSettings, too_large
+from components.migration_settings import MigrationSettings
 from contracts import names
 from contracts.backtest_moving import Gate
 from contracts.stages import Stage
@@ -337,6 +338,7 @@ class Settings(_Model):
     backtesting: BacktestingSettings = Field(default_factory=BacktestingSettings)
     trading_engine: TradingEngineSettings = Field(default_factory=TradingEngineSettings)
     market_feed: MarketFeedSettings = Field(default_factory=MarketFeedSettings)
+    migration: MigrationSettings = Field(default_factory=MigrationSettings)
     images: ImageSettings = Field(default_factory=ImageSettings)
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
     kube_context: str = Field(min_length=1)

@@ -171,6 +171,20 @@ class Stack:
         return [job["metadata"]["name"] for job in found["items"] if job.get("status", {}).get("ready", 0)]
 
 
+class Windows:
+    """From when to when something was done, by its name, in ns since 1970 UTC."""
+
+    def __init__(self) -> None:
+        self.spans: dict[str, tuple[int, int]] = {}
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """The one of a block."""
+        began = time.time_ns()
+        yield
+        self.spans[name] = began, time.time_ns()
+
+
 def clean(load: Load) -> Report:
     """End `load`; its report, which must hold: nothing lost, doubled, reordered, changed, and no error."""
     load.stop()

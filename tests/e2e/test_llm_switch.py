@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +19,7 @@ from cutover.tables import Step
 from local.demo.chat import KIND, Chats
 from local.demo.pod import JUDGE
 from tests.e2e.chaos import Run, remove_runs, settled
-from tests.e2e.journey import Stack
+from tests.e2e.journey import Stack, Windows
 from validation.chat.judging import WHOLE
 from validation.result import Verdict
 
@@ -42,20 +41,6 @@ for line in r.urlopen(request, timeout=120):
         print(line.decode().removeprefix("data: ").strip(), flush=True)
 """
 """One long stream; its events, a line each, as they come."""
-
-
-class Windows:
-    """From when to when something was done, by its name, in ns since 1970 UTC."""
-
-    def __init__(self) -> None:
-        self.spans: dict[str, tuple[int, int]] = {}
-
-    @contextmanager
-    def of(self, name: str) -> Iterator[None]:
-        """The one of a block."""
-        began = time.time_ns()
-        yield
-        self.spans[name] = began, time.time_ns()
 
 
 windows = Windows()
