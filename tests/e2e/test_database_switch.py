@@ -1,5 +1,5 @@
 """The database on the cluster, moved by the plain `pulumi` CLI while a bank transfers and the engine trades: killed in
-the pause, and with a server killed in it. Each run is bounded. There and back: test_journey.py."""
+the pause, and with a server killed in it. Each run is bounded. There and back: test_whole_journey.py."""
 
 from __future__ import annotations
 

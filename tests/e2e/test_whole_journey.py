@@ -1,5 +1,6 @@
 """The language model on the cluster, moved by the plain `pulumi` CLI while conversations go on: there, with its Job
-killed, then with a pod of ours killed in mid-stream, and back. One load runs through it all. Each run is bounded."""
+killed, then with a pod of ours killed in mid-stream. Then all other components by one command, and all back by another,
+while events, transfers and conversations go on. One load of conversations runs through it all. Each run is bounded."""
 
 from __future__ import annotations
 
@@ -12,14 +13,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from cli.journeys import ORDER
 from contracts import names
 from contracts.llm import Endpoints
-from contracts.stages import Component, Side, Stage, backend_of
+from contracts.stages import Component, Side, Stage, backend_of, serving_backend
 from cutover.tables import Step
 from local.demo.chat import KIND, Chats
 from local.demo.pod import JUDGE
 from tests.e2e.chaos import Run, remove_runs, settled
-from tests.e2e.journey import Stack, Windows
+from tests.e2e.journey import Stack, Windows, clean, clean_client
 from validation.chat.judging import WHOLE
 from validation.result import Verdict
 
@@ -28,6 +30,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 HOSTED, OURS = (backend_of(Component.LLM_SERVICE, side) for side in Side)
 RATE = 0.7
 """Calls a second: what a small model answers beside the gate's questions on two cores."""
+EVENTS, TRANSFERS = 200.0, 30.0
+"""A second, beside the conversations."""
+STALL_MS = 3000.0
+"""Of transfers, on two cores, which bank, engine, servers and cluster share."""
 AROUND = 10.0
 _ENDPOINTS = f"import os; print(os.environ['{names.ENV_LLM_ENDPOINTS}'])"
 _ASK = f"""
@@ -127,12 +133,59 @@ def test_a_pod_of_ours_killed_in_mid_stream_breaks_its_own_streams_and_no_other(
         chats.hold(2 * AROUND, "conversations with our own models again")
 
 
-def test_back_again(llm: Stack, chats: Chats) -> None:
-    with windows.of("back"):
-        llm.bring_to(Stage.SHADOW)
-        chats.hold(AROUND, "conversations with the hosted models")
-    route, _ = llm.route()
-    assert (route.stage, route.active, route.fence) == (Stage.SHADOW, HOSTED, None)
+def legs(said: str) -> dict[str, Any]:
+    """What became of each component, by its name."""
+    return {leg["component"]: leg for leg in json.loads(said)["legs"]}
+
+
+def outcomes(said: str) -> list[str]:
+    """The same, in order."""
+    return [leg["outcome"] for leg in legs(said).values()]
+
+
+def serving(stack: Stack) -> dict[str, str]:
+    """Who serves, by component, as the live routes have it."""
+    return {component.value: stack.of(component).route()[0].active for component in ORDER}
+
+
+@contextmanager
+def held(stack: Stack) -> Iterator[None]:
+    """The freeze file is there."""
+    freeze = stack.root / "FREEZE"
+    freeze.write_text("the books are closed")
+    try:
+        yield
+    finally:
+        freeze.unlink()
+
+
+def test_all_the_others_there_step_by_step_and_all_back_at_once(llm: Stack, chats: Chats) -> None:
+    for component in (Component.EVENT_BUS, Component.DATABASE, Component.BACKTESTING):
+        llm.of(component).ask_for(Stage.SHADOW)
+    llm.pulumi.up()  # wherever other tests left them
+    with llm.load(EVENTS) as load, llm.bank(TRANSFERS) as bank:
+        load.hold(AROUND, "load on the MVP backends")
+        assert outcomes(llm.crossover("migrate", "--all", "--one", "--json", status=3)) == [
+            "moved", "there", "left", "left"
+        ]  # fmt: skip
+        with held(llm):
+            assert not llm.crossover("migrate", "--all", "--json", status=3)
+        with windows.of("others"):
+            there = llm.crossover("migrate", "--all", "--json")
+        assert outcomes(there) == ["there", "there", "moved", "moved"]
+        assert serving(llm) == {c.value: serving_backend(c, Stage.SCALE) for c in ORDER}
+        load.hold(AROUND, "load on the Scale backends")
+        with windows.of("back"):
+            back = llm.crossover("rollback", "--all", "--json")
+            chats.hold(AROUND, "conversations with the hosted models")
+        assert outcomes(back) == ["moved"] * 4
+        assert serving(llm) == {c.value: serving_backend(c, Stage.SHADOW) for c in ORDER}
+        events = clean(load).figures
+        transfers = clean_client(bank, {name: windows.spans[name] for name in ("others", "back")})
+    print({name: leg["seconds"] for said in (there, back) for name, leg in legs(said).items()})
+    assert events["acknowledged_redis"] > 0 and events["acknowledged_kafka"] > 0
+    for name, report in transfers.items():
+        assert report.figures["stall_ms_max"] < STALL_MS, name
 
 
 def test_of_all_that_no_conversation_lost_an_answer_or_had_one_twice(chats: Chats) -> None:
