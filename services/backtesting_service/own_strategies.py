@@ -1,26 +1,31 @@
 """The user's own strategies: what a confined process says of them, and how a worker comes to have them.
 
-`python -m services.backtesting_service.own_strategies FOLDER` is that process: it prints one JSON object.
+`python -m services.backtesting_service.own_strategies FOLDER ORDERS ANSWERS` is that process: nothing is ordered, and
+it answers once, in JSON. What it says is not trusted: it says it after it ran their code.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import subprocess
+import re
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from adapters.backtesting.strategies import STRATEGIES
 from adapters.backtesting.strategies.own import KNOWN, Described, OwnStrategyError, describe, files, load
 from services.backtesting_service.confining import CannotConfine, confine
+from services.backtesting_service.frames import Line
+from services.backtesting_service.processes import ROOT, Died, Garbled, Process
 
-ROOT = Path(__file__).resolve().parents[2]
 _DESCRIBE_SECONDS = 45.0
 """Less than a pod has to start: what never ends must not keep the service from it."""
+_TOLD_BYTES = 1 << 20
+_SHA256 = re.compile("[0-9a-f]{64}")
 _CODE = ("adapters", "contracts", "services")
 _SYSTEM = (
     "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/dev/null", "/dev/urandom",
@@ -28,6 +33,16 @@ _SYSTEM = (
 )  # fmt: skip
 _KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR")
 _log = logging.getLogger(__name__)
+
+
+class Told(BaseModel):
+    """What the process says: `described`, by the files' names, or the `problem` that keeps all of them from being
+    run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    described: dict[str, Described] = {}
+    problem: str = ""
 
 
 def confine_worker(read: Iterable[Path]) -> None:
@@ -47,24 +62,40 @@ def confine_worker(read: Iterable[Path]) -> None:
 def described(folder: Path) -> Mapping[str, Described]:
     """What the files of `folder` give, as a confined process says. Raises OwnStrategyError where it could not be asked:
     none of them can be run then."""
+    told = _asked(folder)
+    if told.problem:
+        raise OwnStrategyError(f"the strategies in {folder} cannot be used: {told.problem}")
+    there = {path.stem for path in files(folder)}
+    if not all(_plausible(name, one, there) for name, one in told.described.items()):
+        raise OwnStrategyError(f"the strategies in {folder} cannot be used: what is told of them is not of their files")
+    return told.described
+
+
+def _asked(folder: Path) -> Told:
     environment = {name: value for name, value in os.environ.items() if name in _KEPT}
-    command = [sys.executable, "-m", __name__, str(folder)]
+    until = time.monotonic() + _DESCRIBE_SECONDS
+
+    def look() -> None:
+        if time.monotonic() > until:
+            raise TimeoutError
+
+    process = Process([sys.executable, "-m", __name__, str(folder.absolute())], environment)
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=_DESCRIBE_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise OwnStrategyError(
-            f"the strategies in {folder} were not imported within {_DESCRIBE_SECONDS:g} s: one of them may never end"
-        ) from None
-    if done.returncode:
-        why = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise OwnStrategyError(f"the strategies in {folder} cannot be used: {why[0]}")
-    try:
-        told = json.loads(done.stdout.splitlines()[-1])
-        return {name: Described(**{**one, "parameters": tuple(one["parameters"])}) for name, one in told.items()}
-    except (IndexError, ValueError, TypeError, KeyError):
-        raise OwnStrategyError(f"the strategies in {folder} gave no answer: one of them ended the process") from None
+        return Told.model_validate_json(process.receive(_TOLD_BYTES, look))
+    except TimeoutError:
+        why = f"were not imported within {_DESCRIBE_SECONDS:g} s: one of them may never end"
+    except Died:
+        why = "gave no answer: one of them ended the process"
+    except (Garbled, ValidationError):
+        why = "gave an answer that is none: one of them wrote where it has nothing to say"
+    finally:
+        process.end()
+    raise OwnStrategyError(f"the strategies in {folder} {why}")
+
+
+def _plausible(name: str, one: Described, there: Collection[str]) -> bool:
+    # Workers may read where a strategy is said to lie, so it has to be a file of the folder.
+    return name == one.name and name in there and bool(one.problem or _SHA256.fullmatch(one.sha256))
 
 
 def know(folder: Path | None) -> None:
@@ -92,19 +123,17 @@ def take_in(own: Mapping[Path, str]) -> None:
             _log.warning("%s", error)
 
 
-def main(folder: Path) -> int:
-    """Print what `folder` gives."""
+def main(folder: Path, line: Line) -> int:
+    """Tell what `folder` gives."""
     try:
         confine_worker([folder])
     except CannotConfine as error:
-        print(f"their code cannot be confined here: {error.strerror}", file=sys.stderr)
-        return 1
-    out = os.dup(1)
-    os.dup2(2, 1)  # what the files print is no answer
-    found = {path.stem: asdict(describe(path, STRATEGIES)) for path in files(folder)}
-    os.write(out, (json.dumps(found) + "\n").encode())
+        told = Told(problem=f"their code cannot be confined here: {error.strerror}")
+    else:
+        told = Told(described={path.stem: describe(path, STRATEGIES) for path in files(folder)})
+    line.send(told.model_dump_json().encode())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), Line(*map(int, sys.argv[2:]))))

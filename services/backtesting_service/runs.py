@@ -77,12 +77,14 @@ class Runs:
     ) -> None:
         self.store, self._plan, self.histories = store, plan, histories
         self._tally = tally or Tally()
-        self._strategies = strategies
         own = {}
         if strategies is not None:
+            strategies = strategies.absolute()
             usable = (one for one in KNOWN.described.values() if not one.problem)
             own = {strategies / f"{one.name}.py": one.sha256 for one in usable}
-        self._pools = Pools(workers, limits or JobLimits(), work.Surroundings(histories.places, own))
+        self._strategies = strategies
+        places = tuple(place.absolute() for place in histories.places)
+        self._pools = Pools(workers, limits or JobLimits(), work.Surroundings(places, own))
         self._workers = workers
         self._changed = threading.Condition()
         self._waiting: deque[str] = deque()
@@ -210,7 +212,7 @@ class Runs:
             raise Replaced(
                 f"the history of {' or '.join(asked.symbols)}, or the strategy, was replaced meanwhile: submit it again"
             )
-        paths = tuple(source.path for source in sources)
+        paths = tuple(source.path.absolute() for source in sources)
         own = None
         if self._strategies is not None and digest is not None:
             own = work.OwnSource(self._strategies / f"{asked.strategy}.py", digest)
@@ -303,7 +305,7 @@ class Runs:
         losses = self._losses[run.id] = self._losses.get(run.id, 0) + int(worker_lost)
         if worker_lost and losses < WORKER_LOSSES:
             # It may be innocent: the kernel may have ended it for want of memory elsewhere.
-            _log.warning("a worker died under backtest %s: it is queued again", run.id)
+            _log.warning("a worker was lost under backtest %s: it is queued again", run.id)
             self._tally.under_way(run.engine, -1)
             self._keep(run.model_copy(update={"state": RunState.QUEUED, "started_at": None}))
             self._queue(run)

@@ -39,8 +39,8 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A picklable order for a worker. `request` is JSON; `bars` (files, or folders of histories) and their checksums by
-    leg."""
+    """An order for a worker. `request` is JSON; `bars` (files, or folders of histories) and their checksums by leg. All
+    paths are absolute: a worker has a folder of its own."""
 
     run_id: str
     request: str

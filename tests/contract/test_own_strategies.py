@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,16 @@ import pytest
 
 from adapters.backtesting.strategies import check_named
 from adapters.backtesting.strategies.own import KNOWN
+from adapters.csv_bars import SHIPPED
 from contracts.stages import Component, Stage
 from services.backtesting_service import own_strategies
+from services.backtesting_service.frames import framed
+from services.backtesting_service.histories import Histories
+from services.backtesting_service.models import BacktestRequest, RunState
 from services.backtesting_service.own_strategies import know
+from services.backtesting_service.routing import fixed
+from services.backtesting_service.runs import Runs
+from services.backtesting_service.store import RunStore
 from tests.contract.test_backtesting_service import World, route, until
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
@@ -41,6 +49,24 @@ class Spy(BuyAndHold):
                 told.append(type(error).__name__)
         raise RuntimeError(" ".join(told))
 """
+
+
+_BOMB = """
+import os, pickle, sys
+from pathlib import Path
+from adapters.backtesting.strategies.holding import BuyAndHold
+from services.backtesting_service.frames import framed
+
+class Bomb(BuyAndHold):
+    def state(self):
+        os.write(int(sys.argv[2]), framed(pickle.dumps(Armed())))
+        return super().state()
+
+class Armed:
+    def __reduce__(self):
+        return Path.touch, (Path(__file__).with_name("exploded"),)
+"""
+_TOLD = {"parameters": [], "legs": 1, "sha256": "0" * 64}
 
 
 @pytest.fixture
@@ -114,6 +140,44 @@ def test_a_file_that_ends_the_process_stops_nobody_else(folder: Path) -> None:
     (folder / "broken.py").write_text("import os\nos._exit(0)\n")
     know(folder)
     assert "one of them ended the process" in KNOWN.described["momentum"].problem
+
+
+def test_a_strategy_that_answers_for_its_worker_fails_alone(folder: Path, tmp_path: Path) -> None:
+    (folder / "bomb.py").write_text(_BOMB)
+    know(folder)
+    store = RunStore(tmp_path / "runs")
+    (tmp_path / "runs").mkdir()
+    runs = Runs(store, lambda: fixed("memory"), Histories(SHIPPED), 1, strategies=folder)
+    runs.start()
+    try:
+        asked = [BacktestRequest(strategy=name, symbol="SP500") for name in ("buy_and_hold", "bomb", "momentum")]
+        submitted = [runs.submit(one)[0].id for one in asked]
+        until(lambda: not any(run is None or run.ended_at is None for run in map(store.get, submitted)), "all end")
+        found = [run for run in map(store.get, submitted) if run is not None]
+    finally:
+        runs.stop(1.0)
+    assert [run.state for run in found] == [RunState.DONE, RunState.FAILED, RunState.DONE]
+    assert "what its worker sent is no answer, and the worker was ended" in (found[1].error or "")
+    assert not (folder / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"described": {"../token": {**_TOLD, "name": "../token"}}}, "what is told of them is not of their files"),
+        ({"described": {"momentum": {**_TOLD, "name": "../token"}}}, "what is told of them is not of their files"),
+        ({"described": {"momentum": {**_TOLD, "name": "momentum", "sha256": "x"}}}, "is not of their files"),
+        ({"described": {"momentum": {**_TOLD, "name": "momentum", "legs": "many"}}}, "gave an answer that is none"),
+        ({"described": [[]]}, "gave an answer that is none"),
+        (None, "gave an answer that is none"),
+    ],
+)
+def test_a_file_that_answers_for_the_process_gives_nothing(folder: Path, told: object, says: str) -> None:
+    content = bytes(9) if told is None else framed(json.dumps(told).encode())
+    (folder / "broken.py").write_text(f"import os, sys\nos.write(int(sys.argv[3]), {content!r})\nos._exit(0)\n")
+    know(folder)
+    assert says in KNOWN.described["momentum"].problem
+    assert not any(KNOWN.usable(name) for name in KNOWN.described)
 
 
 def test_where_their_code_cannot_be_confined_none_is_run_and_the_service_says_so(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
-import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from services.backtesting_service.settings import BacktestingSettings
 from services.backtesting_service.store import RunStore
 from services.common.settings import SettingsError
 from services.common.web import Health
+from tests.unit.backtesting.played_worker import children
 
 ASKED = {"strategy": "sma_cross", "parameters": {"fast": 10, "slow": 30}, "symbol": "SP500"}
 DEADLINE = 30.0
@@ -113,8 +115,8 @@ def test_a_worker_that_dies_fails_no_run(tmp_path: Path) -> None:
         first, _ = runs.submit(BacktestRequest.model_validate(ASKED))
         wait_until_done(store, first.id)
         second, _ = runs.submit(BacktestRequest.model_validate({**ASKED, "symbol": "NASDAQ"}))
-        for worker in multiprocessing.active_children():
-            worker.kill()
+        for worker in children():
+            os.kill(worker, signal.SIGKILL)
         assert wait_until_done(store, second.id) is RunState.DONE
     finally:
         runs.stop(DEADLINE)
