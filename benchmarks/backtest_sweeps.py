@@ -18,11 +18,12 @@ ASKED = SweepAsked(
     symbol="SP500",
     engine="nautilus",
     max_drawdown=1.0,
-    grid={"fast": [5, 10, 15, 20], "slow": [30, 40, 50, 60, 80, 100, 120, 150]},
+    grid={"fast": [*range(5, 21)], "slow": [30, 40, 50, 60, 80, 100, 120, 150]},
     metric="sharpe",
-    cells_per_index=2,
+    cells_per_index=4,
 )
-"""32 runs of NautilusTrader over twenty years of daily bars, in 16 pieces."""
+"""128 runs of NautilusTrader over twenty years of daily bars, in 32 pieces: a small sweep, with which the start of a
+process weighs more than in one of thousands."""
 
 
 def figures() -> list[Figure]:
