@@ -58,15 +58,19 @@ def run(
     csv: Annotated[
         str | None, typer.Option("--csv", envvar="BACKTESTING_CSV", help="SYMBOL=/path/bars.csv, by commas.")
     ] = None,
+    strategies: Annotated[
+        Path | None,
+        typer.Option("--strategies", envvar=names.ENV_STRATEGIES_PATH, help="A folder of your own; they run confined."),
+    ] = None,
 ) -> None:
     """Run a sweep on this machine."""
     # Imported here: what runs and draws takes a second, which no other command has to wait for.
     from adapters.backtesting.sweeps import laptop
 
-    asked = read_spec(spec)
+    asked, own = read_spec(spec), _known(strategies)
     try:
         sources = {**SHIPPED, **(parse_sources(csv) if csv else {})}
-        sweep = laptop.begin(asked, folder, sources)
+        sweep = laptop.begin(asked, folder, sources, own)
     except (ValueError, BacktestError) as error:
         raise CliError(str(error), f"correct {spec}") from None
     _out.print(_said(sweep), highlight=False)
@@ -80,7 +84,7 @@ def run(
             bar.update(task, completed=progress.done, description=told(progress))
 
         try:
-            made = laptop.run(sweep, folder, sources, processes or os.cpu_count() or 1, tell)
+            made = laptop.run(sweep, folder, sources, processes or os.cpu_count() or 1, tell, own)
         except KeyboardInterrupt:
             made = None
     if made is None:
@@ -91,6 +95,19 @@ def run(
         _out.print(f"piece {index} is given up: {why}", highlight=False, markup=False)
     if not made.complete:
         raise typer.Exit(FAILED)
+
+
+def _known(strategies: Path | None) -> Path | None:
+    """The folder, once it is known what is in it, as a confined process says. Raises CliError."""
+    if strategies is None:
+        return None
+    if not strategies.is_dir():
+        raise CliError(f"{strategies} is no folder: none of your strategies could be run", "name one of Python files")
+    from services.backtesting_service.own_strategies import know
+
+    own = strategies.resolve()
+    know(own)
+    return own
 
 
 def _show_folder(sweep: Sweep, folder: Path, *, complete: bool) -> None:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters.backtesting.sweeps import tables
 from adapters.backtesting.sweeps.cells import layout_of, sweep_of
-from adapters.backtesting.sweeps.folders import SweepFolder
+from adapters.backtesting.sweeps.checks import checked
+from adapters.backtesting.sweeps.folders import SweepFolder, own_source
 from adapters.backtesting.sweeps.histories import HistoryOf, legs_of
 from contracts.sweeps import Sweep, SweepAsked
 from services.backtesting_service.routing import Plan
@@ -22,18 +22,20 @@ class UnknownSweep(Exception):
 
 class Sweeps:
     """Thread-safe: what is written is replaced whole, and the same from whoever writes it. `plan`: what the route means
-    now."""
+    now; `strategies`: the folder of the user's own, where there is one."""
 
-    def __init__(self, folder: Path, plan: Callable[[], Plan], history_of: HistoryOf) -> None:
-        self._folder, self._plan, self._history_of = folder, plan, history_of
+    def __init__(
+        self, folder: Path, plan: Callable[[], Plan], history_of: HistoryOf, strategies: Path | None = None
+    ) -> None:
+        self._folder, self._plan, self._history_of, self._strategies = folder, plan, history_of, strategies
 
     def register(self, asked: SweepAsked) -> tuple[str, bool]:
         """The id of the sweep of `asked`, and whether it is new. Raises ValueError where it cannot be run, NotServed
-        among it."""
+        and OwnStrategyError among it."""
         engine = self._plan().engine(asked.engine)
         legs = legs_of(asked, self._history_of)
         sweep = sweep_of(asked, engine, legs.sha256, len(legs.bars[0]))
-        return sweep.id, self._at(sweep.id).begin(sweep)
+        return sweep.id, self._at(sweep.id).begin(sweep, own_source(sweep, self._strategies))
 
     def find(self, sweep_id: str) -> tuple[Sweep, SweepFolder]:
         """A sweep, and where it is kept. Raises UnknownSweep."""
@@ -48,12 +50,7 @@ class Sweeps:
         sweep, folder = self.find(sweep_id)
         if folder.parts.has(index):
             return False
-        found = layout_of(sweep)
-        if index >= found.indexes:
-            raise tables.NotAPart(f"the sweep has pieces 0 to {found.indexes - 1}, and none of number {index}")
-        numbers = [row.number for row in tables.read(content, sweep)]
-        if numbers != [cell.number for cell in found.cells(index)]:
-            raise tables.NotAPart(f"it has not the cells of piece {index}, each once and in order")
+        checked(content, index, sweep, layout_of(sweep))
         folder.parts.put(index, content)
         return True
 

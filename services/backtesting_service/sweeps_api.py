@@ -12,14 +12,13 @@ from adapters.backtesting.drawing import heat_map_page
 from adapters.backtesting.histories import HistoryError
 from adapters.backtesting.jobs import JobRefused
 from adapters.backtesting.sweeps.mapping import How
+from adapters.backtesting.sweeps.parts import MOST_BYTES
 from adapters.backtesting.sweeps.standing import map_of, standing_of, state_of
 from adapters.backtesting.sweeps.tables import MEDIA_TYPE
 from contracts.sweeps import MOST_INDEXES, Standing, SweepAsked, SweepState
 from services.backtesting_service.errors import ErrorModel, error_answer
 from services.backtesting_service.sweeps import Sweeps, UnknownSweep
 
-MOST_BYTES = 256 << 20
-"""Of one piece."""
 _SweepId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The sweep's id.")]
 _Index = Annotated[int, Path(ge=0, lt=MOST_INDEXES, description="The piece's number.")]
 _Responses = dict[int | str, dict[str, Any]]

@@ -25,7 +25,7 @@ from contracts import names
 from contracts.backtests import FiguresModel
 from contracts.stages import Stage
 from contracts.sweeps import HeatMap, Row, Standing, Sweep, SweepAsked, SweepState
-from tests.components.rendering import at
+from tests.components.rendering import at, render
 
 ASKED = {"strategy": "sma_cross", "symbol": "SP500", "grid": {"fast": [5, 10], "slow": [20, 30]}, "cells_per_index": 1}
 NOW = datetime(2026, 1, 1, 12, 10, tzinfo=UTC)
@@ -60,6 +60,25 @@ def test_its_pods_are_like_the_services_without_its_volume_probes_rights_and_tok
     assert env[names.ENV_BACKTESTING_URL] == "http://backtesting-service:8000"
     assert env["NUMBA_CACHE_DIR"].startswith("/tmp/")  # noqa: S108 - the pod's own
     assert not {names.ENV_ROUTES, names.ENV_RESULTS_PATH, names.ENV_POD_NAME} & set(env)
+
+
+def test_its_pods_have_the_users_strategies_where_the_service_has_them_and_no_secret() -> None:
+    given = render({"backtesting": {"strategies": "mine"}}).one("Deployment", names.BACKTESTING_NAME).manifest
+    live = copy.deepcopy(given)
+    pattern = live["spec"]["template"]["spec"]
+    (service,) = pattern["containers"]
+    # As somebody's admission, or a later version, may add them.
+    pattern["volumes"] += [{"name": "key", "secret": {"secretName": "key"}}, {"name": "token", "projected": {}}]
+    service["volumeMounts"] += [{"name": "key", "mountPath": "/key"}, {"name": "token", "mountPath": "/token"}]
+    service["envFrom"] = [{"secretRef": {"name": "key"}}]
+    service["env"] += [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "key", "key": "key"}}}]
+    pod = sweep_job(live, sweep(), "sweep-1", parallelism=1)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "strategies"]
+    assert {"name": "strategies", "configMap": {"name": "mine"}} in pod["volumes"]
+    assert {"name": "strategies", "mountPath": "/strategies", "readOnly": True} in container["volumeMounts"]
+    assert {one["name"]: one["value"] for one in container["env"]}[names.ENV_STRATEGIES_PATH] == "/strategies"
+    assert pod["automountServiceAccountToken"] is False and "key" not in json.dumps(pod).lower()
 
 
 def test_it_is_indexed_tries_a_piece_again_and_counts_no_eviction() -> None:
