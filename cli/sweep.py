@@ -27,7 +27,7 @@ from adapters.csv_bars import SHIPPED, parse_sources
 from adapters.routes.kubernetes import connect
 from adapters.routes.sweep_jobs import KubernetesSweeps, SweepJob
 from cli.errors import CliError
-from cli.pod_reports import report_of
+from cli.pod_reports import answer_of
 from contracts import names
 from contracts.sweeps import Row, Standing, Sweep, SweepAsked, SweepState
 
@@ -41,6 +41,7 @@ app = typer.Typer(no_args_is_help=True, help="Many backtests at once: a grid, dr
 _out = Console()
 _Spec = Annotated[Path, typer.Argument(help="The sweep that is asked for, as JSON: docs/backtest-sweeps.md.")]
 _Job = Annotated[str, typer.Argument(help="The sweep's name, as `submit` said it.")]
+_JobOrId = Annotated[str, typer.Argument(help="The sweep's name, or its id.")]
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _Context = Annotated[
     str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
@@ -184,7 +185,7 @@ def _standing(job: SweepJob) -> Mapping[str, object]:
 
 @app.command()
 def top(
-    name: Annotated[str, typer.Argument(help="The sweep's name, or its id.")],
+    name: _JobOrId,
     count: Annotated[int | None, typer.Option("--count", min=1, max=1000, help="Else as many as it asks for.")] = None,
     heat_map: Annotated[Path | None, typer.Option("--heat-map", help="The file that gets the heat map.")] = None,
     as_json: _Json = False,
@@ -193,7 +194,7 @@ def top(
 ) -> None:
     """Show the best of a sweep so far."""
     sweeps = KubernetesSweeps(connect(context), namespace)
-    sweep_id = name if re.fullmatch("[0-9a-f]{32}", name) else sweeps.find(name).sweep_id
+    sweep_id = _id_of(name, sweeps)
     flags = [] if count is None else ["--top", str(count)]
     found = _answer(Standing, *sweeps.ask(["show", "--sweep", sweep_id, *flags], {}))
     if as_json:
@@ -211,6 +212,21 @@ def cancel(name: _Job, context: _Context = None, namespace: _Namespace = names.N
     _out.print(f"{name} is ended; {told(found.progress)}, which stay", highlight=False)
 
 
+@app.command()
+def delete(name: _JobOrId, context: _Context = None, namespace: _Namespace = names.NAMESPACE) -> None:
+    """End a sweep, and delete all that was done of it."""
+    sweeps = KubernetesSweeps(connect(context), namespace)
+    sweep_id = _id_of(name, sweeps)
+    for job in sweeps.of(sweep_id):  # or its pods would go on, and be refused
+        sweeps.cancel(job.name)
+    answer_of(*sweeps.ask(["delete", "--sweep", sweep_id], {}))
+    _out.print(f"sweep {sweep_id} is deleted", highlight=False)
+
+
+def _id_of(name: str, sweeps: KubernetesSweeps) -> str:
+    return name if re.fullmatch("[0-9a-f]{32}", name) else sweeps.find(name).sweep_id
+
+
 def read_spec(path: Path) -> SweepAsked:
     """The sweep in a file. Raises CliError."""
     try:
@@ -223,11 +239,7 @@ def read_spec(path: Path) -> SweepAsked:
 
 
 def _answer[Model: BaseModel](kind: type[Model], code: int, output: str) -> Model:
-    """What the service said, from a pod's output. Raises CliError."""
-    report = report_of(output, f"kubectl get deployment {names.BACKTESTING_NAME}")
-    if code or "error" in report:
-        raise CliError(f"the backtesting service refused: {report.get('error', output[-2000:])}", "")
-    return kind.model_validate(report)
+    return kind.model_validate(answer_of(code, output))
 
 
 def _said(sweep: Sweep) -> str:

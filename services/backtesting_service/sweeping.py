@@ -1,8 +1,9 @@
 """`python -m services.backtesting_service.sweeping`: what the pods of a sweep do.
 
 `run --sweep ID` does one piece of it, the one that `--index` or JOB_COMPLETION_INDEX names, and puts it to the service.
-`register` asks the service for the sweep in CROSSOVER_SWEEP, `show --sweep ID` for the best of one; both write what it
-answers as the last line, as JSON, an object with `error` where it refused.
+`register` asks the service for the sweep in CROSSOVER_SWEEP, `show --sweep ID` for the best of one; `delete --sweep ID`
+and `delete-bars --symbol SYMBOL` have it delete. All write what it answers as the last line, as JSON, an object with
+`error` where it refused.
 
 Exit status: 0 done, or there before; 1 failed, to be tried again; 78 refused, where trying again cannot help.
 """
@@ -22,6 +23,7 @@ from typing import override
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from adapters.backtesting import EngineUnavailable, open_engine
+from adapters.backtesting.http_jobs import answered
 from adapters.backtesting.jobs import JobRefused, JobsUnavailable
 from adapters.backtesting.sweeps.confined import ConfinedDied, ConfinedPieces, Order
 from adapters.backtesting.sweeps.histories import HistoryOf, csv_histories, fetched_histories
@@ -124,19 +126,38 @@ def show(sweeps: HttpSweeps, sweep_id: str, top: int | None) -> int:
     return 0
 
 
+def delete(sweeps: HttpSweeps, sweep_id: str) -> int:
+    """Have a sweep deleted."""
+    patiently(lambda: sweeps.delete(sweep_id))
+    print(json.dumps({"deleted": sweep_id}))
+    return 0
+
+
+def delete_bars(sweeps: HttpSweeps, symbol: str) -> int:
+    """Have a history deleted."""
+    patiently(lambda: answered(sweeps.base_url, "DELETE", f"/bars/{symbol}"))
+    print(json.dumps({"deleted": symbol}))
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """The exit status."""
     parser = argparse.ArgumentParser(prog="python -m services.backtesting_service.sweeping", description=__doc__)
-    parser.add_argument("act", choices=["run", "register", "show"])
+    parser.add_argument("act", choices=["run", "register", "show", "delete", "delete-bars"])
     parser.add_argument("--sweep", default="", help="the sweep's id")
     parser.add_argument("--index", type=int, default=int(os.environ.get(ENV_INDEX) or 0), help="the piece's number")
+    parser.add_argument("--symbol", default="", help="whose bars are to be deleted")
     parser.add_argument("--top", type=int, default=None, help="how many of the best; else as the sweep says")
     chosen = parser.parse_args(arguments)
-    sweeps = HttpSweeps(os.environ.get(names.ENV_BACKTESTING_URL, f"http://127.0.0.1:{names.HTTP_PORT}"))
+    service = HttpSweeps(os.environ.get(names.ENV_BACKTESTING_URL, f"http://127.0.0.1:{names.HTTP_PORT}"))
     try:
-        if chosen.act == "run":
-            return run(sweeps, chosen.sweep, chosen.index)
-        return register(sweeps) if chosen.act == "register" else show(sweeps, chosen.sweep, chosen.top)
+        return {
+            "run": lambda: run(service, chosen.sweep, chosen.index),
+            "register": lambda: register(service),
+            "show": lambda: show(service, chosen.sweep, chosen.top),
+            "delete": lambda: delete(service, chosen.sweep),
+            "delete-bars": lambda: delete_bars(service, chosen.symbol),
+        }[chosen.act]()
     except (JobsUnavailable, ConfinedDied) as error:
         _log.error("%s", error)
         return 1

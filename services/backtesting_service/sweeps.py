@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkdtemp
 
 from adapters.backtesting.sweeps.cells import layout_of, sweep_of
 from adapters.backtesting.sweeps.checks import checked
-from adapters.backtesting.sweeps.folders import SweepFolder, own_source
+from adapters.backtesting.sweeps.folders import RECORD, SweepFolder, own_source
 from adapters.backtesting.sweeps.histories import HistoryOf, legs_of
+from adapters.durable import sync
 from contracts.sweeps import Sweep, SweepAsked
 from services.backtesting_service.routing import Plan
 
+_GONE = ".deleted-"
 _SWEEP_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -28,6 +33,9 @@ class Sweeps:
         self, folder: Path, plan: Callable[[], Plan], history_of: HistoryOf, strategies: Path | None = None
     ) -> None:
         self._folder, self._plan, self._history_of, self._strategies = folder, plan, history_of, strategies
+        self._writing = threading.Lock()
+        for left in folder.glob(f"{_GONE}*"):  # by a process that died
+            shutil.rmtree(left, ignore_errors=True)
 
     def register(self, asked: SweepAsked) -> tuple[str, bool]:
         """The id of the sweep of `asked`, and whether it is new. Raises ValueError where it cannot be run, NotServed
@@ -35,7 +43,9 @@ class Sweeps:
         engine = self._plan().engine(asked.engine)
         legs = legs_of(asked, self._history_of)
         sweep = sweep_of(asked, engine, legs.sha256, len(legs.bars[0]))
-        return sweep.id, self._at(sweep.id).begin(sweep, own_source(sweep, self._strategies))
+        source = own_source(sweep, self._strategies)
+        with self._writing:
+            return sweep.id, self._at(sweep.id).begin(sweep, source)
 
     def find(self, sweep_id: str) -> tuple[Sweep, SweepFolder]:
         """A sweep, and where it is kept. Raises UnknownSweep."""
@@ -51,8 +61,22 @@ class Sweeps:
         if folder.parts.has(index):
             return False
         checked(content, index, sweep, layout_of(sweep))
-        folder.parts.put(index, content)
+        with self._writing:
+            self.find(sweep_id)  # which may be gone meanwhile: its folder must not come again
+            folder.parts.put(index, content)
         return True
+
+    def delete(self, sweep_id: str) -> None:
+        """Delete a sweep with its pieces: for whoever asks it is there or gone. Raises UnknownSweep, OSError where it
+        cannot be."""
+        with self._writing:
+            folder = self._at(sweep_id).path
+            if not (folder / RECORD).exists():
+                raise UnknownSweep(f"there is no sweep {sweep_id}")
+            gone = Path(mkdtemp(prefix=_GONE, dir=self._folder))
+            folder.rename(gone / sweep_id)
+            sync(self._folder)
+        shutil.rmtree(gone, ignore_errors=True)  # what is left goes at the next start
 
     def _at(self, sweep_id: str) -> SweepFolder:
         if not _SWEEP_ID.fullmatch(sweep_id):

@@ -42,6 +42,12 @@ def add_sweeps(app: FastAPI, sweeps: Sweeps) -> None:
         del request
         return error_answer(404, str(error))
 
+    @app.exception_handler(JobRefused)
+    def gone(request: Request, error: JobRefused) -> JSONResponse:
+        """A piece that is not there, or not any more: the sweep is deleted while it is read."""
+        del request
+        return error_answer(404, str(error))
+
     _add_writing(app, sweeps)
     _add_reading(app, sweeps)
     _add_showing(app, sweeps)
@@ -77,6 +83,15 @@ def _add_writing(app: FastAPI, sweeps: Sweeps) -> None:
             return error_answer(503, f"the piece cannot be kept: {error.strerror}", retryable=True)
         return Response(status_code=201 if new else 200)
 
+    @app.delete("/sweeps/{sweep_id}", tags=["sweeps"], status_code=204, response_class=Response, responses=_NOT_FOUND)
+    def deleted(sweep_id: _SweepId) -> Response:
+        """Delete a sweep with all that was done of it. A piece that is handed in afterwards is refused."""
+        try:
+            sweeps.delete(sweep_id)
+        except OSError as error:
+            return error_answer(503, f"it cannot be deleted: {error.strerror}", retryable=True)
+        return Response(status_code=204)
+
 
 def _add_reading(app: FastAPI, sweeps: Sweeps) -> None:
     @app.get("/sweeps/{sweep_id}", tags=["sweeps"], responses=_NOT_FOUND)
@@ -89,10 +104,7 @@ def _add_reading(app: FastAPI, sweeps: Sweeps) -> None:
     def part(sweep_id: _SweepId, index: _Index) -> Response:
         """A piece that is done."""
         _, folder = sweeps.find(sweep_id)
-        try:
-            return Response(folder.parts.read(index), media_type=MEDIA_TYPE)
-        except JobRefused as error:
-            return error_answer(404, str(error))
+        return Response(folder.parts.read(index), media_type=MEDIA_TYPE)
 
     @app.get("/sweeps/{sweep_id}/results.parquet", tags=["sweeps"], response_class=Response,
              responses={**_PARQUET, **_NOT_WHOLE})  # fmt: skip

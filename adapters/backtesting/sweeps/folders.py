@@ -97,9 +97,10 @@ class SweepFolder:
         return True
 
     def results(self, sweep: Sweep) -> Path:
-        """The file with all rows, made where all pieces are there and it is not."""
+        """The file with all rows, made where it is not there. Raises JobRefused where a piece is missing."""
         path = self.path / RESULTS
         if not path.exists():
             with replacing(path) as partial:
-                tables.gather(self.parts.all(), sweep, partial)
+                # By number: one that is missing must not leave a file that lacks its rows.
+                tables.gather(map(self.parts.read, range(sweep.indexes)), sweep, partial)
         return path

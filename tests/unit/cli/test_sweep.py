@@ -247,6 +247,8 @@ class Sweeps:
         Sweeps.asked = (arguments, env)
         if Sweeps.error:
             return 78, "ERROR refused\n" + json.dumps({"error": Sweeps.error})
+        if arguments[0] == "delete":
+            return 0, json.dumps({"deleted": arguments[2]})
         state = SweepState(sweep=sweep(), done=list(Sweeps.done))
         answer = state if arguments == ["register"] else shown(state)
         return 0, "INFO one line\n" + answer.model_dump_json(exclude_defaults=True)
@@ -259,7 +261,14 @@ class Sweeps:
         del name
         return Sweeps.job
 
-    cancel = find
+    cancelled: tuple[str, ...] = ()
+
+    def cancel(self, name: str) -> SweepJob:
+        Sweeps.cancelled += (name,)
+        return Sweeps.job
+
+    def of(self, sweep_id: str) -> list[SweepJob]:
+        return [Sweeps.job] if sweep_id == Sweeps.job.sweep_id else []
 
 
 def shown(state: SweepState) -> Standing:
@@ -280,7 +289,8 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "connect", lambda context: None)
     monkeypatch.setattr(command, "KubernetesSweeps", Sweeps)
     monkeypatch.setattr(command._out, "_width", 200)
-    for name, value in (("done", ()), ("error", ""), ("new", True), ("job", standing(live(), NOW))):
+    made = {"done": (), "error": "", "new": True, "job": standing(live(), NOW), "cancelled": ()}
+    for name, value in made.items():
         monkeypatch.setattr(Sweeps, name, value, raising=False)
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(ASKED))
@@ -322,6 +332,17 @@ def test_the_best_are_shown_and_drawn(spec: Path, tmp_path: Path) -> None:
     for part in ("highest sharpe first", "1.5", "0.25", "it broke", "2 of 4 cells are run, 1 of them failed"):
         assert part in output
     assert json.loads(told("top", sweep().id, "--json"))["run"] == 2
+
+
+def test_a_sweep_is_deleted_by_name_or_id_and_its_job_with_it(spec: Path) -> None:
+    for name in ("sweep-1", sweep().id):
+        assert f"sweep {sweep().id} is deleted" in told("delete", name)
+        assert Sweeps.asked == (["delete", "--sweep", sweep().id], {})
+    assert Sweeps.cancelled == ("sweep-1", "sweep-1")
+    assert "is deleted" in told("delete", "f" * 32) and Sweeps.cancelled == ("sweep-1", "sweep-1")
+    Sweeps.error = "there is no sweep"
+    with pytest.raises(CliError, match="the backtesting service refused: there is no sweep"):
+        told("delete", "sweep-1")
 
 
 def test_a_status_is_told_and_a_sweep_that_failed_ends_it_with_1(spec: Path) -> None:
