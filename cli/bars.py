@@ -1,4 +1,4 @@
-"""`crossover bars`: files of bars into a folder that backtests read (DATA_PATH), and what that folder holds."""
+"""`crossover bars`: files of bars into a folder that backtests read (DATA_PATH), what it holds, and what goes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from adapters.routes.kubernetes import connect
+from adapters.routes.sweep_jobs import KubernetesSweeps
 from cli.errors import CliError
+from cli.pod_reports import answer_of
+from contracts import names
 from contracts.histories import History
 
 app = typer.Typer(no_args_is_help=True, help="Keep histories of bars for backtests: docs/backtest-data.md.")
@@ -49,6 +53,42 @@ def known(folder: Annotated[Path, typer.Option("--from", help="The catalog's fol
     if not folder.is_dir():
         raise CliError(f"{folder} is no folder: there are no bars in it", "crossover bars import FILE --into FOLDER")
     _out.print(table(Catalog(folder).all(), str(folder)))
+
+
+@app.command()
+def delete(
+    symbol: Annotated[str, typer.Argument(help="As backtests name it.")],
+    folder: Annotated[
+        Path | None,
+        typer.Option("--from", help="The catalog's folder; else the backtesting service's, on the cluster."),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")
+    ] = names.NAMESPACE,
+) -> None:
+    """Delete the bars of SYMBOL. What runs on them came to stays."""
+    if folder is None:
+        sweeps = KubernetesSweeps(connect(context), namespace)
+        answer_of(*sweeps.ask(["delete-bars", "--symbol", symbol], {}))
+    else:
+        _delete_from(folder, symbol)
+    _out.print(f"the bars of {symbol} are deleted", highlight=False)
+
+
+def _delete_from(folder: Path, symbol: str) -> None:
+    from adapters.backtesting.histories import Catalog
+
+    try:
+        found = folder.is_dir() and Catalog(folder).delete(symbol)
+    except OSError as error:
+        raise CliError(f"{folder} cannot be written: {error.strerror}", "name a folder that is yours") from None
+    if not found:
+        raise CliError(
+            f"{folder} holds no bars of {symbol}: nothing was deleted", f"crossover bars list --from {folder}"
+        )
 
 
 def table(histories: list[History], title: str) -> Table:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from cli.errors import CliError
+from contracts import names
 
 _out = Console()
 
@@ -24,6 +25,14 @@ def report_of(output: str, fix: str) -> dict[str, Any]:
                 continue
             return found
     raise CliError(f"the pod gave no report: {output[-2000:] or 'it wrote nothing'}", fix)
+
+
+def answer_of(code: int, output: str) -> dict[str, Any]:
+    """What the backtesting service said, from a pod's output. Raises CliError where it refused."""
+    report = report_of(output, f"kubectl get deployment {names.BACKTESTING_NAME}")
+    if code or "error" in report:
+        raise CliError(f"the backtesting service refused: {report.get('error', output[-2000:])}", "")
+    return report
 
 
 def show(code: int, report: dict[str, Any], lines: Callable[[dict[str, Any]], Sequence[str]], *, as_json: bool) -> None:

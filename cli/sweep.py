@@ -27,7 +27,7 @@ from adapters.csv_bars import SHIPPED, parse_sources
 from adapters.routes.kubernetes import connect
 from adapters.routes.sweep_jobs import KubernetesSweeps, SweepJob
 from cli.errors import CliError
-from cli.pod_reports import report_of
+from cli.pod_reports import answer_of
 from contracts import names
 from contracts.sweeps import Row, Standing, Sweep, SweepAsked, SweepState
 
@@ -41,6 +41,7 @@ app = typer.Typer(no_args_is_help=True, help="Many backtests at once: a grid, dr
 _out = Console()
 _Spec = Annotated[Path, typer.Argument(help="The sweep that is asked for, as JSON: docs/backtest-sweeps.md.")]
 _Job = Annotated[str, typer.Argument(help="The sweep's name, as `submit` said it.")]
+_JobOrId = Annotated[str, typer.Argument(help="The sweep's name, or its id.")]
 _Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 _Context = Annotated[
     str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
@@ -58,15 +59,19 @@ def run(
     csv: Annotated[
         str | None, typer.Option("--csv", envvar="BACKTESTING_CSV", help="SYMBOL=/path/bars.csv, by commas.")
     ] = None,
+    strategies: Annotated[
+        Path | None,
+        typer.Option("--strategies", envvar=names.ENV_STRATEGIES_PATH, help="A folder of your own; they run confined."),
+    ] = None,
 ) -> None:
     """Run a sweep on this machine."""
     # Imported here: what runs and draws takes a second, which no other command has to wait for.
     from adapters.backtesting.sweeps import laptop
 
-    asked = read_spec(spec)
+    asked, own = read_spec(spec), _known(strategies)
     try:
         sources = {**SHIPPED, **(parse_sources(csv) if csv else {})}
-        sweep = laptop.begin(asked, folder, sources)
+        sweep = laptop.begin(asked, folder, sources, own)
     except (ValueError, BacktestError) as error:
         raise CliError(str(error), f"correct {spec}") from None
     _out.print(_said(sweep), highlight=False)
@@ -80,7 +85,7 @@ def run(
             bar.update(task, completed=progress.done, description=told(progress))
 
         try:
-            made = laptop.run(sweep, folder, sources, processes or os.cpu_count() or 1, tell)
+            made = laptop.run(sweep, folder, sources, processes or os.cpu_count() or 1, tell, own)
         except KeyboardInterrupt:
             made = None
     if made is None:
@@ -91,6 +96,19 @@ def run(
         _out.print(f"piece {index} is given up: {why}", highlight=False, markup=False)
     if not made.complete:
         raise typer.Exit(FAILED)
+
+
+def _known(strategies: Path | None) -> Path | None:
+    """The folder, once it is known what is in it, as a confined process says. Raises CliError."""
+    if strategies is None:
+        return None
+    if not strategies.is_dir():
+        raise CliError(f"{strategies} is no folder: none of your strategies could be run", "name one of Python files")
+    from services.backtesting_service.own_strategies import know
+
+    own = strategies.resolve()
+    know(own)
+    return own
 
 
 def _show_folder(sweep: Sweep, folder: Path, *, complete: bool) -> None:
@@ -167,7 +185,7 @@ def _standing(job: SweepJob) -> Mapping[str, object]:
 
 @app.command()
 def top(
-    name: Annotated[str, typer.Argument(help="The sweep's name, or its id.")],
+    name: _JobOrId,
     count: Annotated[int | None, typer.Option("--count", min=1, max=1000, help="Else as many as it asks for.")] = None,
     heat_map: Annotated[Path | None, typer.Option("--heat-map", help="The file that gets the heat map.")] = None,
     as_json: _Json = False,
@@ -176,7 +194,7 @@ def top(
 ) -> None:
     """Show the best of a sweep so far."""
     sweeps = KubernetesSweeps(connect(context), namespace)
-    sweep_id = name if re.fullmatch("[0-9a-f]{32}", name) else sweeps.find(name).sweep_id
+    sweep_id = _id_of(name, sweeps)
     flags = [] if count is None else ["--top", str(count)]
     found = _answer(Standing, *sweeps.ask(["show", "--sweep", sweep_id, *flags], {}))
     if as_json:
@@ -194,6 +212,21 @@ def cancel(name: _Job, context: _Context = None, namespace: _Namespace = names.N
     _out.print(f"{name} is ended; {told(found.progress)}, which stay", highlight=False)
 
 
+@app.command()
+def delete(name: _JobOrId, context: _Context = None, namespace: _Namespace = names.NAMESPACE) -> None:
+    """End a sweep, and delete all that was done of it."""
+    sweeps = KubernetesSweeps(connect(context), namespace)
+    sweep_id = _id_of(name, sweeps)
+    for job in sweeps.of(sweep_id):  # or its pods would go on, and be refused
+        sweeps.cancel(job.name)
+    answer_of(*sweeps.ask(["delete", "--sweep", sweep_id], {}))
+    _out.print(f"sweep {sweep_id} is deleted", highlight=False)
+
+
+def _id_of(name: str, sweeps: KubernetesSweeps) -> str:
+    return name if re.fullmatch("[0-9a-f]{32}", name) else sweeps.find(name).sweep_id
+
+
 def read_spec(path: Path) -> SweepAsked:
     """The sweep in a file. Raises CliError."""
     try:
@@ -206,11 +239,7 @@ def read_spec(path: Path) -> SweepAsked:
 
 
 def _answer[Model: BaseModel](kind: type[Model], code: int, output: str) -> Model:
-    """What the service said, from a pod's output. Raises CliError."""
-    report = report_of(output, f"kubectl get deployment {names.BACKTESTING_NAME}")
-    if code or "error" in report:
-        raise CliError(f"the backtesting service refused: {report.get('error', output[-2000:])}", "")
-    return kind.model_validate(report)
+    return kind.model_validate(answer_of(code, output))
 
 
 def _said(sweep: Sweep) -> str:

@@ -171,15 +171,15 @@ class SweepAsked(BacktestAsked):
 
     @override
     def identity(self, engine: str, bars_sha256: Sequence[str], source_sha256: str | None = None) -> str:
-        """As of a backtest, of a strategy that is shipped. How many of the best are shown makes no other sweep."""
-        if source_sha256 is not None:
-            raise ValueError(f"{self.strategy} is a strategy of your own: only shipped ones are swept")
-        parts = {
+        """As of a backtest. How many of the best are shown makes no other sweep."""
+        parts: dict[str, object] = {
             "schema": SCHEMA,
             "engine": engine,
             "bars": list(bars_sha256),
             "sweep": self.model_dump(mode="json", exclude_defaults=True, exclude={"engine", "top"}),
         }
+        if source_sha256 is not None:
+            parts["source"] = source_sha256
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -209,8 +209,8 @@ def _listed(name: str, values: Sequence[Number]) -> None:
 
 class Sweep(_Model):
     """A sweep that was asked for, as it is kept: with the engine that does it, the checksums of its bars, one a leg,
-    and how many bars there are. `cells` are run; `skipped` combinations are such as the strategy will not have.
-    `indexes`: into how many pieces it is cut."""
+    and how many bars there are; `source_sha256`: of the file of a strategy of the user's own. `cells` are run;
+    `skipped` combinations are such as the strategy will not have. `indexes`: into how many pieces it is cut."""
 
     schema_version: int = SCHEMA
     id: str
@@ -218,6 +218,7 @@ class Sweep(_Model):
     engine: str
     bars_sha256: list[str]
     bars: int
+    source_sha256: str | None = None
     cells: int
     skipped: int
     indexes: int

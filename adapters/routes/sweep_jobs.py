@@ -1,7 +1,8 @@
 """The Job of a sweep: made after the pattern of the backtesting service's live pod, followed, and taken away.
 
-Its pods have the service's image, resources and security, and neither its volume, its probes nor its rights: they ask
-nothing of the Kubernetes API, and reach the service alone (components/backtesting.py).
+Its pods have the service's image, resources, security, and strategies of the user's own, and neither its volume, its
+probes, its rights nor any secret of it: they ask nothing of the Kubernetes API, and reach the service alone
+(components/backtesting.py).
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _OF_THE_SERVICE = frozenset(
     {
         names.ENV_ROUTES, names.ENV_RESULTS_PATH, names.ENV_BACKTESTING_WORKERS, names.ENV_BACKTESTING_SECONDS,
-        names.ENV_BACKTESTING_MIB, names.ENV_POD_NAME, names.ENV_POD_UID,
+        names.ENV_BACKTESTING_MIB, names.ENV_DATA_PATH, names.ENV_POD_NAME, names.ENV_POD_UID,
     }
 )  # fmt: skip
-_OF_A_SERVICE = ("readinessProbe", "livenessProbe", "startupProbe", "ports", "lifecycle", "args")
+_OF_A_SERVICE = ("readinessProbe", "livenessProbe", "startupProbe", "ports", "lifecycle", "args", "envFrom")
+_HARMLESS = ("emptyDir", "configMap")
+"""Volumes that hold nobody's results and no secret: room of the pod's own, and the user's strategies."""
 
 
 class NoSweep(RouteError):
@@ -39,10 +42,11 @@ class NoSweep(RouteError):
 
 
 def pod_template(deployment: Mapping[str, Any], arguments: Sequence[str], env: Mapping[str, str]) -> dict[str, Any]:
-    """A pod like the service's, that runs COMMAND with `arguments` and ends. Volumes that are claimed are left out."""
+    """A pod like the service's, that runs COMMAND with `arguments` and ends. What it could lose is left out: of volumes
+    all but _HARMLESS, and variables that are read from elsewhere."""
     spec = copy.deepcopy(deployment["spec"]["template"]["spec"])
-    claimed = {volume["name"] for volume in spec.get("volumes", []) if "persistentVolumeClaim" in volume}
-    spec["volumes"] = [volume for volume in spec.get("volumes", []) if volume["name"] not in claimed]
+    spec["volumes"] = [one for one in spec.get("volumes", []) if any(kind in one for kind in _HARMLESS)]
+    kept_volumes = {volume["name"] for volume in spec["volumes"]}
     (container,) = spec["containers"]
     for key in _OF_A_SERVICE:
         container.pop(key, None)
@@ -51,13 +55,14 @@ def pod_template(deployment: Mapping[str, Any], arguments: Sequence[str], env: M
     url = f"http://{names.BACKTESTING_NAME}:{names.HTTP_PORT}"
     told = {names.ENV_BACKTESTING_URL: url, **env}
     own = [{"name": name, "value": value} for name, value in told.items()]
-    kept = [one for one in container.get("env", []) if one["name"] not in _OF_THE_SERVICE | told.keys()]
+    plain = [one for one in container.get("env", []) if "valueFrom" not in one]
+    kept = [one for one in plain if one["name"] not in _OF_THE_SERVICE | told.keys()]
     container |= {
         "name": "sweep",
         "command": list(COMMAND),
         "args": list(arguments),
         "env": [*kept, *own],
-        "volumeMounts": [mount for mount in container.get("volumeMounts", []) if mount["name"] not in claimed],
+        "volumeMounts": [mount for mount in container.get("volumeMounts", []) if mount["name"] in kept_volumes],
     }
     spec |= {"restartPolicy": "Never", "automountServiceAccountToken": False, "terminationGracePeriodSeconds": 5}
     labels = {"app": names.BACKTEST_SWEEP_NAME, "app.kubernetes.io/name": names.BACKTEST_SWEEP_NAME}

@@ -224,7 +224,7 @@ def create_api(
             unusable={name: one.problem for name, one in KNOWN.described.items() if one.problem},
         )  # fmt: skip
 
-    add_bars(app, runs.histories, imports)
+    add_bars(app, runs.histories, imports, runs.unused)
     if sweeps is not None:
         add_sweeps(app, sweeps)
     return app

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from contracts.names import ENV_BACKTESTING_BARS_MIB, ENV_DATA_PATH
 from services.backtesting_service.errors import ErrorModel, error_answer
 from services.backtesting_service.histories import Histories
 from services.backtesting_service.imports import Busy, Imports, TooLarge
+from services.backtesting_service.runs import InUse
 from services.backtesting_service.work import bars_of
 
 _PARQUET = "application/vnd.apache.parquet"
@@ -32,6 +35,11 @@ _FETCHED: dict[int | str, dict[str, Any]] = {
     404: {"model": ErrorModel, "description": "There is no such history."},
     409: {"model": ErrorModel, "description": "It is not whole any more."},
 }
+_DELETED: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorModel, "description": "There is no such history."},
+    409: {"model": ErrorModel, "description": "A run that waits or runs uses it, or it is a file of the service."},
+    503: {"model": ErrorModel, "description": "A history is being taken."},
+}
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"requestBody": {"required": True, "content": {"text/csv": _FILE, "application/gzip": _FILE, _PARQUET: _FILE}}}
 
@@ -42,8 +50,46 @@ class HistoryPage(BaseModel):
     items: list[History]
 
 
-def add_bars(app: FastAPI, histories: Histories, imports: Imports | None) -> None:
-    """Add the routes to `app`. `imports`: who keeps what is sent; None where nothing can be kept."""
+def add_bars(
+    app: FastAPI,
+    histories: Histories,
+    imports: Imports | None,
+    unused: Callable[[str], AbstractContextManager[object]],
+) -> None:
+    """Add the routes to `app`. `imports`: who keeps what is sent; None where nothing can be kept. `unused`: held while
+    the bars of a symbol go; raises InUse."""
+    _add_keeping(app, histories, imports)
+    _add_deleting(app, histories, imports, unused)
+
+
+def _add_deleting(
+    app: FastAPI,
+    histories: Histories,
+    imports: Imports | None,
+    unused: Callable[[str], AbstractContextManager[object]],
+) -> None:
+    @app.delete("/bars/{symbol}", tags=["bars"], status_code=204, response_class=Response, responses=_DELETED)
+    def deleted(symbol: _Symbol) -> Response:
+        """Delete the history of a symbol. Results of runs on it stay."""
+        try:
+            if imports is not None and imports.delete(symbol, unused(symbol)):
+                return Response(status_code=204)
+        except InUse as error:
+            return error_answer(409, str(error))
+        except Busy as error:
+            return error_answer(503, str(error), retryable=True)
+        except OSError as error:
+            return error_answer(503, f"it cannot be deleted: {error.strerror}", retryable=True)
+        file = histories.file(symbol)
+        if file is None:
+            return error_answer(404, f"there is no history of {symbol}")
+        return error_answer(
+            409,
+            f"{symbol} cannot be deleted: it is shipped with the service, or BACKTESTING_CSV names it ({file.name})",
+        )
+
+
+def _add_keeping(app: FastAPI, histories: Histories, imports: Imports | None) -> None:
     one_at_a_time = Lock()
     """A large history takes half a GB while it is written."""
 

@@ -54,6 +54,11 @@ class Histories:
         known = None if place is None else manifest(place)
         return self._files.get(symbol) if place is None or known is None else Source(place, known.sha256)
 
+    def file(self, symbol: str) -> Path | None:
+        """The CSV file of a symbol, shipped or given; None where there is none."""
+        found = self._files.get(symbol)
+        return None if found is None else found.path
+
     def all(self) -> list[History]:
         """What is known of each. Raises BarsError where a file cannot be used any more."""
         kept = {known.symbol: known for known in self._kept()}

@@ -10,6 +10,7 @@ import resource
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -63,6 +64,15 @@ class Imports:
             return await self._taken(content, announced, symbol, options)
         finally:
             self._waiting.release()
+
+    def delete(self, symbol: str, unused: AbstractContextManager[object]) -> bool:
+        """Delete the history of `symbol`; False where there is none. `unused`: see Catalog. Raises Busy, OSError."""
+        if not self._one.acquire(blocking=False):
+            raise Busy("a history is being taken: nothing was deleted. Come back later")
+        try:
+            return Catalog(self._folder).delete(symbol, unused)
+        finally:
+            self._one.release()
 
     async def _taken(
         self, content: AsyncIterator[bytes], announced: int, symbol: str, options: Options

@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,10 @@ class UnknownSymbol(ValueError):
 
 class AlreadyEnded(ValueError):
     """There is nothing to cancel."""
+
+
+class InUse(Exception):
+    """Runs wait or run on the bars that are to go."""
 
 
 @dataclass(slots=True)
@@ -136,8 +141,8 @@ class Runs:
 
         Raises UnknownSymbol, NotServed, TooManyRuns, CannotKeep.
         """
-        checksums = [source.sha256 for source in self._sources(request)]
         with self._changed:
+            checksums = [source.sha256 for source in self._sources(request)]
             engine = self._plan().engine(request.engine)
             run_id = request.identity(engine, checksums, source_of(request.strategy))
             known = self.store.get(run_id)
@@ -173,6 +178,19 @@ class Runs:
         if future is not None:
             future.cancel()
         return run
+
+    @contextmanager
+    def unused(self, symbol: str) -> Iterator[None]:
+        """Held while the bars of `symbol` go: nothing is submitted meanwhile. Raises InUse."""
+        with self._changed:
+            under_way = [self.store.get(run_id) for run_id in (*self._running, *self._waiting, *self._aside)]
+            users = [run.id for run in under_way if run is not None and symbol in run.request.symbols]
+            if users:
+                raise InUse(
+                    f"{len(users)} runs that wait or run use the bars of {symbol}, {users[0]} among them: they would "
+                    "fail. Let them end, or cancel them"
+                )
+            yield
 
     def changed(self) -> None:
         """The plan is another one."""

@@ -78,7 +78,7 @@ def _runs(settings: BacktestingSettings, plan: Callable[[], Plan], tally: Tally)
 
 def _api(settings: BacktestingSettings, runs: Runs, health: Health, lifecycle: Backtesting) -> FastAPI:
     imports = None if settings.data is None else Imports(settings.data, settings.bars_mib)
-    sweeps = Sweeps(settings.sweeps, runs.plan, runs.histories.of_sweeps)
+    sweeps = Sweeps(settings.sweeps, runs.plan, runs.histories.of_sweeps, settings.strategies)
     return create_api(runs, runs.store, health, lifecycle, imports=imports, sweeps=sweeps)
 
 

@@ -12,14 +12,13 @@ from adapters.backtesting.drawing import heat_map_page
 from adapters.backtesting.histories import HistoryError
 from adapters.backtesting.jobs import JobRefused
 from adapters.backtesting.sweeps.mapping import How
+from adapters.backtesting.sweeps.parts import MOST_BYTES
 from adapters.backtesting.sweeps.standing import map_of, standing_of, state_of
 from adapters.backtesting.sweeps.tables import MEDIA_TYPE
 from contracts.sweeps import MOST_INDEXES, Standing, SweepAsked, SweepState
 from services.backtesting_service.errors import ErrorModel, error_answer
 from services.backtesting_service.sweeps import Sweeps, UnknownSweep
 
-MOST_BYTES = 256 << 20
-"""Of one piece."""
 _SweepId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The sweep's id.")]
 _Index = Annotated[int, Path(ge=0, lt=MOST_INDEXES, description="The piece's number.")]
 _Responses = dict[int | str, dict[str, Any]]
@@ -40,6 +39,12 @@ def add_sweeps(app: FastAPI, sweeps: Sweeps) -> None:
 
     @app.exception_handler(UnknownSweep)
     def unknown(request: Request, error: UnknownSweep) -> JSONResponse:
+        del request
+        return error_answer(404, str(error))
+
+    @app.exception_handler(JobRefused)
+    def gone(request: Request, error: JobRefused) -> JSONResponse:
+        """A piece that is not there, or not any more: the sweep is deleted while it is read."""
         del request
         return error_answer(404, str(error))
 
@@ -78,6 +83,15 @@ def _add_writing(app: FastAPI, sweeps: Sweeps) -> None:
             return error_answer(503, f"the piece cannot be kept: {error.strerror}", retryable=True)
         return Response(status_code=201 if new else 200)
 
+    @app.delete("/sweeps/{sweep_id}", tags=["sweeps"], status_code=204, response_class=Response, responses=_NOT_FOUND)
+    def deleted(sweep_id: _SweepId) -> Response:
+        """Delete a sweep with all that was done of it. A piece that is handed in afterwards is refused."""
+        try:
+            sweeps.delete(sweep_id)
+        except OSError as error:
+            return error_answer(503, f"it cannot be deleted: {error.strerror}", retryable=True)
+        return Response(status_code=204)
+
 
 def _add_reading(app: FastAPI, sweeps: Sweeps) -> None:
     @app.get("/sweeps/{sweep_id}", tags=["sweeps"], responses=_NOT_FOUND)
@@ -90,10 +104,7 @@ def _add_reading(app: FastAPI, sweeps: Sweeps) -> None:
     def part(sweep_id: _SweepId, index: _Index) -> Response:
         """A piece that is done."""
         _, folder = sweeps.find(sweep_id)
-        try:
-            return Response(folder.parts.read(index), media_type=MEDIA_TYPE)
-        except JobRefused as error:
-            return error_answer(404, str(error))
+        return Response(folder.parts.read(index), media_type=MEDIA_TYPE)
 
     @app.get("/sweeps/{sweep_id}/results.parquet", tags=["sweeps"], response_class=Response,
              responses={**_PARQUET, **_NOT_WHOLE})  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from fastapi.testclient import TestClient
 
 from adapters.backtesting import open_engine
 from adapters.backtesting.bars import Bars
@@ -20,14 +21,18 @@ from adapters.backtesting.jobs import JobRefused
 from adapters.backtesting.sweeps.histories import csv_histories, fetched_histories
 from adapters.backtesting.sweeps.http_sweeps import HttpSweeps
 from adapters.backtesting.sweeps.running import do_piece, workshop
+from adapters.csv_bars import SHIPPED
 from contracts.backtests import Result
 from contracts.stages import Stage
 from contracts.sweeps import SweepAsked
+from services.backtesting_service.api import create_api
 from services.backtesting_service.histories import Histories
+from services.backtesting_service.imports import Imports
 from services.backtesting_service.models import BacktestRequest, RunState
 from services.backtesting_service.routing import fixed
 from services.backtesting_service.runs import Runs
 from services.backtesting_service.store import RunStore
+from services.common.web import Health
 from tests.contract.backtest_service import backtest_service
 from tests.contract.backtest_worlds import intraday
 from tests.contract.test_backtesting_service import ASKED, World, until
@@ -98,6 +103,35 @@ def test_a_history_is_sent_tested_on_by_both_engines_replaced_and_damaged(world:
     assert failed["state"] == "failed" and f"HistoryError: {file} cannot be read" in failed["error"], failed
     assert client.get("/bars/MINE.parquet").status_code == 409
     assert client.get("/healthz").status_code == 200 and world.ended(world.submit()["id"])["state"] == "done"
+
+
+def test_bars_are_deleted_once_no_run_is_under_way_on_them_and_results_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "catalog"
+    imports = Imports(folder, 1)
+    runs = Runs(RunStore(tmp_path), lambda: fixed("memory"), Histories(SHIPPED, folder), 1)
+    client = TestClient(create_api(runs, runs.store, Health(), imports=imports))
+    assert client.put("/bars/MINE", content=csv_of(intraday("SP500", 50))).status_code == 201
+    run = client.post("/backtests", json={**ASKED, "symbol": "MINE"}).json()  # it waits: nothing was started
+    refused = client.delete("/bars/MINE")
+    assert refused.status_code == 409 and f"1 runs that wait or run use the bars of MINE, {run['id']}" in refused.text
+    for symbol, status, says in (
+        ("SP500", 409, "SP500 cannot be deleted: it is shipped with the service"),
+        ("NOBODY", 404, "there is no history of NOBODY"),
+    ):
+        answer = client.delete(f"/bars/{symbol}")
+        assert answer.status_code == status and says in answer.text
+    runs.start()
+    try:
+        until(lambda: client.get(f"/backtests/{run['id']}").json()["state"] == "done", "it is done")
+        with imports._one:  # as while a history is taken
+            assert client.delete("/bars/MINE").status_code == 503
+        assert client.delete("/bars/MINE").status_code == 204
+        assert client.delete("/bars/MINE").status_code == 404
+        assert client.get(f"/backtests/{run['id']}/result").json()["bars"] == 200
+        assert client.get("/bars/MINE.parquet").status_code == 404
+        assert client.post("/backtests", json={**ASKED, "symbol": "MINE"}).status_code == 422
+    finally:
+        runs.stop(10)
 
 
 def test_nautilus_reads_the_catalog_as_its_own(tmp_path: Path) -> None:

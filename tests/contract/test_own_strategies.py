@@ -79,7 +79,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     (made / "broken.py").write_text("import nothing_that_is_there\n")
     (made / "sma_cross.py").write_text("")
     yield made
-    KNOWN.tell({})
+    KNOWN.tell(None)
 
 
 @pytest.fixture

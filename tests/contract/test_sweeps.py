@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 
 import pyarrow.parquet
 import pytest
@@ -33,6 +33,8 @@ from adapters.csv_bars import SHIPPED
 from contracts import names
 from contracts.sweeps import EXIT_REFUSED, Phase, Row, Sweep, SweepAsked
 from services.backtesting_service import sweeping
+from services.backtesting_service.routing import fixed
+from services.backtesting_service.sweeps import Sweeps, UnknownSweep
 from tests.contract.backtest_service import ROOT, backtest_service
 from tests.contract.postgres_server import free_port
 
@@ -233,6 +235,57 @@ def test_a_sweep_is_asked_for_done_and_shown(service: str) -> None:
     assert requests.get(f"{url}/heatmap.html", params={"x": "width"}, timeout=30).status_code == 422
 
 
+def test_a_sweep_that_is_deleted_is_gone_and_takes_no_piece_any_more(service: str, tmp_path: Path) -> None:
+    http, request = HttpSweeps(service), asked(initial_cash=4e6)
+    sweep_id = http.register(request).sweep.id
+    parts = http.parts(sweep_id)
+    parts.put(0, piece(request, 0))
+    http.delete(sweep_id)
+    for meets in (
+        lambda: parts.put(1, piece(request, 1)), lambda: parts.read(0), lambda: http.standing(sweep_id),
+        lambda: http.delete(sweep_id),
+    ):  # fmt: skip
+        with pytest.raises(JobRefused, match="answers 404: there is no sweep"):
+            meets()
+    assert requests.get(f"{service}/sweeps/{sweep_id}/results.parquet", timeout=30).status_code == 404
+    assert http.register(request).done == []  # it begins anew
+
+
+class _Interrupted(Sweeps):
+    """Somebody deletes the sweep once a piece was found to be good."""
+
+    @override
+    def find(self, sweep_id: str) -> tuple[Sweep, SweepFolder]:
+        found = super().find(sweep_id)
+        if self.armed:
+            self.armed = False
+            self.delete(sweep_id)
+        return found
+
+    armed = False
+
+
+def test_a_piece_that_comes_while_its_sweep_is_deleted_brings_nothing_back(tmp_path: Path) -> None:
+    sweeps = _Interrupted(tmp_path, lambda: fixed("memory"), HISTORIES)
+    sweep_id, _ = sweeps.register(asked())
+    sweeps.armed = True
+    with pytest.raises(UnknownSweep):
+        sweeps.put(sweep_id, 0, piece(asked(), 0))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".deleted-x" / sweep_id).mkdir(parents=True)  # as a process leaves that dies in the middle
+    Sweeps(tmp_path, lambda: fixed("memory"), HISTORIES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_are_kept_of_all_pieces_or_not_at_all(tmp_path: Path) -> None:
+    folder, request = SweepFolder(tmp_path), asked()
+    folder.begin(sweep(request))
+    folder.parts.put(0, piece(request, 0))
+    with pytest.raises(JobRefused, match="piece 1 is not there"):
+        folder.results(sweep(request))
+    assert not [path for path in tmp_path.iterdir() if "results" in path.name]
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -267,6 +320,11 @@ def test_a_pod_does_its_piece_once_and_says_what_cannot_be_helped(
     assert list(tables.rows_of(HttpSweeps(service).parts(sweep_id).all(), sweep(request))) == rows(request)
     assert sweeping.main(["run", "--sweep", sweep_id, "--index", "2"]) == EXIT_REFUSED
     assert sweeping.main(["run", "--sweep", "0" * 32]) == EXIT_REFUSED
+    capsys.readouterr()
+    assert sweeping.main(["delete-bars", "--symbol", "SP500"]) == EXIT_REFUSED
+    assert "SP500 cannot be deleted: it is shipped" in capsys.readouterr().out
+    assert [sweeping.main(["delete", "--sweep", sweep_id]) for _ in range(2)] == [0, EXIT_REFUSED]
+    assert json.loads(capsys.readouterr().out.splitlines()[0]) == {"deleted": sweep_id}
     monkeypatch.setenv(names.ENV_BACKTESTING_URL, f"http://127.0.0.1:{free_port()}")
     monkeypatch.setattr(sweeping, "PATIENCE_SECONDS", 0.1)
     assert sweeping.main(["run", "--sweep", sweep_id]) == 1

@@ -13,7 +13,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +117,21 @@ class Catalog:
                 self._recover()
         return not before
 
+    def delete(self, symbol: str, unused: AbstractContextManager[object] | None = None) -> bool:
+        """Delete the history of `symbol`, whole or not at all; False where there is none. `unused`: held while it goes;
+        what it raises keeps the history."""
+        with self._locked():
+            self._recover()
+            places = [path for path in self._places() if _symbol(path) == symbol and manifest(path) is not None]
+            if not places:
+                return False
+            with unused or nullcontext():
+                for path in places:
+                    path.rename(self._aside("gone") / path.name)
+            sync(self.folder / _BARS)
+            self._recover()
+        return True
+
     def _written(self, checked: Checked, known: History, write: Write) -> Path:
         new = self._aside("new")
         write(new, checked.bars, bar_type(known.symbol, checked.period))
@@ -141,7 +156,7 @@ class Catalog:
                 known = manifest(path)
                 if known is not None and known.symbol not in {_symbol(place) for place in self._places()}:
                     self._commit(path)
-        for name in ("old", "new"):
+        for name in ("old", "new", "gone"):
             shutil.rmtree(aside / name, ignore_errors=True)
 
     def _commit(self, made: Path) -> None:

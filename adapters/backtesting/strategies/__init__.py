@@ -46,6 +46,7 @@ __all__ = [
     "Strategy",
     "Wanted",
     "check_named",
+    "kind_of",
     "legs",
     "make_strategy",
     "names",
@@ -57,10 +58,15 @@ __all__ = [
 def make_strategy(name: str, parameters: Mapping[str, Number]) -> Strategy:
     """The strategy `name` with `parameters`. Raises ValueError saying what is wrong and what there is."""
     check_named(name, parameters)
-    make = STRATEGIES.get(name) or KNOWN.loaded.get(name)
-    if make is None:
+    return kind_of(name)(**parameters)
+
+
+def kind_of(name: str) -> type[Strategy]:
+    """The class of the strategy `name`. Raises ValueError where it is not imported here."""
+    kind = STRATEGIES.get(name) or KNOWN.loaded.get(name)
+    if kind is None:
         raise ValueError(f"{name} is a strategy of your own, and is not imported here")
-    return make(**parameters)
+    return kind
 
 
 def check_named(name: str, parameters: Mapping[str, Number]) -> None:
@@ -70,7 +76,8 @@ def check_named(name: str, parameters: Mapping[str, Number]) -> None:
         refused = KNOWN.described.get(name)
         if refused is not None:
             raise ValueError(f"strategy {name} cannot be used: {refused.problem}")
-        raise ValueError(f"strategy is {name!r}: there is no such strategy. Use one of {', '.join(known)}")
+        fix = f"Use one of {', '.join(known)}; for one of your own, {KNOWN.fix(name)}"
+        raise ValueError(f"strategy is {name!r}: there is no such strategy, so nothing could be run. {fix}")
     has = parameter_names(name)
     unknown = [parameter for parameter in parameters if parameter not in has]
     if unknown:

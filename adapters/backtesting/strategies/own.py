@@ -48,6 +48,17 @@ def source_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def content_of(path: Path, sha256: str | None = None) -> bytes:
+    """What is in a file, which must have that checksum. Raises OwnStrategyError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise OwnStrategyError(f"{path.name} cannot be read: {error.strerror}") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise OwnStrategyError(f"{path.name} was changed since the service began: restart it to use the new one")
+    return content
+
+
 def load(path: Path, taken: Collection[str] = (), sha256: str | None = None) -> type[Strategy]:
     """The strategy of a file, whose code is run for it. `taken`: names of others; `sha256`: that the file must have, so
     that no other code is run than was described. Raises OwnStrategyError."""
@@ -56,13 +67,7 @@ def load(path: Path, taken: Collection[str] = (), sha256: str | None = None) -> 
         raise OwnStrategyError(f"{path.name}: a strategy's name has small letters, digits and _. Rename the file")
     if name in taken:
         raise OwnStrategyError(f"{path.name}: there is a strategy {name} already. Rename the file")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise OwnStrategyError(f"{path.name} cannot be read: {error.strerror}") from error
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise OwnStrategyError(f"{path.name} was changed since the service began: restart it to use the new one")
-    module = _imported(path, content, f"{_PACKAGE}.{name}")
+    module = _imported(path, content_of(path, sha256), f"{_PACKAGE}.{name}")
     found = [
         kind
         for kind in vars(module).values()
@@ -107,10 +112,17 @@ class Known:
     def __init__(self) -> None:
         self._described: dict[str, Described] = {}
         self._loaded: dict[str, type[Strategy]] = {}
+        self._told = False
 
-    def tell(self, described: Mapping[str, Described]) -> None:
-        """These there are, and no others."""
-        self._described = dict(described)
+    def tell(self, described: Mapping[str, Described] | None) -> None:
+        """These there are, and no others; None: no folder of them is named."""
+        self._described, self._told = dict(described or {}), described is not None
+
+    def fix(self, name: str) -> str:
+        """What makes a strategy `name` of the user's own known, which is not."""
+        if self._told:
+            return f"put {name}.py into your folder, and restart the service"
+        return "name its folder, for none is named: crossover:backtesting.strategies, STRATEGIES_PATH or --strategies"
 
     def put(self, name: str, kind: type[Strategy]) -> None:
         """`kind` was imported."""

@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adapters.backtesting.asking import check_legs
-from adapters.backtesting.strategies import STRATEGIES, Strategy, make_strategy, parameter_names
+from adapters.backtesting.strategies import STRATEGIES, Strategy, check_named, kind_of, parameter_names, source_of
 from adapters.backtesting.sweeps.windows import Window, windows
-from contracts.sweeps import Number, Phase, Range, Sweep, SweepAsked, bounded
+from contracts.backtests import FiguresModel
+from contracts.sweeps import Number, Phase, Range, Row, Sweep, SweepAsked, bounded
+
+TAKEN = frozenset({*Row.model_fields, *FiguresModel.model_fields})
+"""What no swept parameter may be called: the results have columns of these names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +118,14 @@ def _drawn(drawing: random.Random, among: Range) -> Number:
 
 def strategy_with(asked: SweepAsked, parameters: dict[str, Number]) -> Strategy:
     """The strategy of a cell. Raises ValueError where it will not have these parameters."""
-    return STRATEGIES[asked.strategy](**{**asked.parameters, **parameters})
+    return kind_of(asked.strategy)(**{**asked.parameters, **parameters})
 
 
 def accepted(asked: SweepAsked, parameters: dict[str, Number]) -> bool:
-    """Whether the strategy will have these parameters."""
+    """Whether the strategy will have these parameters. One of the user's own is not asked, for who counts cells must
+    not run its code: what it will not have is a cell that fails."""
+    if asked.strategy not in STRATEGIES:
+        return True
     try:
         strategy_with(asked, parameters)
     except ValueError:
@@ -127,14 +134,21 @@ def accepted(asked: SweepAsked, parameters: dict[str, Number]) -> bool:
 
 
 def check(asked: SweepAsked) -> int:
-    """How many combinations the strategy will not have. Raises ValueError where it will have none, there is no such
-    strategy or parameter, or it trades another number of symbols."""
-    make_strategy(asked.strategy, {})
+    """How many combinations the strategy is known not to have. Raises ValueError where it will have none, there is no
+    such strategy or parameter, or it trades another number of symbols."""
+    check_named(asked.strategy, {})
     check_legs(asked)
     known = parameter_names(asked.strategy)
     if unknown := [name for name in (*asked.parameters, *asked.swept) if name not in known]:
         has = f"it has {', '.join(known)}" if known else "it has none"
         raise ValueError(f"{asked.strategy} has no parameter {', '.join(unknown)}: {has}")
+    if taken := [name for name in asked.swept if name in TAKEN]:
+        raise ValueError(
+            f"{taken[0]} of {asked.strategy} is called as a column of the results: they could not be told apart. Give "
+            "the parameter another name"
+        )
+    if asked.strategy not in STRATEGIES:
+        return 0
     refused = sum(not accepted(asked, combination(asked, number)) for number in range(asked.combinations))
     if refused == asked.combinations:
         try:
@@ -146,14 +160,15 @@ def check(asked: SweepAsked) -> int:
 
 def sweep_of(asked: SweepAsked, engine: str, bars_sha256: tuple[str, ...], bars: int) -> Sweep:
     """The sweep as it is kept. Raises ValueError where it cannot be run."""
-    refused, found = check(asked), layout(asked, bars)
+    refused, found, source = check(asked), layout(asked, bars), source_of(asked.strategy)
     skipped = refused * max(1, len(found.windows))
     return Sweep(
-        id=asked.identity(engine, bars_sha256),
+        id=asked.identity(engine, bars_sha256, source),
         asked=asked,
         engine=engine,
         bars_sha256=list(bars_sha256),
         bars=bars,
+        source_sha256=source,
         cells=found.numbers - skipped,
         skipped=skipped,
         indexes=found.indexes,

@@ -9,12 +9,13 @@ from typing import override
 from pydantic import ValidationError
 
 from adapters.backtesting.jobs import JobRefused
+from adapters.backtesting.strategies.own import content_of
 from adapters.backtesting.sweeps import tables
 from adapters.backtesting.sweeps.parts import Parts
 from adapters.durable import replacing
 from contracts.sweeps import Sweep
 
-RECORD, RESULTS = "sweep.json", "results.parquet"
+RECORD, RESULTS, STRATEGY = "sweep.json", "results.parquet", "strategy.py"
 _PART = re.compile(r"part-(\d{5})\.parquet")
 
 
@@ -50,6 +51,14 @@ class FolderParts(Parts):
         return self._folder / f"part-{index:05}.parquet"
 
 
+def own_source(sweep: Sweep, strategies: Path | None) -> bytes | None:
+    """The file of a sweep's strategy that is the user's own, in the folder `strategies`; None of one that is shipped.
+    Raises OwnStrategyError where it is not the one that the sweep is of any more."""
+    if sweep.source_sha256 is None or strategies is None:
+        return None
+    return content_of(strategies / f"{sweep.asked.strategy}.py", sweep.source_sha256)
+
+
 class SweepFolder:
     """One sweep."""
 
@@ -69,24 +78,29 @@ class SweepFolder:
                 "no sweep's. Take another folder"
             ) from None
 
-    def begin(self, sweep: Sweep) -> bool:
-        """Keep the record of `sweep`; whether it is new. Raises ValueError where the folder has another sweep."""
+    def begin(self, sweep: Sweep, source: bytes | None = None) -> bool:
+        """Keep the record of `sweep`; whether it is new. `source`: the file of a strategy of the user's own, kept to
+        make the results again from. Raises ValueError where the folder has another sweep."""
         known = self.sweep()
         if known is not None:
             if known.id != sweep.id:
                 raise ValueError(
                     f"{self.path} holds sweep {known.id}, and this one is {sweep.id}: their results would be mixed. "
-                    "Take another folder for what is asked now, or these bars"
+                    "Take another folder for what is asked now, or these bars, and this strategy's file"
                 )
             return False
+        if source is not None:
+            with replacing(self.path / STRATEGY) as partial:
+                partial.write_bytes(source)
         with replacing(self.path / RECORD) as partial:
             partial.write_text(sweep.model_dump_json(exclude_defaults=True))
         return True
 
     def results(self, sweep: Sweep) -> Path:
-        """The file with all rows, made where all pieces are there and it is not."""
+        """The file with all rows, made where it is not there. Raises JobRefused where a piece is missing."""
         path = self.path / RESULTS
         if not path.exists():
             with replacing(path) as partial:
-                tables.gather(self.parts.all(), sweep, partial)
+                # By number: one that is missing must not leave a file that lacks its rows.
+                tables.gather(map(self.parts.read, range(sweep.indexes)), sweep, partial)
         return path

@@ -33,6 +33,10 @@ class HttpSweeps:
         path = f"/sweeps/{sweep_id}/top"
         return Standing.model_validate_json(answered(self.base_url, "GET", path, params={"count": top}).content)
 
+    def delete(self, sweep_id: str) -> None:
+        """Delete a sweep, with its pieces."""
+        answered(self.base_url, "DELETE", f"/sweeps/{sweep_id}")
+
     def parts(self, sweep_id: str) -> HttpParts:
         """Its pieces."""
         return HttpParts(self, sweep_id)

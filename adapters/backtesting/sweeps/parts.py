@@ -8,6 +8,9 @@ from typing import override
 
 from adapters.backtesting.jobs import JobRefused
 
+MOST_BYTES = 256 << 20
+"""Of one piece."""
+
 
 class Parts(ABC):
     """Of one sweep. A piece is there whole or not at all, and the same from whoever did it: that is what makes it safe

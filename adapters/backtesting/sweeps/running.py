@@ -95,7 +95,7 @@ def _run(made: Workshop, cell: Cell, engine: BacktestEngine) -> Row:
     except MemoryError:
         # The next cell would fail too. The piece is tried again, in a process that has its memory to itself.
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a strategy that ends its process ends its cell alone
         return _row(cell, parameters, bars, error=f"{type(error).__name__}: {error}")
     row = _row(cell, parameters, bars)
     halted = None if outcome.halted is None else bars[0].day(outcome.halted)

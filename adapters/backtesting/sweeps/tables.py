@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from adapters.backtesting.sweeps.parts import MOST_BYTES
 from contracts.backtests import FiguresModel
 from contracts.sweeps import MOST_CELLS, Row, Sweep
 
@@ -19,6 +21,8 @@ _OWN = {
     "number": pa.int64(), "phase": pa.string(), "window": pa.int32(), "first": pa.date32(), "last": pa.date32(),
     "halted": pa.date32(), "error": pa.string(),
 }  # fmt: skip
+_TEXTS = ["phase", "error"]
+_MOST_UNPACKED = 4 * MOST_BYTES
 FIGURES = tuple(FiguresModel.model_fields)
 COLUMNS = (*_OWN, *FIGURES)
 """Beside these each swept parameter has a column of its name."""
@@ -35,18 +39,41 @@ def written(rows: Sequence[Row], sweep: Sweep, engine_version: str = "") -> byte
     return out.getvalue()
 
 
-def read(content: bytes, sweep: Sweep) -> list[Row]:
-    """The rows of a part. Raises NotAPart."""
+def read(content: bytes, sweep: Sweep, most: int = MOST_CELLS) -> list[Row]:
+    """The rows of a part, of which there may be `most`. Raises NotAPart."""
     try:
-        file = pq.ParquetFile(io.BytesIO(content))
+        file = pq.ParquetFile(io.BytesIO(content), read_dictionary=_TEXTS)
         told = (file.schema_arrow.metadata or {}).get(b"crossover.sweep", b"").decode(errors="replace")
         if told != sweep.id:
             raise NotAPart(f"it is of sweep {told or 'that it does not name'}, not of {sweep.id}")
-        if file.metadata.num_rows > MOST_CELLS:
-            raise NotAPart(f"it has {file.metadata.num_rows:,} rows, of at most {MOST_CELLS:,}")
-        return [_row(values, sweep.asked.swept) for values in file.read().to_pylist()]
-    except (pa.ArrowException, OSError, KeyError, ValidationError) as error:
+        _check_size(file, most)
+        return [_row(values, sweep.asked.swept) for values in _plain(file, sweep).to_pylist()]
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValidationError) as error:
         raise NotAPart(f"it is no Parquet file with rows of a sweep: {type(error).__name__}: {error}") from None
+
+
+def _check_size(file: Any, most: int) -> None:
+    """What is packed may be small, and its content fill the memory."""
+    told = file.metadata
+    if told.num_rows > most:
+        raise NotAPart(f"it has {told.num_rows:,} rows, of at most {most:,}")
+    size = sum(told.row_group(group).total_byte_size for group in range(told.num_row_groups))
+    if size > _MOST_UNPACKED:
+        raise NotAPart(f"it has {size:,} bytes unpacked, of at most {_MOST_UNPACKED:,}")
+
+
+def _plain(file: Any, sweep: Sweep) -> Any:
+    """The columns that are ours, of our types; texts are unpacked once they are known to be short enough."""
+    schema = _schema(sweep)
+    table = file.read(columns=schema.names)
+    for name in _TEXTS:
+        column = table.column(name).combine_chunks()
+        if not pa.types.is_dictionary(column.type):
+            raise NotAPart(f"{name} is {column.type}, no text")
+        lengths = pc.binary_length(column.dictionary).take(column.indices)
+        if (pc.sum(lengths).as_py() or 0) > MOST_BYTES:
+            raise NotAPart(f"{name} has more than {MOST_BYTES:,} bytes unpacked")
+    return table.select(schema.names).cast(schema)
 
 
 def gather(parts: Iterable[bytes], sweep: Sweep, out: BinaryIO | Path) -> int:
@@ -70,17 +97,20 @@ def rows_of(parts: Iterable[bytes], sweep: Sweep) -> Iterator[Row]:
         yield from read(content, sweep)
 
 
+def _schema(sweep: Sweep) -> Any:
+    figures = [(name, pa.int64() if name == "trades" else pa.float64()) for name in FIGURES]
+    return pa.schema([*_OWN.items(), *((name, _type(sweep, name)) for name in sweep.asked.swept), *figures])
+
+
 def _table(rows: Sequence[Row], sweep: Sweep, engine_version: str) -> Any:
     swept = sweep.asked.swept
-    figures = [(name, pa.int64() if name == "trades" else pa.float64()) for name in FIGURES]
-    schema = pa.schema(
-        [*_OWN.items(), *((name, _type(sweep, name)) for name in swept), *figures],
-        metadata={
+    schema = _schema(sweep).with_metadata(
+        {
             "crossover.sweep": sweep.id,
             "crossover.engine": sweep.engine,
             "crossover.engine_version": engine_version,
             "crossover.asked": sweep.asked.model_dump_json(exclude_defaults=True),
-        },
+        }
     )
     columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in _OWN}
     # A test of which nothing was chosen has no parameters.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -121,10 +123,32 @@ def test_what_died_between_old_and_new_is_completed_or_undone(tmp_path: Path, ne
     assert found is not None and read_bars(found).close.tolist() == [price]
 
 
+def test_a_history_is_deleted_whole_or_not_at_all_and_no_other(tmp_path: Path) -> None:
+    catalog, place, other = Catalog(tmp_path), kept(tmp_path, checked("A", [1.5])), kept(tmp_path, checked("B", [2.5]))
+
+    @contextmanager
+    def refusing() -> Iterator[None]:
+        raise ValueError("in use")
+        yield
+
+    with pytest.raises(ValueError, match="in use"):
+        catalog.delete("A", refusing())
+    assert catalog.place("A") == place and read_bars(place).close.tolist() == [1.5]
+    assert catalog.delete("A") and not catalog.delete("A") and not catalog.delete("C")
+    assert [one.symbol for one in catalog.all()] == ["B"] and catalog.place("B") == other
+    assert [path.name for path in (tmp_path / ".crossover").iterdir()] == ["lock"]
+    gone = tmp_path / ".crossover" / "gone"
+    gone.mkdir()
+    other.rename(gone / other.name)  # what died in the middle: it was deleted
+    catalog.recover()
+    assert catalog.all() == [] and not gone.exists()
+
+
 def test_a_catalog_of_somebody_else_is_passed_over(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "bar" / "A.XNAS-1-DAY-LAST-EXTERNAL"
     folder.mkdir(parents=True)
     assert Catalog(tmp_path).all() == [] and Catalog(tmp_path).place("A") is None and manifest(folder) is None
+    assert not Catalog(tmp_path).delete("A") and folder.exists()
 
 
 def test_a_file_that_is_not_what_it_should_be_is_refused_by_name(tmp_path: Path) -> None:

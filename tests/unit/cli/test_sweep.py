@@ -25,7 +25,7 @@ from contracts import names
 from contracts.backtests import FiguresModel
 from contracts.stages import Stage
 from contracts.sweeps import HeatMap, Row, Standing, Sweep, SweepAsked, SweepState
-from tests.components.rendering import at
+from tests.components.rendering import at, render
 
 ASKED = {"strategy": "sma_cross", "symbol": "SP500", "grid": {"fast": [5, 10], "slow": [20, 30]}, "cells_per_index": 1}
 NOW = datetime(2026, 1, 1, 12, 10, tzinfo=UTC)
@@ -60,6 +60,25 @@ def test_its_pods_are_like_the_services_without_its_volume_probes_rights_and_tok
     assert env[names.ENV_BACKTESTING_URL] == "http://backtesting-service:8000"
     assert env["NUMBA_CACHE_DIR"].startswith("/tmp/")  # noqa: S108 - the pod's own
     assert not {names.ENV_ROUTES, names.ENV_RESULTS_PATH, names.ENV_POD_NAME} & set(env)
+
+
+def test_its_pods_have_the_users_strategies_where_the_service_has_them_and_no_secret() -> None:
+    given = render({"backtesting": {"strategies": "mine"}}).one("Deployment", names.BACKTESTING_NAME).manifest
+    live = copy.deepcopy(given)
+    pattern = live["spec"]["template"]["spec"]
+    (service,) = pattern["containers"]
+    # As somebody's admission, or a later version, may add them.
+    pattern["volumes"] += [{"name": "key", "secret": {"secretName": "key"}}, {"name": "token", "projected": {}}]
+    service["volumeMounts"] += [{"name": "key", "mountPath": "/key"}, {"name": "token", "mountPath": "/token"}]
+    service["envFrom"] = [{"secretRef": {"name": "key"}}]
+    service["env"] += [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "key", "key": "key"}}}]
+    pod = sweep_job(live, sweep(), "sweep-1", parallelism=1)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["tmp", "strategies"]
+    assert {"name": "strategies", "configMap": {"name": "mine"}} in pod["volumes"]
+    assert {"name": "strategies", "mountPath": "/strategies", "readOnly": True} in container["volumeMounts"]
+    assert {one["name"]: one["value"] for one in container["env"]}[names.ENV_STRATEGIES_PATH] == "/strategies"
+    assert pod["automountServiceAccountToken"] is False and "key" not in json.dumps(pod).lower()
 
 
 def test_it_is_indexed_tries_a_piece_again_and_counts_no_eviction() -> None:
@@ -228,6 +247,8 @@ class Sweeps:
         Sweeps.asked = (arguments, env)
         if Sweeps.error:
             return 78, "ERROR refused\n" + json.dumps({"error": Sweeps.error})
+        if arguments[0] == "delete":
+            return 0, json.dumps({"deleted": arguments[2]})
         state = SweepState(sweep=sweep(), done=list(Sweeps.done))
         answer = state if arguments == ["register"] else shown(state)
         return 0, "INFO one line\n" + answer.model_dump_json(exclude_defaults=True)
@@ -240,7 +261,14 @@ class Sweeps:
         del name
         return Sweeps.job
 
-    cancel = find
+    cancelled: tuple[str, ...] = ()
+
+    def cancel(self, name: str) -> SweepJob:
+        Sweeps.cancelled += (name,)
+        return Sweeps.job
+
+    def of(self, sweep_id: str) -> list[SweepJob]:
+        return [Sweeps.job] if sweep_id == Sweeps.job.sweep_id else []
 
 
 def shown(state: SweepState) -> Standing:
@@ -261,7 +289,8 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(command, "connect", lambda context: None)
     monkeypatch.setattr(command, "KubernetesSweeps", Sweeps)
     monkeypatch.setattr(command._out, "_width", 200)
-    for name, value in (("done", ()), ("error", ""), ("new", True), ("job", standing(live(), NOW))):
+    made = {"done": (), "error": "", "new": True, "job": standing(live(), NOW), "cancelled": ()}
+    for name, value in made.items():
         monkeypatch.setattr(Sweeps, name, value, raising=False)
     path = tmp_path / "sweep.json"
     path.write_text(json.dumps(ASKED))
@@ -303,6 +332,17 @@ def test_the_best_are_shown_and_drawn(spec: Path, tmp_path: Path) -> None:
     for part in ("highest sharpe first", "1.5", "0.25", "it broke", "2 of 4 cells are run, 1 of them failed"):
         assert part in output
     assert json.loads(told("top", sweep().id, "--json"))["run"] == 2
+
+
+def test_a_sweep_is_deleted_by_name_or_id_and_its_job_with_it(spec: Path) -> None:
+    for name in ("sweep-1", sweep().id):
+        assert f"sweep {sweep().id} is deleted" in told("delete", name)
+        assert Sweeps.asked == (["delete", "--sweep", sweep().id], {})
+    assert Sweeps.cancelled == ("sweep-1", "sweep-1")
+    assert "is deleted" in told("delete", "f" * 32) and Sweeps.cancelled == ("sweep-1", "sweep-1")
+    Sweeps.error = "there is no sweep"
+    with pytest.raises(CliError, match="the backtesting service refused: there is no sweep"):
+        told("delete", "sweep-1")
 
 
 def test_a_status_is_told_and_a_sweep_that_failed_ends_it_with_1(spec: Path) -> None:
