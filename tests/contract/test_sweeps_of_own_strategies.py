@@ -18,7 +18,7 @@ import pytest
 from adapters.backtesting import open_engine
 from adapters.backtesting.jobs import JobRefused
 from adapters.backtesting.strategies.own import KNOWN, load
-from adapters.backtesting.sweeps import confined, tables
+from adapters.backtesting.sweeps import confined
 from adapters.backtesting.sweeps.folders import SweepFolder
 from adapters.backtesting.sweeps.histories import csv_histories
 from adapters.backtesting.sweeps.http_sweeps import HttpSweeps
@@ -28,6 +28,7 @@ from contracts import names
 from contracts.sweeps import EXIT_REFUSED, Row, Sweep, SweepAsked
 from services.backtesting_service import sweeping
 from tests.contract.backtest_service import ROOT, backtest_service
+from tests.contract.test_sweeps import rows_in
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(300)]
 
@@ -103,7 +104,7 @@ def pod(sweep: Sweep, index: int) -> int:
 
 
 def rows(http: HttpSweeps, sweep: Sweep) -> list[Row]:
-    return list(tables.rows_of(http.parts(sweep.id).all(), sweep))
+    return rows_in(http.parts(sweep.id), sweep)
 
 
 def test_pods_run_it_confined_and_put_what_it_comes_to(service: HttpSweeps, tmp_path: Path, folder: Path) -> None:
@@ -185,7 +186,7 @@ def test_a_laptop_does_the_same(tmp_path: Path, folder: Path) -> None:
     assert done.returncode == 0 and "3 of 3 cells are run, 1 of them failed" in done.stdout, done.stdout + done.stderr
     kept = SweepFolder(out)
     sweep = kept.sweep()
-    assert sweep is not None and list(tables.rows_of(kept.parts.all(), sweep)) == unconfined(sweep)
+    assert sweep is not None and rows_in(kept.parts, sweep) == unconfined(sweep)
     (folder / "momentum.py").write_text(_OWN.read_text() + "\n")
     other = run(spec, out, *own)
     assert other.returncode == 2 and "Take another folder" in other.stderr

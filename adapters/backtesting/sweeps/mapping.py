@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from adapters.backtesting.sweeps.ranking import value_of
-from contracts.sweeps import Direction, HeatMap, Number, Phase, Row, SweepAsked
+import numpy as np
+from numpy.typing import NDArray
+
+from adapters.backtesting.sweeps.columns import Columns, Floats
+from contracts.sweeps import Direction, HeatMap, Number, SweepAsked
 
 How = Literal["best", "mean"]
 MOST_PLACES = 60
@@ -24,9 +26,9 @@ class Axis:
     starts: tuple[float, ...]
     labels: tuple[str, ...]
 
-    def place(self, value: Number) -> int:
-        """Where `value` stands."""
-        return max(0, bisect_right(self.starts, value) - 1)
+    def places(self, values: Floats) -> NDArray[np.intp]:
+        """Where each of `values` stands."""
+        return np.maximum(np.searchsorted(self.starts, values, side="right") - 1, 0)
 
 
 def axis(asked: SweepAsked, parameter: str) -> Axis:
@@ -67,35 +69,45 @@ class Heat:
     def __init__(self, asked: SweepAsked, how: How = "best", x: str | None = None, y: str | None = None) -> None:
         self._asked, self._how = asked, how
         self._x, self._y = axes(asked, x, y)
-        self._better = max if asked.best is Direction.HIGHEST else min
-        self._found: dict[tuple[int, int], tuple[float, int]] = {}
-        """By y, then x: the best so far and 1, or the sum and of how many."""
+        highest = asked.best is Direction.HIGHEST
+        self._take = np.add if how == "mean" else np.maximum if highest else np.minimum
+        shape = (1 if self._y is None else len(self._y.starts), len(self._x.starts))
+        self._found = np.full(shape, 0.0 if how == "mean" else -np.inf if highest else np.inf)
+        """By y, then x: the best so far, or the sum."""
+        self._counts = np.zeros(shape, np.int64)
 
-    def add(self, row: Row) -> None:
-        """Count a row in."""
-        value = value_of(row, self._asked.metric)
-        if value is None or row.phase is Phase.TEST:
-            return
-        up = 0 if self._y is None else self._y.place(row.parameters[self._y.parameter])
-        place = (up, self._x.place(row.parameters[self._x.parameter]))
-        known = self._found.get(place)
-        if known is None:
-            self._found[place] = value, 1
-        elif self._how == "mean":
-            self._found[place] = known[0] + value, known[1] + 1
-        else:
-            self._found[place] = self._better(known[0], value), 1
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Over which it is."""
+        return tuple(axis.parameter for axis in (self._x, self._y) if axis is not None)
+
+    def add(self, columns: Columns) -> None:
+        """Count rows in."""
+        drawn = ~(np.isnan(columns.values) | columns.tested)
+        across = self._x.places(columns.parameters[self._x.parameter][drawn])
+        up = np.zeros_like(across)
+        if self._y is not None:
+            up = self._y.places(columns.parameters[self._y.parameter][drawn])
+        # Row by row, so that a sum is the same in whatever parts they come.
+        self._take.at(self._found, (up, across), columns.values[drawn])
+        np.add.at(self._counts, (up, across), 1)
 
     def drawn(self) -> HeatMap:
         """The map of what came in."""
         x, y = self._x, self._y
-        ups = 1 if y is None else len(y.starts)
-        values = [[self._at(up, across) for across in range(len(x.starts))] for up in range(ups)]
+        values = [[self._at(*place) for place in row] for row in _places(self._found.shape)]
         return HeatMap(
             metric=self._asked.metric, how=self._how, x=x.parameter, y="" if y is None else y.parameter,
             x_labels=list(x.labels), y_labels=[] if y is None else list(y.labels), values=values,
         )  # fmt: skip
 
     def _at(self, up: int, across: int) -> float | None:
-        total, count = self._found.get((up, across), (0.0, 0))
-        return total / count if count else None
+        count = int(self._counts[up, across])
+        if not count:
+            return None
+        found = float(self._found[up, across])
+        return found / count if self._how == "mean" else found
+
+
+def _places(shape: tuple[int, ...]) -> list[list[tuple[int, int]]]:
+    return [[(up, across) for across in range(shape[1])] for up in range(shape[0])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import override
 
 from adapters.backtesting.jobs import JobRefused
@@ -31,10 +30,6 @@ class Parts(ABC):
     @abstractmethod
     def read(self, index: int) -> bytes:
         """A piece that is there."""
-
-    def all(self) -> Iterator[bytes]:
-        """The pieces that are there, in order."""
-        return (self.read(index) for index in sorted(self.done()))
 
 
 class MemoryParts(Parts):

@@ -1,4 +1,4 @@
-"""The best rows of a sweep. Pure."""
+"""The best rows of a sweep: of rows, and of so many that only some of their columns are looked at. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import heapq
 import math
 from collections.abc import Iterable
 
-from contracts.sweeps import Direction, Phase, Row
+import numpy as np
+
+from adapters.backtesting.sweeps.columns import Columns
+from contracts.sweeps import Direction, Row
+
+_PLACE = np.dtype([("none", "?"), ("value", "f8"), ("number", "i8"), ("part", "i8"), ("place", "i8")])
 
 
 def value_of(row: Row, metric: str) -> float | None:
@@ -27,6 +32,27 @@ def ranked(rows: Iterable[Row], metric: str, best: Direction, count: int) -> lis
     return heapq.nsmallest(count, rows, key=place)
 
 
-def shown(rows: Iterable[Row]) -> Iterable[Row]:
-    """The rows that say what a sweep is worth: of a walk-forward its tests, for what was trained on was chosen by."""
-    return (row for row in rows if row.phase is not Phase.TRAIN)
+class Best:
+    """The places of the `count` best rows of many parts, in the order of `ranked`. Those that a walk-forward trained on
+    are left out: what they are worth is what was chosen by."""
+
+    def __init__(self, best: Direction, count: int) -> None:
+        self._way, self._count = -1.0 if best is Direction.HIGHEST else 1.0, count
+        self._kept = np.empty(0, _PLACE)
+
+    def add(self, columns: Columns) -> None:
+        """Count rows in."""
+        shown = ~columns.trained
+        values, found = columns.values[shown], np.empty(np.count_nonzero(shown), _PLACE)
+        found["none"] = np.isnan(values)
+        found["value"] = np.where(found["none"], 0.0, self._way * values)
+        found["number"] = columns.numbers[shown]
+        found["part"], found["place"] = columns.parts[shown], columns.places[shown]
+        every = np.concatenate([self._kept, found])
+        order = np.lexsort((every["number"], every["value"], every["none"]))
+        self._kept = every[order[: self._count]]
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Part, and place in it, the best first."""
+        return [(int(part), int(place)) for part, place in zip(self._kept["part"], self._kept["place"], strict=True)]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from adapters.backtesting.sweeps.columns import Columns, Floats
 from adapters.backtesting.sweeps.parts import MOST_BYTES
 from contracts.backtests import FiguresModel
-from contracts.sweeps import MOST_CELLS, Row, Sweep
+from contracts.sweeps import MOST_CELLS, Phase, Row, Sweep
 
 MEDIA_TYPE = "application/vnd.apache.parquet"
 _OWN = {
@@ -23,6 +26,8 @@ _OWN = {
 }  # fmt: skip
 _TEXTS = ["phase", "error"]
 _MOST_UNPACKED = 4 * MOST_BYTES
+_AT_ONCE = 50_000
+"""Rows of so many parts are looked at at once: each look costs as much as a hundred rows."""
 FIGURES = tuple(FiguresModel.model_fields)
 COLUMNS = (*_OWN, *FIGURES)
 """Beside these each swept parameter has a column of its name."""
@@ -41,15 +46,10 @@ def written(rows: Sequence[Row], sweep: Sweep, engine_version: str = "") -> byte
 
 def read(content: bytes, sweep: Sweep, most: int = MOST_CELLS) -> list[Row]:
     """The rows of a part, of which there may be `most`. Raises NotAPart."""
-    try:
-        file = pq.ParquetFile(io.BytesIO(content), read_dictionary=_TEXTS)
-        told = (file.schema_arrow.metadata or {}).get(b"crossover.sweep", b"").decode(errors="replace")
-        if told != sweep.id:
-            raise NotAPart(f"it is of sweep {told or 'that it does not name'}, not of {sweep.id}")
+    with _translated():
+        file = _of(sweep, pq.ParquetFile(io.BytesIO(content), read_dictionary=_TEXTS))
         _check_size(file, most)
         return [_row(values, sweep.asked.swept) for values in _plain(file, sweep).to_pylist()]
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValidationError) as error:
-        raise NotAPart(f"it is no Parquet file with rows of a sweep: {type(error).__name__}: {error}") from None
 
 
 def _check_size(file: Any, most: int) -> None:
@@ -91,10 +91,70 @@ def gather(parts: Iterable[bytes], sweep: Sweep, out: BinaryIO | Path) -> int:
     return count
 
 
-def rows_of(parts: Iterable[bytes], sweep: Sweep) -> Iterator[Row]:
-    """The rows of `parts`, in their order. Raises NotAPart."""
-    for content in parts:
-        yield from read(content, sweep)
+def columns_of(parts: Iterable[tuple[int, bytes]], sweep: Sweep, parameters: Sequence[str]) -> Iterator[Columns]:
+    """What ranking needs of the rows of parts that were checked, and no other column, of many small parts at once.
+    Raises NotAPart."""
+    names = dict.fromkeys(["number", "phase", "error", "final_equity", sweep.asked.metric, *parameters])
+    schema = pa.schema([_schema(sweep).field(name) for name in names])
+    read: dict[int, Any] = {}
+    rows = 0
+    for index, content in parts:
+        with _translated():
+            file = _of(sweep, pq.ParquetFile(pa.BufferReader(content)))
+            table = file.read(columns=schema.names, use_threads=False).select(schema.names)
+            read[index] = table if table.schema == schema else table.cast(schema)
+        rows += len(table)
+        if rows >= _AT_ONCE:
+            yield _columns(read, sweep, parameters)
+            read, rows = {}, 0
+    if read:
+        yield _columns(read, sweep, parameters)
+
+
+def _columns(read: Mapping[int, Any], sweep: Sweep, parameters: Sequence[str]) -> Columns:
+    sizes = [len(table) for table in read.values()]
+    table = pa.concat_tables(list(read.values()))
+    phase, values = table.column("phase"), _floats(table.column(sweep.asked.metric))
+    # A row without figures has none, whatever stands in this column.
+    values[table.column("final_equity").is_null().to_numpy()] = np.nan
+    return Columns(
+        parts=np.repeat(np.array(list(read), np.int64), sizes),
+        places=np.concatenate([np.arange(size, dtype=np.int64) for size in sizes]),
+        numbers=table.column("number").to_numpy(),
+        values=values,
+        trained=pc.equal(phase, Phase.TRAIN.value).to_numpy(),
+        tested=pc.equal(phase, Phase.TEST.value).to_numpy(),
+        failed=pc.greater(pc.binary_length(table.column("error")), 0).to_numpy(),
+        parameters={name: _floats(table.column(name)) for name in parameters},
+    )
+
+
+def rows_at(content: bytes, sweep: Sweep, places: Sequence[int]) -> list[Row]:
+    """Some rows of a part that was checked, in the order of `places`. Raises NotAPart."""
+    with _translated():
+        table = _of(sweep, pq.ParquetFile(pa.BufferReader(content))).read(use_threads=False)
+        return [_row(values, sweep.asked.swept) for values in table.take(pa.array(places, pa.int64())).to_pylist()]
+
+
+def _floats(column: Any) -> Floats:
+    """NaN where there is none."""
+    return np.array(column.cast(pa.float64()).to_numpy(), np.float64)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValidationError) as error:
+        raise NotAPart(f"it is no Parquet file with rows of a sweep: {type(error).__name__}: {error}") from None
+
+
+def _of(sweep: Sweep, file: Any) -> Any:
+    """The file, which must say that it is of this sweep."""
+    told = (file.metadata.metadata or {}).get(b"crossover.sweep", b"").decode(errors="replace")
+    if told != sweep.id:
+        raise NotAPart(f"it is of sweep {told or 'that it does not name'}, not of {sweep.id}")
+    return file
 
 
 def _schema(sweep: Sweep) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,9 +16,10 @@ from pydantic import ValidationError
 
 from adapters.backtesting.strategies import STRATEGIES, parameter_names
 from adapters.backtesting.sweeps.cells import accepted, combination, layout, sweep_of
+from adapters.backtesting.sweeps.columns import Columns
 from adapters.backtesting.sweeps.mapping import MOST_PLACES, Heat
 from adapters.backtesting.sweeps.progress import Progress, numbers_in, told
-from adapters.backtesting.sweeps.ranking import ranked, shown
+from adapters.backtesting.sweeps.ranking import ranked
 from adapters.backtesting.sweeps.tables import COLUMNS
 from adapters.backtesting.sweeps.windows import windows
 from contracts.backtests import FiguresModel
@@ -204,11 +206,6 @@ def test_the_best_come_first_equal_ones_by_number_and_those_without_a_figure_las
     assert [one.number for one in found] == [one.number for one in expected[:count]]
 
 
-def test_what_was_trained_on_is_not_among_the_best() -> None:
-    rows = [row(0, 9.0, Phase.TRAIN), row(1, 1.0, Phase.TEST), Row(number=2, parameters={}, first=DAY, last=DAY)]
-    assert [one.number for one in ranked(shown(rows), "sharpe", Direction.HIGHEST, 5)] == [1, 2]
-
-
 def test_a_lower_drawdown_is_better_unless_the_request_says_otherwise() -> None:
     assert asked(metric="max_drawdown").best is Direction.LOWEST
     assert asked(metric="max_drawdown", direction="highest").best is Direction.HIGHEST
@@ -218,21 +215,28 @@ def test_a_lower_drawdown_is_better_unless_the_request_says_otherwise() -> None:
 # -- the heat map
 
 
+def columns(*values: float, **parameters: list[float]) -> Columns:
+    """Of cells that are neither trained on nor tested."""
+    count, none = len(values), np.zeros(len(values), np.bool_)
+    numbers = np.arange(count)
+    arrays = {name: np.array(column, np.float64) for name, column in parameters.items()}
+    return Columns(np.zeros(count, np.int64), numbers, numbers, np.array(values), none, none, none, arrays)
+
+
 def test_a_heat_map_has_the_best_or_the_mean_of_all_other_parameters() -> None:
     request = asked(
         strategy="donchian", grid={"entry": [20, 10], "leave": [5, 9]}, parameters={}, metric="sharpe"
     )  # fmt: skip
-    rows = [row(0, 1.0, entry=10, leave=5), row(1, 3.0, entry=10, leave=9), row(2, None, entry=20, leave=5)]
     heat = Heat(request)
-    for one in rows:
-        heat.add(one)
+    assert heat.parameters == ("entry", "leave")
+    heat.add(columns(1.0, 3.0, math.nan, entry=[10, 10, 20], leave=[5, 9, 5]))
     drawn = heat.drawn()
     assert (drawn.x, drawn.x_labels, drawn.y, drawn.y_labels) == ("entry", ["10", "20"], "leave", ["5", "9"])
     assert drawn.values == [[1.0, None], [3.0, None]]
     for how, value in (("best", 3.0), ("mean", 2.0)):
         flat = Heat(asked(strategy="donchian", grid={"entry": [10]}), "mean" if how == "mean" else "best")
-        for one in rows[:2]:
-            flat.add(one)
+        for part in (1.0, 3.0):
+            flat.add(columns(part, entry=[10]))
         assert flat.drawn().values == [[value]]
     with pytest.raises(ValueError, match="'width' is not swept"):
         Heat(request, x="width")
@@ -244,7 +248,7 @@ def test_a_heat_map_has_the_best_or_the_mean_of_all_other_parameters() -> None:
 def test_a_parameter_with_too_many_values_is_cut_into_equal_parts(value: float) -> None:
     request = asked(strategy="bollinger", random={"ranges": {"width": {"low": 0.5, "high": 3.0}}, "count": 500})
     heat = Heat(request)
-    heat.add(row(0, 1.0, width=value))
+    heat.add(columns(1.0, width=[value]))
     drawn = heat.drawn()
     (line,) = drawn.values
     assert len(line) == 20 <= MOST_PLACES and sum(one is not None for one in line) == 1
