@@ -47,7 +47,7 @@ def written(rows: Sequence[Row], sweep: Sweep, engine_version: str = "") -> byte
 def read(content: bytes, sweep: Sweep, most: int = MOST_CELLS) -> list[Row]:
     """The rows of a part, of which there may be `most`. Raises NotAPart."""
     with _translated():
-        file = _of(sweep, pq.ParquetFile(io.BytesIO(content), read_dictionary=_TEXTS))
+        file = _of(sweep, pq.ParquetFile(pa.BufferReader(content), read_dictionary=_TEXTS))
         _check_size(file, most)
         return [_row(values, sweep.asked.swept) for values in _plain(file, sweep).to_pylist()]
 
@@ -65,7 +65,7 @@ def _check_size(file: Any, most: int) -> None:
 def _plain(file: Any, sweep: Sweep) -> Any:
     """The columns that are ours, of our types; texts are unpacked once they are known to be short enough."""
     schema = _schema(sweep)
-    table = file.read(columns=schema.names)
+    table = file.read(columns=schema.names, use_threads=False)
     for name in _TEXTS:
         column = table.column(name).combine_chunks()
         if not pa.types.is_dictionary(column.type):
@@ -80,7 +80,9 @@ def gather(parts: Iterable[bytes], sweep: Sweep, out: BinaryIO | Path) -> int:
     """Write all rows of `parts`, in their order, to `out` as one file; how many. One part is held at a time."""
     writer, count = None, 0
     for content in parts:
-        table = pq.read_table(io.BytesIO(content))
+        # Not by Arrow's threads, which would call back into Python for a file of its own: once one was still about it
+        # when the process ended, and the process was aborted.
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
         if writer is None:
             writer = pq.ParquetWriter(out, table.schema, compression="zstd")
         writer.write_table(table.cast(writer.schema))
