@@ -58,7 +58,8 @@ def add_bars(
 ) -> None:
     """Add the routes to `app`. `imports`: who keeps what is sent; None where nothing can be kept. `unused`: held while
     the bars of a symbol go; raises InUse."""
-    _add_keeping(app, histories, imports)
+    _add_reading(app, histories)
+    _add_keeping(app, imports)
     _add_deleting(app, histories, imports, unused)
 
 
@@ -89,15 +90,7 @@ def _add_deleting(
         )
 
 
-def _add_keeping(app: FastAPI, histories: Histories, imports: Imports | None) -> None:
-    one_at_a_time = Lock()
-    """A large history takes half a GB while it is written."""
-
-    @app.get("/bars", tags=["bars"])
-    def known() -> HistoryPage:
-        """What can be tested on."""
-        return HistoryPage(items=histories.all())
-
+def _add_keeping(app: FastAPI, imports: Imports | None) -> None:
     @app.put(
         "/bars/{symbol}", tags=["bars"], status_code=201, response_model=History, responses=_SENT, openapi_extra=_BODY
     )
@@ -129,6 +122,16 @@ def _add_keeping(app: FastAPI, histories: Histories, imports: Imports | None) ->
             return error_answer(422, str(error))
         response.status_code = 201 if new else 200
         return made
+
+
+def _add_reading(app: FastAPI, histories: Histories) -> None:
+    one_at_a_time = Lock()
+    """A large history takes half a GB while it is written."""
+
+    @app.get("/bars", tags=["bars"])
+    def known() -> HistoryPage:
+        """What can be tested on."""
+        return HistoryPage(items=histories.all())
 
     @app.get("/bars/{symbol}.parquet", tags=["bars"], response_class=Response, responses=_FETCHED)
     def fetched(symbol: _Symbol) -> Response:

@@ -12,11 +12,13 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS, _SECCOMP_SET_MODE_FILTER, _SECCOMP_ALL_THREADS = 38, 1, 1
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _LANDLOCK_VERSION, _LANDLOCK_PATH_BENEATH = 1, 1
@@ -59,6 +61,11 @@ ends itself; where Landlock knows of signals (version 6), it reaches no other.""
 
 class CannotConfine(OSError):
     """This kernel, or what the container may ask of it, does not allow it: what was refused."""
+
+
+def end_with_parent() -> None:
+    """Have this process be killed once the thread that began it has ended: what never ends must not outlive it."""
+    _asked(_LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "to end with its parent")
 
 
 def confine(read: Iterable[Path], write: Iterable[Path]) -> None:

@@ -7,9 +7,7 @@ gives up network and files, and only then is the strategy imported.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -23,12 +21,11 @@ from adapters.backtesting.sweeps import tables
 from adapters.backtesting.sweeps.confined import FAILED, HEADER, PIECE, READY, REFUSED, Order
 from adapters.backtesting.sweeps.histories import HistoryOf, csv_histories
 from adapters.backtesting.sweeps.running import Workshop, run_piece, workshop
-from services.backtesting_service.confining import CannotConfine
+from services.backtesting_service.confining import CannotConfine, end_with_parent
 from services.backtesting_service.own_strategies import confine_worker
 from services.backtesting_service.sweeping import fetched_patiently
 
 Answer = Callable[[bytes, bytes], None]
-_PR_SET_PDEATHSIG = 1
 
 
 class OtherStrategy(ValueError):
@@ -37,7 +34,7 @@ class OtherStrategy(ValueError):
 
 def main() -> int:
     """Answer until the input ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # a strategy that never ends must not outlive its parent
+    end_with_parent()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a strategy prints is no answer
 
