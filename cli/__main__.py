@@ -11,27 +11,23 @@ import json
 import logging
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from adapters.routes.base import RouteError
-from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
-from cli import backup, bars, bench, dead_letters, doctor, moving, strays, sweep
+from cli import backup, bars, bench, dead_letters, doctor, moving, strays, sweep, validating
 from cli.declared import file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
-from cli.moving import FAILED, refuse_unmovable
+from cli.moving import FAILED
 from cli.stack import DEFAULT_STACK, ROOT, Stack
 from cli.status import gather, lines, table
 from contracts import names
 from contracts.stages import Component
 
 REFUSED = 2
-VALIDATE_SECONDS = 3600.0
-"""To compare all rows of a large database takes its time."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
 app.add_typer(backup.app, name="backup")
@@ -41,6 +37,7 @@ app.add_typer(sweep.app, name="sweep")
 app.command("strays")(strays.strays)
 app.command("migrate")(moving.migrate)
 app.command("rollback")(moving.rollback)
+app.command("validate")(validating.validate)
 _out = Console()
 _StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
 _Context = Annotated[
@@ -72,37 +69,6 @@ def status(
             for line in lines(row):
                 _out.print(f"  {line}", highlight=False, markup=False)
     if any(row.state in {"out of step", "unknown"} for row in rows):
-        raise typer.Exit(FAILED)
-
-
-@app.command()
-def validate(
-    component: _Component,
-    checks: Annotated[
-        list[str] | None, typer.Argument(help="Of backtesting: some of its checks, by name; else all that a gate asks.")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Of backtesting: a page with what was found, drawn.")
-    ] = None,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
-) -> None:
-    """Check COMPONENT as it stands, beside its data, and change nothing."""
-    refuse_unmovable(component)
-    if checks or report is not None:
-        if component is not Component.BACKTESTING:
-            raise CliError(
-                f"{component.value} has no checks by name, and no page",
-                f"crossover validate {component.value} alone",
-            )
-        # Imported here: nothing else waits for plotly.
-        from cli import backtest_report
-
-        if code := backtest_report.run(checks or [], report, context, namespace, VALIDATE_SECONDS):
-            raise typer.Exit(code)
-        return
-    jobs = KubernetesJobs(connect(context), namespace)
-    if not jobs.run_like_transition(component, ["--component", component.value, "--check"], print, VALIDATE_SECONDS):
         raise typer.Exit(FAILED)
 
 

@@ -69,11 +69,11 @@ def migrate(
     stops at the first that does not get there; the same command goes on from there.
     """
     where = Stack(stack, output=sys.stderr if as_json else None)
-    if (single := _single(component, every)) is not None:
+    if (chosen := single(component, every)) is not None:
         _refuse_for_all_only(ask=ask, one=one, json=as_json)
         if not preview:
             _await_leave(where.config(), outside)
-        _move(single, to, preview, where, context, namespace)
+        _move(chosen, to, preview, where, context, namespace)
         return
     if ask and not preview and not sys.stdin.isatty():
         raise CliError("--ask has nobody to ask: this is no terminal", "crossover migrate --all --one, once a step")
@@ -123,10 +123,10 @@ def rollback(
             f"crossover rollback {of} --emergency; once it is back, crossover rollback {of} --retire",
         )
     where = Stack(stack, output=sys.stderr if as_json else None)
-    if (single := _single(component, every)) is not None:
+    if (chosen := single(component, every)) is not None:
         _refuse_for_all_only(json=as_json)
         stage = Stage.MVP if retire else Stage.SHADOW
-        _move(single, stage, preview, where, context, namespace, emergency=emergency)
+        _move(chosen, stage, preview, where, context, namespace, emergency=emergency)
         return
     seen = _look(where, context, namespace)
     wishes = journeys.ways_back(seen, retire=retire, emergency=emergency)
@@ -136,7 +136,7 @@ def rollback(
     _end(legs, where, as_json, "crossover status shows where traffic is; the same command tries again")
 
 
-def _single(component: Component | None, every: bool) -> Component | None:
+def single(component: Component | None, every: bool) -> Component | None:
     """The one that is meant; None: all. Raises CliError where it is not clear."""
     if (component is None) is not every:
         given = f"{component.value} and --all" if component is not None else "no component"

@@ -17,7 +17,12 @@ class RouteError(Exception):
 
 
 class RouteUnavailable(RouteError):
-    """The store does not answer. Adapters go on with the last route they know."""
+    """The store does not answer. Adapters go on with the last route they know. `status` and `said`: of an answer that
+    is none, by HTTP; 0 where nothing came."""
+
+    def __init__(self, message: str, *, status: int = 0, said: str = "") -> None:
+        super().__init__(message)
+        self.status, self.said = status, said
 
 
 class RouteConflict(RouteError):

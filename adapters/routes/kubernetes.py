@@ -96,7 +96,10 @@ def translated(what: str) -> Iterator[None]:
             raise RouteConflict(f"{what}: changed by somebody else") from error
         if error.status == 404:
             raise RouteMissing(f"{what}: not found. pulumi up makes it") from error
-        raise RouteUnavailable(f"{what}: the API server answered {error.status} {error.reason}") from error
+        raise RouteUnavailable(
+            f"{what}: the API server answered {error.status} {error.reason}",
+            status=error.status or 0, said=str(error.body or ""),
+        ) from error  # fmt: skip
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise RouteUnavailable(f"{what}: the API server does not answer ({error.__class__.__name__})") from error
 
