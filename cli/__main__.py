@@ -1,5 +1,5 @@
-"""`crossover`: status, doctor, migrate, rollback, validate, backup, bars, dead-letters, strays, bench, sweep: a layer
-over stack config and `pulumi up`.
+"""`crossover`: status, doctor, migrate, rollback, validate, audit, backup, bars, dead-letters, strays, bench, sweep: a
+layer over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched;
 3 something waits (cli/moving.py).
@@ -20,7 +20,7 @@ from rich.console import Console
 from adapters.routes.base import RouteError
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
-from cli import backup, bars, bench, dead_letters, doctor, moving, strays, sweep
+from cli import audit, backup, bars, bench, dead_letters, doctor, moving, strays, sweep
 from cli.declared import file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
 from cli.moving import FAILED, refuse_unmovable
@@ -34,6 +34,7 @@ VALIDATE_SECONDS = 3600.0
 """To compare all rows of a large database takes its time."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
+app.add_typer(audit.app, name="audit")
 app.add_typer(backup.app, name="backup")
 app.add_typer(bars.app, name="bars")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -24,6 +24,7 @@ def as_json(component: Component, outcome: Outcome) -> str:
             "stage": outcome.stage.value if outcome.stage else None,
             "verdict": outcome.verdict,
             "message": outcome.message,
+            "unaudited": outcome.unaudited,
             "steps": [
                 {
                     "transition": r.transition,
@@ -49,13 +50,14 @@ def _item(check: Check) -> dict[str, str]:
 def summary(component: Component, outcome: Outcome) -> str:
     """The verdict in a few lines for people."""
     stage = outcome.stage.value if outcome.stage else "not established"
+    unaudited = f"\n{outcome.unaudited}" if outcome.unaudited else ""
     if outcome.reached:
-        return f"VERDICT holds: {component.value} is at {stage}"
+        return f"VERDICT holds: {component.value} is at {stage}{unaudited}"
     failed = next((r for r in reversed(outcome.records) if r.outcome != HOLDS), None)
     where = f" at {failed.step} ({failed.transition})" if failed else ""
     return (
         f"VERDICT {outcome.verdict}: {component.value} stays at {stage}, wanted {outcome.wanted.value}\n"
-        f"  failed{where}: {outcome.message}"
+        f"  failed{where}: {outcome.message}{unaudited}"
     )
 
 
