@@ -182,12 +182,13 @@ def tool_checks(root: Path, env: Mapping[str, str]) -> list[Check]:
         least = ""
     setup = "make setup, then . .crossover/env; or install it"
     return [
-        diagnosing.version("pulumi", _told(["pulumi", "version"], env), least.strip(">= "), setup),
-        diagnosing.version("kubectl", _told(["kubectl", "version", "--client"], env), "", setup),
+        diagnosing.version("pulumi", version_of(["pulumi", "version"], env), least.strip(">= "), setup),
+        diagnosing.version("kubectl", version_of(["kubectl", "version", "--client"], env), "", setup),
     ]
 
 
-def _told(command: Sequence[str], env: Mapping[str, str]) -> Fact[str]:
+def version_of(command: Sequence[str], env: Mapping[str, str]) -> Fact[str]:
+    """What a program on PATH says that its version is."""
     program = shutil.which(command[0], path=env.get("PATH"))
     if program is None:
         return Unknown(f"there is no {command[0]} on PATH")

@@ -25,16 +25,7 @@ def as_json(component: Component, outcome: Outcome) -> str:
             "verdict": outcome.verdict,
             "message": outcome.message,
             "unaudited": outcome.unaudited,
-            "steps": [
-                {
-                    "transition": r.transition,
-                    "step": r.step,
-                    "outcome": r.outcome,
-                    "seconds": round(r.seconds, 3),
-                    "items": [_item(check) for check in r.checks],
-                }
-                for r in outcome.records
-            ],
+            "steps": [{**r.told, "items": [_item(check) for check in r.checks]} for r in outcome.records],
         }
     )
 

@@ -73,6 +73,12 @@ class StepRecord:
     seconds: float
     checks: tuple[Check, ...] = ()
 
+    @property
+    def told(self) -> dict[str, str | float]:
+        """For machines, without its detail."""
+        seconds = round(self.seconds, 3)
+        return {"transition": self.transition, "step": self.step, "outcome": self.outcome, "seconds": seconds}
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -100,6 +106,8 @@ class Runner:
         self._steps = steps
         self._emergency = emergency
         self._outcome = Outcome(wanted)
+        self._from = 0
+        """The first record of the transition under way; a way back belongs to what it undoes."""
 
     def run(self) -> Outcome:
         """Bring the component to the wanted stage, or leave traffic where it is and say why.
@@ -220,6 +228,7 @@ class Runner:
             "wanted": self._outcome.wanted.value,
             "emergency": self._emergency,
         }
+        self._from = self._from if back else len(self._outcome.records)
         self._note(Kind.BEGUN, {**told, "back": True} if back else told)
 
     def _step(self, name: str, transition: Transition, step: Step) -> None:
@@ -312,12 +321,16 @@ class Runner:
             return
         entry = _entry(route, transition, outcome, detail, seconds)
         self._c.write(_settled(route).with_history(entry))
-        self._note(Kind.ENDED, auditing.ended(entry))
+        self._ended(entry)
 
     def _ended_aside(self, transition: Transition, outcome: str, detail: str, seconds: float) -> None:
         """Of an end that the route's history has no entry of, for another run comes to it."""
         if (route := self._c.seen.route) is not None:
-            self._note(Kind.ENDED, auditing.ended(_entry(route, transition, outcome, detail, seconds)))
+            self._ended(_entry(route, transition, outcome, detail, seconds))
+
+    def _ended(self, entry: HistoryEntry) -> None:
+        steps = [record.told for record in self._outcome.records[self._from :]]
+        self._note(Kind.ENDED, {**auditing.ended(entry), "steps": steps})
 
 
 def _entry(route: Route, transition: Transition, outcome: str, detail: str, seconds: float) -> HistoryEntry:

@@ -109,6 +109,8 @@ def test_each_transition_is_told_when_it_begins_and_ends_and_each_verdict_betwee
         assert {key: last.data[key] for key in ("at", "epoch", "seconds")} == {
             "at": history.at, "epoch": history.epoch, "seconds": history.seconds,
         }  # fmt: skip
+        steps = [(one["step"], one["outcome"]) for one in last.data["steps"]]
+        assert ("fence", "holds") in steps and steps[-1] == ("watch", "holds")
         assert world.check().verdict == "holds"
         assert world.told()[-1] == ("verdict kept", "holds")
 
@@ -130,7 +132,9 @@ def test_what_failed_is_told_by_how_it_ended(step: Step, told: list[tuple[str, s
         assert not world.move(Stage.SCALE, {step: fails}).reached
         found = [one for one in world.told()[before:] if one[0] != "verdict kept"]
         assert found == [("transition begun", "shadow-scale"), *told]
-        assert world.entries()[-1].data["detail"] in ("it does not hold. look", "post-checks failed")
+        last = world.entries()[-1].data
+        assert last["detail"] in ("it does not hold. look", "post-checks failed")
+        assert (step.value, "does not hold") in [(one["step"], one["outcome"]) for one in last["steps"]]
 
 
 def test_a_run_that_was_cut_off_is_told_by_the_next() -> None:
