@@ -1,5 +1,5 @@
-"""`crossover`: status, doctor, migrate, rollback, validate, backup, bars, dead-letters, strays, bench, sweep: a layer
-over stack config and `pulumi up`.
+"""`crossover`: status, doctor, migrate, rollback, validate, audit, report, backup, bars, dead-letters, strays, bench,
+sweep: a layer over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched;
 3 something waits (cli/moving.py).
@@ -18,10 +18,11 @@ from rich.console import Console
 
 from adapters.routes.base import RouteError
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
-from cli import backup, bars, bench, dead_letters, doctor, moving, strays, sweep, validating
+from cli import audit, backup, bars, bench, dead_letters, doctor, moving, strays, sweep, validating
 from cli.declared import file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
 from cli.moving import FAILED
+from cli.report import report as report_page
 from cli.stack import DEFAULT_STACK, ROOT, Stack
 from cli.status import gather, lines, table
 from contracts import names
@@ -30,11 +31,13 @@ from contracts.stages import Component
 REFUSED = 2
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_show_locals=False)
+app.add_typer(audit.app, name="audit")
 app.add_typer(backup.app, name="backup")
 app.add_typer(bars.app, name="bars")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(sweep.app, name="sweep")
 app.command("strays")(strays.strays)
+app.command("report")(report_page)
 app.command("migrate")(moving.migrate)
 app.command("rollback")(moving.rollback)
 app.command("validate")(validating.validate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from adapters.known import Fact, Unknown
 from adapters.routes.workloads import Deployed
 from contracts import names
+from contracts.audit import Broken
 from contracts.backups import BackupNote
 from contracts.registry import AdapterRecord
 from contracts.routes import Route
@@ -53,6 +54,36 @@ class Asked:
     carried: Fact[dict[str, Carried]] = field(default_factory=dict)
     backup: Fact[BackupNote | None] = None
     backup_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited:
+    """What the audit log tells of itself. `lacking`: of how much that routes tell it knows nothing, by component;
+    `waits`: what this machine has to tell it still, and in which file."""
+
+    entries: int
+    broken: Broken | None = None
+    lacking: Mapping[Component, int] = field(default_factory=dict)
+    waits: tuple[int, str] = (0, "")
+
+
+def audit(at: Fact[Audited]) -> Check:
+    """The audit log is whole, and has all that routes tell of."""
+    name, expected = "audit log", "whole, with all that routes tell of"
+    if isinstance(at, Unknown):
+        fix = "See that its namespace is there, and that you may list ConfigMaps in it: docs/audit.md"
+        return Check.unknown(name, expected=expected, why=at.why, fix=fix)
+    if at.broken is not None:
+        fix = "docs/audit.md, A chain that is broken"
+        return Check.that(name, False, expected=expected, found=f"BROKEN at {at.broken}", fix=fix)
+    wrong = [f"{count} of {component.value} are lacking" for component, count in at.lacking.items() if count]
+    fixes = [f"crossover validate {component.value}" for component, count in at.lacking.items() if count]
+    waiting, file = at.waits
+    if waiting:
+        wrong.append(f"{waiting} wait in {file}")
+        fixes.append("the next crossover migrate or rollback that reaches the log appends what waits")
+    found = "; ".join([f"{at.entries} entries", *wrong])
+    return Check.that(name, not wrong, expected=expected, found=found, fix="; ".join(fixes))
 
 
 def version(name: str, told: Fact[str], least: str, fix: str) -> Check:

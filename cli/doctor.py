@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from adapters.known import Fact, Unknown
+from adapters.routes.audit import AuditLog
 from adapters.routes.base import (
     AdapterRegistry,
     BackupNotes,
@@ -31,16 +32,20 @@ from adapters.routes.base import (
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from adapters.routes.kubernetes_access import KubernetesAccess
+from adapters.routes.kubernetes_audit import KubernetesAudit
 from adapters.routes.kubernetes_backups import KubernetesBackupNotes
 from adapters.routes.workloads import Deployed, deployed
 from cli import diagnosing
+from cli.auditing import Spool
 from cli.declared import SECRET, declared, file_of
-from cli.diagnosing import BESIDE, Asked
+from cli.diagnosing import BESIDE, Asked, Audited
 from cli.errors import CliError
 from cli.status import MOVABLE, hours
 from contracts import names
+from contracts.audit import first_broken
 from contracts.routes import Route
 from contracts.stages import Component
+from cutover import auditing
 from cutover.carrier.telling import read
 from validation.result import Check, Report, Verdict
 
@@ -65,7 +70,8 @@ _TOOL_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where everything is asked. `job` gives a component's last Transition, `deployed` how a Deployment stands."""
+    """Where everything is asked. `job` gives a component's last Transition, `deployed` how a Deployment stands, `audit`
+    the audit log of a namespace."""
 
     store: RouteStore
     registry: AdapterRegistry
@@ -74,6 +80,7 @@ class Cluster:
     access: ClusterAccess
     job: Callable[[Component], dict[str, Any]]
     deployed: Callable[[str], Deployed]
+    audit: Callable[[str], AuditLog]
 
     @classmethod
     def connected(cls, context: str | None, namespace: str) -> Cluster:
@@ -88,6 +95,7 @@ class Cluster:
             KubernetesAccess(namespace, api),
             KubernetesJobs(api, namespace).transition,
             lambda name: deployed(api, namespace, name),
+            lambda audit_namespace: KubernetesAudit(audit_namespace, api),
         )
 
 
@@ -108,8 +116,9 @@ def examine(
     if settings is not None:
         place = namespace or settings.namespaces.backend
         where = f"context {context or settings.kube_context}, namespace {place}"
+        spool = Spool.of(root, stack)
         checks += cluster_checks(
-            settings, where, lambda: cluster(context or settings.kube_context, place), now or datetime.now(UTC)
+            settings, where, lambda: cluster(context or settings.kube_context, place), now or datetime.now(UTC), spool
         )
     return Report(subject=f"stack {stack}", checks=tuple(checks))
 
@@ -173,12 +182,13 @@ def tool_checks(root: Path, env: Mapping[str, str]) -> list[Check]:
         least = ""
     setup = "make setup, then . .crossover/env; or install it"
     return [
-        diagnosing.version("pulumi", _told(["pulumi", "version"], env), least.strip(">= "), setup),
-        diagnosing.version("kubectl", _told(["kubectl", "version", "--client"], env), "", setup),
+        diagnosing.version("pulumi", version_of(["pulumi", "version"], env), least.strip(">= "), setup),
+        diagnosing.version("kubectl", version_of(["kubectl", "version", "--client"], env), "", setup),
     ]
 
 
-def _told(command: Sequence[str], env: Mapping[str, str]) -> Fact[str]:
+def version_of(command: Sequence[str], env: Mapping[str, str]) -> Fact[str]:
+    """What a program on PATH says that its version is."""
     program = shutil.which(command[0], path=env.get("PATH"))
     if program is None:
         return Unknown(f"there is no {command[0]} on PATH")
@@ -193,7 +203,9 @@ def _told(command: Sequence[str], env: Mapping[str, str]) -> Fact[str]:
     return found[0] if found else Unknown(f"{program} does not tell its version")
 
 
-def cluster_checks(settings: Settings, where: str, connected: Callable[[], Cluster], now: datetime) -> list[Check]:
+def cluster_checks(
+    settings: Settings, where: str, connected: Callable[[], Cluster], now: datetime, spool: Spool
+) -> list[Check]:
     """What the cluster tells. Where it cannot be asked, that is the one thing said of it."""
     expected = "its API server answers"
     try:
@@ -205,7 +217,19 @@ def cluster_checks(settings: Settings, where: str, connected: Callable[[], Clust
     checks = [Check.that("cluster", True, expected=expected, found=where), _rights(cluster.access)]
     for component in MOVABLE:
         checks += diagnosing.component(_asked(settings, component, cluster), now)
+    log = cluster.audit(settings.namespaces.audit)
+    checks.append(diagnosing.audit(_fact(lambda: _audited(log, cluster.store, spool))))
     return checks
+
+
+def _audited(log: AuditLog, store: RouteStore, spool: Spool) -> Audited:
+    """What the log tells, beside what routes tell. Raises RouteError."""
+    lines = log.lines()
+    broken = first_broken(lines)
+    routes = [_route(store, component) for component in MOVABLE]
+    told = [route for route in routes if isinstance(route, Route)] if broken is None else []
+    lacking = {route.component: len(auditing.lacking(route, log)) for route in told}
+    return Audited(entries=len(lines), broken=broken, lacking=lacking, waits=(len(spool.read()), str(spool.path)))
 
 
 def _rights(access: ClusterAccess) -> Check:

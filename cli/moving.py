@@ -18,6 +18,7 @@ from rich.table import Table
 from adapters.routes.base import RouteError
 from adapters.routes.kubernetes import KubernetesRouteStore, connect
 from cli import journeys
+from cli.auditing import Trail
 from cli.declared import entry
 from cli.errors import CliError
 from cli.journeys import Leg, Seen
@@ -25,6 +26,7 @@ from cli.permits import frozen, refusal, window_of
 from cli.stack import DEFAULT_STACK, ROOT, Stack, Wish
 from cli.status import MOVABLE
 from contracts import names
+from contracts.audit import Kind
 from contracts.stages import Component, Stage
 from cutover import previewing
 from cutover.errors import CutoverError
@@ -68,28 +70,29 @@ def migrate(
     --all moves the event bus, the language models, the database and the backtests, in that order, one update each. It
     stops at the first that does not get there; the same command goes on from there.
     """
-    where = Stack(stack, output=sys.stderr if as_json else None)
-    if (chosen := single(component, every)) is not None:
-        _refuse_for_all_only(ask=ask, one=one, json=as_json)
-        if not preview:
-            _await_leave(where.config(), outside)
-        _move(chosen, to, preview, where, context, namespace)
-        return
-    if ask and not preview and not sys.stdin.isatty():
-        raise CliError("--ask has nobody to ask: this is no terminal", "crossover migrate --all --one, once a step")
-    seen = _look(where, context, namespace)
-    wishes = {each.component: Wish(to) for each in journeys.to_move(seen, to)}
-    for each in journeys.beyond(seen, to):
-        _say(f"{each.component.value} stands beyond {to.value}, at {each.stage}: it is left there", as_json)
-    if preview:
-        _show_all(where, seen, wishes, context, namespace)
-    if wishes:
-        _await_leave(where.config(), outside)
-    legs = journeys.migrate(
-        where, seen, to,
-        allowed=_Leave(ask, one), say=lambda line: _say(line, as_json),
-        again=lambda: _look(where, context, namespace),
-    )  # fmt: skip
+    with Trail(stack, context) as trail:
+        where = Stack(stack, output=sys.stderr if as_json else None, changed=trail.config_changed)
+        if (chosen := single(component, every)) is not None:
+            _refuse_for_all_only(ask=ask, one=one, json=as_json)
+            if not preview:
+                _await_leave(where.config(), outside, trail, chosen)
+            _move(chosen, to, preview, where, context, namespace)
+            return
+        if ask and not preview and not sys.stdin.isatty():
+            raise CliError("--ask has nobody to ask: this is no terminal", "crossover migrate --all --one, once a step")
+        seen = _look(where, context, namespace)
+        wishes = {each.component: Wish(to) for each in journeys.to_move(seen, to)}
+        for each in journeys.beyond(seen, to):
+            _say(f"{each.component.value} stands beyond {to.value}, at {each.stage}: it is left there", as_json)
+        if preview:
+            _show_all(where, seen, wishes, context, namespace)
+        if wishes:
+            _await_leave(where.config(), outside, trail, None)
+        legs = journeys.migrate(
+            where, seen, to,
+            allowed=_Leave(ask, one, trail), say=lambda line: _say(line, as_json),
+            again=lambda: _look(where, context, namespace),
+        )  # fmt: skip
     _end(legs, where, as_json, _next_after(legs, to))
 
 
@@ -122,17 +125,18 @@ def rollback(
             "--retire takes the new side down, and in an --emergency it may hold what nobody else has",
             f"crossover rollback {of} --emergency; once it is back, crossover rollback {of} --retire",
         )
-    where = Stack(stack, output=sys.stderr if as_json else None)
-    if (chosen := single(component, every)) is not None:
-        _refuse_for_all_only(json=as_json)
-        stage = Stage.MVP if retire else Stage.SHADOW
-        _move(chosen, stage, preview, where, context, namespace, emergency=emergency)
-        return
-    seen = _look(where, context, namespace)
-    wishes = journeys.ways_back(seen, retire=retire, emergency=emergency)
-    if preview:
-        _show_all(where, seen, wishes, context, namespace)
-    legs = journeys.roll_back(where, seen, wishes, lambda: _look(where, context, namespace))
+    with Trail(stack, context) as trail:
+        where = Stack(stack, output=sys.stderr if as_json else None, changed=trail.config_changed)
+        if (chosen := single(component, every)) is not None:
+            _refuse_for_all_only(json=as_json)
+            stage = Stage.MVP if retire else Stage.SHADOW
+            _move(chosen, stage, preview, where, context, namespace, emergency=emergency)
+            return
+        seen = _look(where, context, namespace)
+        wishes = journeys.ways_back(seen, retire=retire, emergency=emergency)
+        if preview:
+            _show_all(where, seen, wishes, context, namespace)
+        legs = journeys.roll_back(where, seen, wishes, lambda: _look(where, context, namespace))
     _end(legs, where, as_json, "crossover status shows where traffic is; the same command tries again")
 
 
@@ -150,12 +154,15 @@ def _refuse_for_all_only(**given: bool) -> None:
             raise CliError(f"--{name} says something of --all only", f"leave --{name} out, or ask for --all")
 
 
-def _await_leave(config: Mapping[str, Any], outside: str) -> None:
+def _await_leave(config: Mapping[str, Any], outside: str, trail: Trail, component: Component | None) -> None:
     """Raise Exit(WAITS) where a freeze or a closed window holds what moves components on."""
-    freeze, window = frozen(ROOT), window_of(config)
-    why = refusal(datetime.now(UTC), None if outside else window, freeze)
+    now, freeze, window = datetime.now(UTC), frozen(ROOT), window_of(config)
+    why = refusal(now, None if outside else window, freeze)
     if why is None:
+        if outside and (closed := refusal(now, window, None)) is not None:
+            trail.note(Kind.OUTSIDE, component, reason=outside, detail=closed)
         return
+    trail.note(Kind.HELD, component, detail=why)
     _err.print(f"nothing was moved: {why}", highlight=False, markup=False)
     fix = "take the file away" if freeze is not None else "wait, or say why not: --outside-window REASON"
     _err.print(f"  fix: {fix}. Ways back are open: crossover rollback", highlight=False, markup=False)
@@ -165,14 +172,17 @@ def _await_leave(config: Mapping[str, Any], outside: str) -> None:
 class _Leave:
     """Why the next component is not moved now; None where it is."""
 
-    def __init__(self, ask: bool, one: bool) -> None:
-        self._ask, self._one, self._moved = ask, one, 0
+    def __init__(self, ask: bool, one: bool, trail: Trail) -> None:
+        self._ask, self._one, self._trail, self._moved = ask, one, trail, 0
 
     def __call__(self, component: Component) -> str | None:
         if self._one and self._moved:
             return "--one: it is the next"
-        if self._ask and not typer.confirm(f"Move {component.value} now?", err=True):
-            return "not now, by your word"
+        if self._ask:
+            agreed = typer.confirm(f"Move {component.value} now?", err=True)
+            self._trail.note(Kind.APPROVED if agreed else Kind.REFUSED, component, asked=f"Move {component.value} now?")
+            if not agreed:
+                return "not now, by your word"
         self._moved += 1
         return None
 

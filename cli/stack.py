@@ -37,9 +37,12 @@ class Stack:
         root: Path = ROOT,
         environment: Mapping[str, str] | None = None,
         output: IO[str] | None = None,
+        changed: Callable[[Component, Stage, Wish], None] | None = None,
     ) -> None:
-        """`output`: where what Pulumi says goes; None: where this process's own goes."""
+        """`output`: where what Pulumi says goes; None: where this process's own goes. `changed` is told of each
+        component what config asked for before, and what it asks for now."""
         self.name = name
+        self._changed = changed
         self._output = output
         self._root = root
         self._environment = dict(os.environ if environment is None else environment)
@@ -58,7 +61,10 @@ class Stack:
 
     def ask_for(self, wishes: Mapping[Component, Wish]) -> None:
         """Write what is wanted to the stack's config file. Nothing else changes until an update runs."""
-        self._write(wishes, None)
+        before = self._write(wishes, None)
+        if self._changed is not None:
+            for component, wish in wishes.items():
+                self._changed(component, before[component], wish)
 
     def preview(self, wishes: Mapping[Component, Wish]) -> int:
         """`pulumi preview` as if config asked for that, from a copy: the stack's own file stays as it is."""
@@ -81,12 +87,15 @@ class Stack:
             raise CliError("there is no `pulumi` on PATH", "run `make setup`, then `. .crossover/env`")
         return [program, *arguments, "--stack", self.name, "--non-interactive"]
 
-    def _write(self, wishes: Mapping[Component, Wish], file: Path | None) -> None:
+    def _write(self, wishes: Mapping[Component, Wish], file: Path | None) -> dict[Component, Stage]:
+        """Have config ask for `wishes`; what it asked for before."""
         where = () if file is None else ("--config-file", str(file))
-        told = emergencies(self.config(file))
+        config = self.config(file)
+        told, before = emergencies(config), wanted_stages(config, file_of(self.name))
         for component, wish in wishes.items():
             for arguments in changes(component, wish.stage, emergency=wish.emergency, declared=component in told):
                 self._read(*arguments, *where)
+        return before
 
     def _show(self, *arguments: str) -> int:
         return subprocess.run(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pulumi
 
-from components import networking
-from components.kube import content_hash, create, password
+from components import audit_access, networking
+from components.kube import content_hash, create, keeper, password
 from components.pods import PART_OF, Manifest
 from components.settings import Settings
 
@@ -23,7 +23,8 @@ class Foundation(pulumi.ComponentResource):
     """Namespaces, default-deny network policies, the salt of configuration hashes, and the stack's name for itself.
 
     `ready` is what every other component depends on. With `protect_data`, the namespaces cannot be
-    destroyed: every volume would go with them.
+    destroyed: every volume would go with them. That of the audit log is never destroyed: it is left in the cluster, and
+    a stack that is made anew takes it up. What lies in it is made by those who write it, not here.
     """
 
     ready: list[pulumi.Resource]
@@ -36,10 +37,25 @@ class Foundation(pulumi.ComponentResource):
         self.ready = []
         for title in (settings.namespaces.backend, settings.namespaces.hosted):
             made = create(namespace(title), pulumi.ResourceOptions(parent=self, protect=settings.protect_data))
-            self.ready.append(made)
-            for manifest in (networking.deny_all(title), networking.allow_dns(title)):
-                opts_inside = pulumi.ResourceOptions(parent=self, depends_on=[made])
-                self.ready.append(create(manifest, opts_inside, f"{title}-{manifest['metadata']['name']}"))
+            self._add(title, made, networking.deny_all(title), networking.allow_dns(title))
+        self._audit(settings)
         self.salt = password("configuration-salt", self)
         self.owner = content_hash({"stack": pulumi.get_stack()}, self.salt)
         self.register_outputs({"namespaces": [settings.namespaces.backend, settings.namespaces.hosted]})
+
+    def _audit(self, settings: Settings) -> None:
+        """The namespace of the audit log. Rights in it go with the stack."""
+        title = settings.namespaces.audit
+        provider = keeper(settings.kube_context, self)
+        kept = pulumi.ResourceOptions(parent=self, provider=provider, retain_on_delete=True)
+        made = create(namespace(title), kept)
+        closed = pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[made]))
+        self.ready.append(create(networking.deny_all(title), closed, f"{title}-default-deny"))
+        self._add(title, made, *audit_access.rights(settings))
+
+    def _add(self, title: str, made: pulumi.Resource, *inside: Manifest) -> None:
+        """Namespace `title`, which was `made`, and what is in it."""
+        self.ready.append(made)
+        for manifest in inside:
+            opts = pulumi.ResourceOptions(parent=self, depends_on=[made])
+            self.ready.append(create(manifest, opts, f"{title}-{manifest['metadata']['name']}"))

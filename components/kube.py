@@ -62,6 +62,20 @@ def provider(context: str) -> kubernetes.Provider:
     )
 
 
+def keeper(context: str, parent: pulumi.Resource) -> kubernetes.Provider:
+    """The same cluster, for what outlives a stack, and may be another stack's, too: what is there already is taken up.
+    Elsewhere it is an error, as it should be: a resource under another name would take the old one's object over, and
+    then lose it with the old one."""
+    return kubernetes.Provider(
+        "cluster-kept",
+        context=context,
+        enable_server_side_apply=True,
+        upsert_existing_objects=True,
+        enable_patch_force=True,  # fields that a stack which is gone had set
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+
+
 def create(manifest: Manifest, opts: pulumi.ResourceOptions, name: str | None = None) -> pulumi.CustomResource:
     """The resource of a manifest; `name` where the manifest leaves naming to Pulumi."""
     kind, body = manifest["kind"], dict(manifest)

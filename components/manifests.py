@@ -131,13 +131,15 @@ def role(name: str, namespace: str, rules: Sequence[Manifest]) -> Manifest:
     return {"kind": "Role", "metadata": metadata(name, namespace), "rules": list(rules)}
 
 
-def role_binding(name: str, namespace: str, role_name: str, accounts: Sequence[str]) -> Manifest:
-    """Gives the Role to service accounts of the same namespace."""
+def role_binding(
+    name: str, namespace: str, role_name: str, accounts: Sequence[str], *, of: str | None = None
+) -> Manifest:
+    """Gives the Role to service accounts of the same namespace, or `of` another."""
     return {
         "kind": "RoleBinding",
         "metadata": metadata(name, namespace),
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role_name},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace} for account in accounts],
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": of or namespace} for account in accounts],
     }
 
 

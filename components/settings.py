@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from components.config_errors import PROJECT, problems_of, unfit
 from components.llm_settings import LlmServiceSettings, too_large
 from components.migration_settings import MigrationSettings
+from components.namespace_settings import Name, NamespaceSettings
 from contracts import names
 from contracts.backtest_moving import Gate
 from contracts.stages import Stage
@@ -24,8 +25,6 @@ from contracts.stages import Stage
 ENV_KUBE_CONTEXT = "CROSSOVER_KUBE_CONTEXT"
 """Overrides `crossover:kube_context`, for one run."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""A DNS label, as Kubernetes wants names."""
 Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi|Ti)$")]
 """An amount of storage: 512Mi, 10Gi."""
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}$")]
@@ -310,23 +309,6 @@ class ImageSettings(_Model):
     def of(self, name: str) -> str:
         """The reference of image `name`."""
         return self.references.get(name, f"{self.registry}/{name}:{self.tag}")
-
-
-class NamespaceSettings(_Model):
-    """Namespaces that the program makes."""
-
-    backend: Name = names.NAMESPACE
-    hosted: Name = names.HOSTED_NAMESPACE
-
-    @model_validator(mode="after")
-    def _are_two(self) -> Self:
-        if self.backend == self.hosted:
-            raise unfit(
-                f"backend and hosted are both {self.backend!r}: their network rules would mix",
-                key="hosted",
-                fix=names.HOSTED_NAMESPACE,
-            )
-        return self
 
 
 class Settings(_Model):

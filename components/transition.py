@@ -19,7 +19,7 @@ from typing import Any
 
 import pulumi
 
-from components import database_tls, llm_access, selfhosted_postgres, verdict
+from components import audit_access, database_tls, llm_access, selfhosted_postgres, verdict
 from components.bus_access import CUTOVER, env_from
 from components.containers import WORKLOAD_IMAGE, container
 from components.kube import create
@@ -61,7 +61,7 @@ def job(
             *("--owner", owner),
             *(["--emergency"] if emergency else []),
         ],
-        env=[*identity_env(), *env(**_told(settings, component))],
+        env=[*identity_env(), *audit_access.identity_env(settings), *env(**_told(settings, component))],
         env_from=env_sources,
         mounts=mounts,
     )

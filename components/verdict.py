@@ -66,6 +66,8 @@ def report(component: Component, log: str) -> str | None:
             shown = step["transition"]
             lines.append(f"  {shown}")
         lines.append(f"    {step['step']:<16} {step['outcome']:<16} {step['seconds']:9.3f} s")
+    if unaudited := found.get("unaudited"):
+        lines.append(unaudited)
     return "\n".join(lines)
 
 

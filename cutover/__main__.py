@@ -19,11 +19,11 @@ from adapters.routes.kubernetes_lock import KubernetesLock
 from adapters.routes.kubernetes_nodes import KubernetesNodes
 from contracts import names
 from contracts.stages import Component, Stage
-from cutover import previewing
+from cutover import auditing, previewing
 from cutover.component_steps import steps_of, wishes_of
 from cutover.context import Context
 from cutover.reporting import as_json, leave_termination_message, summary
-from cutover.run import Runner, validate
+from cutover.run import Outcome, Runner, validate
 from cutover.tables import TABLES
 from cutover.timing import Timing
 
@@ -75,21 +75,29 @@ def main(
         owner=owner,
         backups=KubernetesBackupNotes(namespace, api),
         nodes=KubernetesNodes(api),
+        audit=auditing.recorder(os.environ, api, owner),
         verdict_limit=timedelta(hours=float(os.environ.get(names.ENV_VERDICT_HOURS) or names.DEFAULT_VERDICT_HOURS)),
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())
-    steps = steps_of(context, store.read(component).route, stage, os.environ)
-    try:
-        outcome = (
-            validate(context, steps) if stage is None else Runner(context, steps, stage, emergency=emergency).run()
-        )
-    finally:
-        steps.close()
+    outcome = _run(context, stage, emergency)
     say(summary(component, outcome))
     say(as_json(component, outcome))
     leave_termination_message(summary(component, outcome))
     sys.exit(EXIT_REACHED if outcome.reached else EXIT_FAILED)
+
+
+def _run(context: Context, stage: Stage | None, emergency: bool) -> Outcome:
+    """Bring the component to `stage`; None: check it as it stands."""
+    steps = steps_of(context, context.store.read(context.component).route, stage, os.environ)
+    try:
+        if stage is not None:
+            return Runner(context, steps, stage, emergency=emergency).run()
+        outcome = validate(context, steps)
+        outcome.unaudited = auditing.close(context.audit, say)
+        return outcome
+    finally:
+        steps.close()
 
 
 if __name__ == "__main__":

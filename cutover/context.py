@@ -21,6 +21,7 @@ from adapters.routes.base import (
     Versioned,
 )
 from adapters.routes.memory import MemoryBackupNotes, MemoryNodes
+from adapters.routes.recording import Recorder
 from contracts import names
 from contracts.registry import RENEW_SECONDS
 from contracts.routes import Route
@@ -51,7 +52,8 @@ class Context:
     """One run of a cutover, and its only clock. `say` takes a line for people; `holder` names this run in
     locks, `owner` whose run it is: a newer run of the same owner takes its place; `checks` gathers what the
     step under way has checked, item by item, and `evidence` what its comparison rests on; `verdict_limit`: how old a
-    kept verdict may be; `clock` is the time of day, which verdicts are dated by."""
+    kept verdict may be; `clock` is the time of day, which verdicts are dated by; `audit` is told what happens, and
+    stands in nobody's way."""
 
     component: Component
     store: RouteStore
@@ -64,6 +66,7 @@ class Context:
     owner: str = ""
     backups: BackupNotes = field(default_factory=MemoryBackupNotes)
     nodes: ClusterNodes = field(default_factory=MemoryNodes)
+    audit: Recorder = field(default_factory=Recorder)
     verdict_limit: timedelta = timedelta(hours=names.DEFAULT_VERDICT_HOURS)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     stopped: threading.Event = field(default_factory=threading.Event)

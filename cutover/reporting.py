@@ -24,16 +24,8 @@ def as_json(component: Component, outcome: Outcome) -> str:
             "stage": outcome.stage.value if outcome.stage else None,
             "verdict": outcome.verdict,
             "message": outcome.message,
-            "steps": [
-                {
-                    "transition": r.transition,
-                    "step": r.step,
-                    "outcome": r.outcome,
-                    "seconds": round(r.seconds, 3),
-                    "items": [_item(check) for check in r.checks],
-                }
-                for r in outcome.records
-            ],
+            "unaudited": outcome.unaudited,
+            "steps": [{**r.told, "items": [_item(check) for check in r.checks]} for r in outcome.records],
         }
     )
 
@@ -49,13 +41,14 @@ def _item(check: Check) -> dict[str, str]:
 def summary(component: Component, outcome: Outcome) -> str:
     """The verdict in a few lines for people."""
     stage = outcome.stage.value if outcome.stage else "not established"
+    unaudited = f"\n{outcome.unaudited}" if outcome.unaudited else ""
     if outcome.reached:
-        return f"VERDICT holds: {component.value} is at {stage}"
+        return f"VERDICT holds: {component.value} is at {stage}{unaudited}"
     failed = next((r for r in reversed(outcome.records) if r.outcome != HOLDS), None)
     where = f" at {failed.step} ({failed.transition})" if failed else ""
     return (
         f"VERDICT {outcome.verdict}: {component.value} stays at {stage}, wanted {outcome.wanted.value}\n"
-        f"  failed{where}: {outcome.message}"
+        f"  failed{where}: {outcome.message}{unaudited}"
     )
 
 

@@ -10,9 +10,10 @@ from adapters.event_bus.errors import EventBusError
 from adapters.llm.errors import LLMError
 from adapters.postgres.errors import PostgresError
 from adapters.routes.base import LockHeld, RouteError
+from contracts.audit import Kind
 from contracts.routes import HistoryEntry, Progress, Route
 from contracts.stages import Stage
-from cutover import verdicts
+from cutover import auditing, verdicts
 from cutover.context import Context, utc_now
 from cutover.errors import CouldNotCheck, CutoverError, Interrupted, StepFailed
 from cutover.plan import (
@@ -72,16 +73,24 @@ class StepRecord:
     seconds: float
     checks: tuple[Check, ...] = ()
 
+    @property
+    def told(self) -> dict[str, str | float]:
+        """For machines, without its detail."""
+        seconds = round(self.seconds, 3)
+        return {"transition": self.transition, "step": self.step, "outcome": self.outcome, "seconds": seconds}
+
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run came to. `stage` is the stage that the route records at its end."""
+    """What a run came to. `stage` is the stage that the route records at its end; `unaudited`: why the audit log lacks
+    something of it."""
 
     wanted: Stage
     stage: Stage | None = None
     verdict: str = HOLDS
     message: str = ""
     records: list[StepRecord] = field(default_factory=list)
+    unaudited: str = ""
 
     @property
     def reached(self) -> bool:
@@ -97,6 +106,8 @@ class Runner:
         self._steps = steps
         self._emergency = emergency
         self._outcome = Outcome(wanted)
+        self._from = 0
+        """The first record of the transition under way; a way back belongs to what it undoes."""
 
     def run(self) -> Outcome:
         """Bring the component to the wanted stage, or leave traffic where it is and say why.
@@ -108,21 +119,32 @@ class Runner:
             self._c.lock.acquire(self._c.component, self._c.holder, self._c.timing.lock_wait, self._c.owner)
         except (LockHeld, RouteError) as error:
             outcome.verdict, outcome.message = CouldNotCheck.verdict, str(error)
+            self._refused()
+            outcome.unaudited = auditing.close(self._c.audit, self._c.say)
             return outcome
         try:
             with self._c.lock_kept():
-                self._follow(
-                    plan(self._c.read(), outcome.wanted, emergency=self._emergency, component=self._c.component)
-                )
+                if (route := self._c.read()) is not None:
+                    auditing.complete(self._c.audit, route)
+                self._follow(plan(route, outcome.wanted, emergency=self._emergency, component=self._c.component))
         except ImpossiblePlan as error:
             outcome.verdict, outcome.message = StepFailed.verdict, f"{error}. Nothing was changed"
+            self._refused()
         except (CutoverError, *UNCHECKED) as error:
             outcome.verdict = error.verdict if isinstance(error, CutoverError) else CouldNotCheck.verdict
             outcome.message = str(error)
         finally:
+            # While the lock is held: the next run of this component then finds in the log what this one did.
+            outcome.unaudited = auditing.close(self._c.audit, self._c.say)
             self._c.lock.release(self._c.component, self._c.holder)
         outcome.stage = self._c.seen.route.stage if self._c.seen.route else None
         return outcome
+
+    def _refused(self) -> None:
+        self._note(Kind.REFUSED, {"to": self._outcome.wanted.value, "detail": self._outcome.message})
+
+    def _note(self, kind: Kind, data: Mapping[str, object]) -> None:
+        self._c.audit.note(kind, self._c.component, data)
 
     def _follow(self, todo: Plan) -> None:
         route = self._c.seen.route
@@ -130,8 +152,7 @@ class Runner:
         if route is not None and route.fence is None and not flees:
             self._readmit()
         if todo.undo:
-            self._c.say("an earlier switch was cut off before it opened: undoing it")
-            self._c.say(f"  {self._steps.undo()}")
+            self._undo_cut_off()
         if route is not None and not flees and self._steps.added_topics():
             self._transition(Transition(route.stage, route.stage, ADDITION))
         settles = route is not None and route.stranded and not self._emergency  # then that comes before anything else
@@ -151,6 +172,15 @@ class Runner:
             self._transition(todo.watched)
         for transition in self._left():
             self._transition(transition)
+
+    def _undo_cut_off(self) -> None:
+        self._c.say("an earlier switch was cut off before it opened: undoing it")
+        fence = self._c.route.fence
+        self._c.say(f"  {self._steps.undo()}")
+        detail = f"of a run that was cut off, {fence.holder}, since {fence.since}" if fence is not None else ""
+        stage = self._c.route.stage.value
+        told = {"from": stage, "to": stage, "epoch": self._c.route.epoch, "outcome": "undone", "detail": detail}
+        self._note(Kind.ENDED, told)
 
     def _left(self) -> tuple[Transition, ...]:
         route, wanted = self._c.seen.route, self._outcome.wanted
@@ -177,6 +207,7 @@ class Runner:
     def _transition(self, transition: Transition) -> None:
         name = transition.name
         self._c.say(f"{self._c.component.value}: {name}")
+        self._begun(transition)
         began = self._c.now()
         opened = Step.OPEN not in transition.steps
         try:
@@ -187,6 +218,18 @@ class Runner:
             self._recover(transition, error, opened and Step.WATCH in transition.steps, self._c.now() - began)
             raise
         self._remember(transition, HOLDS, "", self._c.now() - began)
+
+    def _begun(self, transition: Transition, *, back: bool = False) -> None:
+        route, origin = self._c.seen.route, transition.origin
+        told = {
+            "from": origin.value if origin is not None else None,
+            "to": transition.goal.value,
+            "epoch": route.epoch if route is not None else 0,
+            "wanted": self._outcome.wanted.value,
+            "emergency": self._emergency,
+        }
+        self._from = self._from if back else len(self._outcome.records)
+        self._note(Kind.BEGUN, {**told, "back": True} if back else told)
 
     def _step(self, name: str, transition: Transition, step: Step) -> None:
         self._c.check_stop()
@@ -211,10 +254,12 @@ class Runner:
     def _recover(self, transition: Transition, error: Exception, opened: bool, seconds: float) -> None:
         """Put traffic where it is safe: undo before the opening, switch back after it."""
         if self._overtaken():
+            self._ended_aside(transition, "overtaken", str(error), seconds)
             return
         if opened:
             if isinstance(error, Interrupted):
                 self._c.say("  stopped while watching: the new side serves; pulumi up again watches to the end")
+                self._ended_aside(transition, "interrupted", str(error), seconds)
                 return
             if (transition.origin, transition.goal) in TABLES[self._c.component].final:
                 self._c.say(f"  post-checks failed: {self._c.route.active} serves all the same, as it was asked to")
@@ -244,6 +289,7 @@ class Runner:
         self._c.write(self._c.route.model_copy(update={"progress": None}))
         back = path(transition.goal, to, self._c.component)[0]
         name = f"{transition.goal.value} -> {to.value} (back)"
+        self._begun(back, back=True)
         began = self._c.now()
         try:
             # Without preflight: it held on the way here, and what it may find now is no reason to stay.
@@ -252,6 +298,7 @@ class Runner:
                     self._step(name, back, step)
         except Exception as error:
             if self._overtaken():
+                self._ended_aside(back, "overtaken", str(error), self._c.now() - began)
                 raise
             route = self._c.read()
             if route is not None and route.fence is not None:
@@ -272,16 +319,30 @@ class Runner:
         route = self._c.seen.route
         if route is None:
             return
-        entry = HistoryEntry(
-            at=utc_now(),
-            from_stage=transition.origin,
-            to_stage=transition.goal,
-            epoch=route.epoch,
-            outcome=outcome,
-            detail=detail[:500],
-            seconds=round(seconds, 3),
-        )
+        entry = _entry(route, transition, outcome, detail, seconds)
         self._c.write(_settled(route).with_history(entry))
+        self._ended(entry)
+
+    def _ended_aside(self, transition: Transition, outcome: str, detail: str, seconds: float) -> None:
+        """Of an end that the route's history has no entry of, for another run comes to it."""
+        if (route := self._c.seen.route) is not None:
+            self._ended(_entry(route, transition, outcome, detail, seconds))
+
+    def _ended(self, entry: HistoryEntry) -> None:
+        steps = [record.told for record in self._outcome.records[self._from :]]
+        self._note(Kind.ENDED, {**auditing.ended(entry), "steps": steps})
+
+
+def _entry(route: Route, transition: Transition, outcome: str, detail: str, seconds: float) -> HistoryEntry:
+    return HistoryEntry(
+        at=utc_now(),
+        from_stage=transition.origin,
+        to_stage=transition.goal,
+        epoch=route.epoch,
+        outcome=outcome,
+        detail=detail[:500],
+        seconds=round(seconds, 3),
+    )
 
 
 def validate(context: Context, steps: Steps) -> Outcome:
@@ -290,6 +351,7 @@ def validate(context: Context, steps: Steps) -> Outcome:
     route = context.read()
     if route is None:
         return Outcome(Stage.MVP, None, CouldNotCheck.verdict, "no route was written yet: the Transition has not run")
+    auditing.complete(context.audit, route)
     outcome = Outcome(route.stage, route.stage)
     here = Transition(route.stage, route.stage, ())
     checks = [Step.PREFLIGHT] + ([Step.COMPARE] if in_step(route) else [])

@@ -18,8 +18,10 @@ from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore,
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_lock import KubernetesLock
 from contracts import names
+from contracts.audit import Kind
 from contracts.routes import HistoryEntry
 from contracts.stages import Component
+from cutover import auditing
 from cutover.component_steps import steps_of
 from cutover.context import Context, StepFailed, utc_now
 from cutover.database import DatabaseSteps
@@ -110,6 +112,7 @@ def _remember(context: Context, some: Sequence[Stray], side: str, verdict: Verdi
         detail=f"{named} at {side}, by {by}"[:500],
     )
     context.write(context.route.with_history(entry))
+    context.audit.note(Kind.ENDED, context.component, auditing.ended(entry))
 
 
 def main(
@@ -129,6 +132,7 @@ def main(
         timing=Timing(),
         holder=os.environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
         say=lambda line: print(line, flush=True),
+        audit=auditing.recorder(os.environ, api, ""),
     )
     steps = steps_of(context, store.read(Component.DATABASE).route, None, os.environ)
     assert isinstance(steps, DatabaseSteps)  # noqa: S101 - for the type: that is what this component has
@@ -136,6 +140,7 @@ def main(
         report = run(context, steps.straying, action, stray or [], by)
     finally:
         steps.close()
+        auditing.close(context.audit, context.say)
     print(json.dumps(report), flush=True)
     raise typer.Exit(FAILED if report["error"] else 0)
 

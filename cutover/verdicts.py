@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from adapters.routes.base import RouteError
+from contracts.audit import Kind
 from contracts.routes import Route
+from cutover import auditing
 from cutover.context import Context
 from cutover.errors import CouldNotCheck, StepFailed
 from cutover.plan import Transition
@@ -49,6 +51,8 @@ def keep(context: Context, transition: Transition, outcome: str, detail: str, be
         context.write(context.route.model_copy(update={"verdict": kept.to_json()}))
     except RouteError as error:
         context.say(f"  the verdict could not be kept: {error}")
+        return
+    context.audit.note(Kind.VERDICT, context.component, auditing.verdict(kept))
 
 
 def keep_checked(context: Context, compared: Route, outcome: str, detail: str, began: datetime) -> None:

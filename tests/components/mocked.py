@@ -86,6 +86,7 @@ class _Monitor(_Base):  # type: ignore[misc]  # the base is Any, see above
                     secret_outputs=frozenset(request.additionalSecretOutputs),
                     version=request.version,
                     retained=request.retainOnDelete,
+                    provider=request.provider,
                 )
             )
         return super().RegisterResource(request)

@@ -44,6 +44,8 @@ class Registered:
     """Of the provider's plugin."""
     retained: bool
     """Whether it stays in the cluster when the program makes it no more."""
+    provider: str
+    """The reference of the provider that makes it."""
 
     @property
     def kind(self) -> str:

@@ -25,6 +25,8 @@ PASSWORDS = [
         "configuration-salt",
     )
 ]
+AUDIT = "crossover-audit-trading-transitions"
+"""Role and binding of those who append to the audit log."""
 
 
 # -- rights in the Kubernetes API
@@ -38,6 +40,10 @@ def test_no_role_has_more_than_it_needs(stage: Stage) -> None:
     backtests = {"backtesting-service", "backtesting-cutover"}
     of = {**dict.fromkeys(ours, "database"), **dict.fromkeys(models, "llm-service")}
     of |= dict.fromkeys(backtests, "backtesting")
+    # Of the audit log's namespace: whoever fills a ConfigMap there makes the next one.
+    audit = at(stage).one("Role", AUDIT)
+    assert audit.manifest["metadata"]["namespace"] == "crossover-audit"
+    assert rules.pop(AUDIT) == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "update"]}]
     assert set(rules) == {"event-bus-adapter", "event-bus-mirror", "crossover-cutover", *of}
     for name, granted in rules.items():
         for rule in granted:
@@ -79,7 +85,11 @@ def test_only_who_needs_a_right_is_bound() -> None:
         **{name: {name} for name in ("database-pooler", "database-carrier", "database-cutover")},
         **{name: {name} for name in ("llm-orchestrator", "llm-cutover")},
         **{name: {name} for name in ("backtesting-service", "backtesting-cutover")},
+        AUDIT: {"crossover-cutover", "database-cutover", "llm-cutover", "backtesting-cutover"},
     }
+    across = at(Stage.SCALE).one("RoleBinding", AUDIT).manifest
+    assert across["metadata"]["namespace"] == "crossover-audit"
+    assert {subject["namespace"] for subject in across["subjects"]} == {"trading"}
 
 
 # -- the network: who reaches whom, by the rules of the API
@@ -187,9 +197,34 @@ def test_the_network_has_just_the_edges_that_the_workload_needs() -> None:
 def test_namespaces_admit_restricted_pods_only_and_deny_by_default(stage: Stage) -> None:
     for namespace in at(stage).of("Namespace"):
         assert namespace.manifest["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-        assert namespace.protect
+        assert namespace.protect is not namespace.retained
         deny = at(stage).one("NetworkPolicy", f"{namespace.name}-default-deny").manifest["spec"]
         assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_the_audit_log_outlives_the_stack_and_the_next_stack_takes_it_up() -> None:
+    program = at(Stage.MVP)
+    kept = [r for r in program.resources if r.retained and "crossover-audit" in r.name]
+    assert {(r.kind, r.manifest["metadata"]["name"]) for r in kept} == {
+        ("Namespace", "crossover-audit"), ("NetworkPolicy", "default-deny"),
+    }  # fmt: skip
+    assert not [r for r in program.of("ConfigMap") if r.manifest["metadata"].get("namespace") == "crossover-audit"]
+    keeper = program.one("kubernetes", "cluster-kept")
+    assert keeper.manifest["upsertExistingObjects"] == "true"
+    assert {r.name for r in program.resources if "::cluster-kept::" in r.provider} == {r.name for r in kept}
+    # What is not kept must not take over what is there.
+    assert "upsertExistingObjects" not in program.one("kubernetes", "cluster").manifest
+
+
+def test_a_transition_knows_its_job_and_where_the_audit_log_is() -> None:
+    program = render({"namespaces": {"audit": "ours"}})
+    jobs = list(program.of("Job"))
+    assert len(jobs) == 4
+    for job in jobs:
+        env = {one["name"]: one for one in template(job)["spec"]["containers"][0]["env"]}
+        assert env[names.ENV_AUDIT_NAMESPACE]["value"] == "ours"
+        path = env[names.ENV_JOB_NAME]["valueFrom"]["fieldRef"]["fieldPath"]
+        assert path == "metadata.labels['batch.kubernetes.io/job-name']"
 
 
 # -- secrets

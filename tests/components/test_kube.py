@@ -36,7 +36,8 @@ def test_types_of_operators_are_named_as_the_sdks_class_for_all_of_them_names_th
 
 def test_every_resource_asks_for_the_plugin_of_its_provider() -> None:
     resources = at(Stage.SHADOW).resources
-    [provider] = [resource for resource in resources if resource.type == "pulumi:providers:kubernetes"]
+    provider, kept = (resource for resource in resources if resource.type == "pulumi:providers:kubernetes")
+    assert provider.version == kept.version
     made = [resource for resource in resources if resource.kind in API_VERSIONS]
     assert provider.version and {resource.version for resource in made} == {provider.version}
     assert all(resource.manifest["apiVersion"] == API_VERSIONS[resource.kind] for resource in made)

@@ -171,6 +171,7 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
         ({"llm_service": {"stage": "sclae"}}, ["crossover:llm_service.stage is 'sclae'", "Fix: "]),
         ({"database": {"hosted": {"host": "db.example"}}}, ["crossover:database.hosted.password", "--secret"]),
         ({"namespaces": {"hosted": "trading"}}, ["both 'trading'", "crossover:namespaces.hosted"]),
+        ({"namespaces": {"audit": "trading"}}, ["audit is 'trading'", "crossover:namespaces.audit crossover-audit"]),
         ({"size": "huge"}, ["crossover:size is 'huge'", "small, standard"]),
         ({"market_feed": {"rate": -1}}, ["crossover:market_feed.rate is -1"]),
         ({"kube_context": ""}, ["crossover:kube_context is not set", "CROSSOVER_KUBE_CONTEXT"]),

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapters.known import Unknown
+from adapters.routes.audit import MemoryAudit
 from adapters.routes.base import RouteMissing, RouteUnavailable
 from adapters.routes.memory import MemoryAccess, MemoryBackupNotes, MemoryRegistry, MemoryRouteStore
 from adapters.routes.workloads import Deployed
@@ -226,8 +227,9 @@ def healthy(_context: str | None = None, _namespace: str = "") -> Cluster:
     Telling(registry, "pod", dict).tell()
     done = job(Stage.MVP, "Complete")
     return Cluster(
-        store, registry, registry, MemoryBackupNotes(), MemoryAccess(NEEDED), lambda _: done, lambda _: Deployed(1, 1)
-    )
+        store, registry, registry, MemoryBackupNotes(), MemoryAccess(NEEDED), lambda _: done,
+        lambda _: Deployed(1, 1), lambda _: MemoryAudit(),
+    )  # fmt: skip
 
 
 def examined(home: Path, cluster: Callable[[str | None, str], Cluster] = healthy, **more: Any) -> Report:

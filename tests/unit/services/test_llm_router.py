@@ -126,7 +126,10 @@ def test_a_stream_falls_back_before_its_first_token_and_never_after() -> None:
         assert (figures["vllm.errors"], figures["vllm.failed"], figures["vllm.fallbacks"]) == ("2", "1", "1")
 
 
-def test_a_side_that_is_down_is_told_of_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_side_that_is_down_is_told_of_once_in_a_while(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.llm_orchestrator.router._SAY_SECONDS", 3600.0)
     with world(route(Stage.SCALE)) as made:
         made.vllm.fault = LLMUnavailable("gone")
         for _ in range(20):
