@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 
 from services.backtesting_service import work
@@ -177,7 +180,7 @@ class _Worker:
             self.end()
         if self._process is None:
             try:
-                self._process = Process(self._command)
+                self._process = Process(self._command, worker_environment())
                 begin(self._process, self._beginning, look)
             except OSError as error:  # a TimeoutError is one
                 raise Died(f"no worker came to be: {error}") from error
@@ -193,6 +196,16 @@ class _Worker:
                 raise TimeoutError(f"not within {seconds:g} s")
 
         return look
+
+
+def worker_environment() -> dict[str, str]:
+    """This process's, with caches of compiled code that are the workers' own where none are named: what is compiled is
+    unpickled when it is loaded, and a strategy of the user's may have written it. What runs unconfined beside them, as
+    a sweep on a laptop, has others."""
+    found = dict(os.environ)
+    for variable, folder in (("NUMBA_CACHE_DIR", "numba"), ("MPLCONFIGDIR", "matplotlib")):
+        found.setdefault(variable, str(Path(tempfile.gettempdir()) / f"crossover-{os.getuid()}-workers-{folder}"))
+    return found
 
 
 def _fail(future: Future[Files], error: Exception) -> None:

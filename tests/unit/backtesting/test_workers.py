@@ -16,7 +16,7 @@ import pytest
 from adapters.backtesting.histories import HistoryError, Replaced
 from services.backtesting_service import pools as pools_module
 from services.backtesting_service.exchange import JobFailed, failure_of
-from services.backtesting_service.pools import JobLimits, Pools, why_failed
+from services.backtesting_service.pools import JobLimits, Pools, why_failed, worker_environment
 from services.backtesting_service.processes import ROOT, Died, Garbled
 from services.backtesting_service.work import Job
 from tests.unit.backtesting.played_worker import GOOD, SECONDS, alone, children, job, ours, stopped, until
@@ -307,3 +307,10 @@ def test_a_service_that_is_killed_leaves_no_worker_behind() -> None:
         time.sleep(0.2)
         service.kill()
     until(lambda: not alive(number))
+
+
+def test_workers_cache_compiled_code_where_nothing_unconfined_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    assert "-workers-numba" in worker_environment()["NUMBA_CACHE_DIR"]
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/named")  # as in a pod, which has nothing beside its workers
+    assert worker_environment()["NUMBA_CACHE_DIR"] == "/named"
