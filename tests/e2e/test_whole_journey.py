@@ -8,6 +8,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -202,3 +203,18 @@ def test_of_all_that_no_conversation_lost_an_answer_or_had_one_twice(chats: Chat
     # Who asks anew is answered, by the other side.
     assert alone["broken"] == 0 and alone.get(f"acknowledged_{HOSTED}", 0) > 0, alone
     assert again.get(f"acknowledged_{OURS}", 0) > 0, again
+
+
+def test_the_audit_log_tells_who_did_what_and_the_report_shows_it(llm: Stack, tmp_path: Path) -> None:
+    """Of whatever was done on this stack before."""
+    assert "whole" in llm.crossover("audit", "verify")
+    entries = [json.loads(line) for line in llm.crossover("audit", "list", "--json").splitlines()]
+    ended = [entry for entry in entries if entry["kind"] == "transition ended"]
+    assert {entry["component"] for entry in ended} == {component.value for component in ORDER}
+    changed = [entry for entry in entries if entry["kind"] == "config changed"]
+    assert changed and all("@" in entry["actor"] for entry in changed), changed[:1]
+    page = tmp_path / "report.html"
+    llm.crossover("report", "--out", str(page))
+    written = page.read_text()
+    assert all(component.value in written for component in ORDER)
+    assert ended[-1]["data"]["outcome"] in written
