@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import subprocess
@@ -215,8 +214,3 @@ def seconds_of_emergency(said: str) -> float:
 def figures_of(finished: Finished) -> str:
     """The last lines of an update, where it counts what it did."""
     return "\n".join(finished.output.splitlines()[-8:])
-
-
-def read_report(path: Path) -> Any:
-    """A report that the demonstration wrote."""
-    return json.loads(path.read_text())
