@@ -9,15 +9,14 @@ put to it in place of what stood there, and run again: once where nothing was me
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, override
 
 import numpy as np
 
+from adapters.backtesting import caches
 from adapters.backtesting.account import fill_price, sized
 from adapters.backtesting.bars import Bars, Floats
 from adapters.backtesting.base import BacktestEngine, EngineUnavailable, Fill, Outcome, Rules
@@ -52,9 +51,8 @@ class VectorBTEngine(BacktestEngine):
     name = "vectorbt"
 
     def __init__(self) -> None:
-        # numba and matplotlib keep caches beside their sources, or at home: read-only in a pod.
-        for variable, folder in (("NUMBA_CACHE_DIR", "numba"), ("MPLCONFIGDIR", "matplotlib")):
-            os.environ.setdefault(variable, str(Path(tempfile.gettempdir()) / f"crossover-{os.getuid()}-{folder}"))
+        for variable, folder in caches.shared().items():
+            os.environ.setdefault(variable, folder)
         try:
             with warnings.catch_warnings():
                 # Its dependencies warn of one another's plans while they are imported.

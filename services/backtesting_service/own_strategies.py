@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from adapters.backtesting.caches import FOLDERS
 from adapters.backtesting.strategies import STRATEGIES
 from adapters.backtesting.strategies.own import KNOWN, Described, OwnStrategyError, describe, files, load
 from services.backtesting_service.confining import CannotConfine, confine
@@ -31,7 +32,7 @@ _SYSTEM = (
     "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/dev/null", "/dev/urandom",
     "/dev/random", "/dev/zero", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/sys/fs/cgroup",
 )  # fmt: skip
-_KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR")
+_KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR", *FOLDERS)
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +54,7 @@ def confine_worker(read: Iterable[Path]) -> None:
     packages = [Path(name) for name in sys.path if name and not ROOT.is_relative_to(Path(name).resolve())]
     code = [ROOT / name for name in _CODE]
     system = [Path(name) for name in _SYSTEM]
-    caches = [Path(os.environ[name]) for name in ("NUMBA_CACHE_DIR", "MPLCONFIGDIR") if name in os.environ]
+    caches = [Path(os.environ[name]) for name in FOLDERS if name in os.environ]
     for cache in caches:
         cache.mkdir(parents=True, exist_ok=True)
     confine([Path(sys.prefix), Path(sys.base_prefix), *packages, *code, *system, *read], caches)

@@ -7,16 +7,15 @@ import logging
 import math
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 
+from adapters.backtesting import caches
 from services.backtesting_service import work
 from services.backtesting_service.exchange import Beginning, JobFailed, ask, begin
 from services.backtesting_service.processes import Died, Garbled, Look, Process
@@ -202,10 +201,7 @@ def worker_environment() -> dict[str, str]:
     """This process's, with caches of compiled code that are the workers' own where none are named: what is compiled is
     unpickled when it is loaded, and a strategy of the user's may have written it. What runs unconfined beside them, as
     a sweep on a laptop, has others."""
-    found = dict(os.environ)
-    for variable, folder in (("NUMBA_CACHE_DIR", "numba"), ("MPLCONFIGDIR", "matplotlib")):
-        found.setdefault(variable, str(Path(tempfile.gettempdir()) / f"crossover-{os.getuid()}-workers-{folder}"))
-    return found
+    return caches.shared("workers") | os.environ
 
 
 def _fail(future: Future[Files], error: Exception) -> None:

@@ -5,21 +5,17 @@ It has the two descriptors from the service (processes.py), and nothing that it 
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import sys
 
 from services.backtesting_service import work
+from services.backtesting_service.confining import end_with_parent
 from services.backtesting_service.exchange import BEGINNING_JSON, ORDER_JSON, Header, failure_of
 from services.backtesting_service.frames import Line
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(orders: int, answers: int) -> int:
     """Do what is ordered until nobody orders any more."""
-    # A service that is killed leaves no run behind that nobody waits for.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    end_with_parent()  # a service that is killed leaves no run behind that nobody waits for
     line = Line(orders, answers)
     order = line.receive()
     if order is None:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from adapters.backtesting.caches import FOLDERS
 from adapters.backtesting.sweeps import tables
 from adapters.backtesting.sweeps.cells import layout_of
 from adapters.backtesting.sweeps.checks import checked
@@ -36,7 +37,6 @@ HEADER = struct.Struct(">cI")
 COMMAND = (sys.executable, "-m", "services.backtesting_service.piecing")
 _ROOT = Path(__file__).resolve().parents[3]
 _KEPT = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
-_CACHES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
 _MOST_TEXT, _A_READ = 10_000, 1 << 20
 _LOOK_MS = 1000
 _log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class ConfinedPieces:
                 raise ConfinedDied("it was ended")
             if self._child is None:
                 self._child = _Child(
-                    {name: str(Path(self._caches.name) / folder) for name, folder in _CACHES.items()}
+                    {name: str(Path(self._caches.name) / folder) for name, folder in FOLDERS.items()}
                 )  # fmt: skip
                 self._child.tell(self._order.model_dump_json(exclude_defaults=True).encode())
             return self._child
