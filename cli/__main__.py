@@ -22,6 +22,7 @@ from cli import audit, backup, bars, bench, dead_letters, doctor, moving, strays
 from cli.declared import file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
 from cli.moving import FAILED
+from cli.options import Context, Json, Namespace, StackName
 from cli.report import report as report_page
 from cli.stack import DEFAULT_STACK, ROOT, Stack
 from cli.status import gather, lines, table
@@ -42,21 +43,15 @@ app.command("migrate")(moving.migrate)
 app.command("rollback")(moving.rollback)
 app.command("validate")(validating.validate)
 _out = Console()
-_StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
-_Context = Annotated[
-    str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-]
 _Component = Annotated[Component, typer.Argument(help="The component.")]
-_Preview = Annotated[bool, typer.Option("--preview", help="Show what would be done; change nothing.")]
-_Namespace = Annotated[str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")]
 
 
 @app.command()
 def status(
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
+    as_json: Json = False,
 ) -> None:
     """Show each component: stage wanted and active, who serves, epoch, lag, last verdict."""
     config = Stack(stack).config()
@@ -77,12 +72,12 @@ def status(
 
 @app.command("doctor")
 def diagnose(
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
     namespace: Annotated[
         str | None, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Else the one that config names.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Check config, tools, cluster and each component from here, each with its fix. Exit status 2: not to be asked."""
     report = doctor.examine(ROOT, stack, os.environ, doctor.Cluster.connected, context=context, namespace=namespace)

@@ -22,6 +22,7 @@ from adapters.routes.kubernetes import connect
 from adapters.routes.kubernetes_audit import KubernetesAudit
 from cli.auditing import audit_namespace
 from cli.errors import CliError
+from cli.options import Context, StackName
 from cli.stack import DEFAULT_STACK, ROOT
 from contracts import names
 from contracts.audit import Entry, first_broken, moment
@@ -31,10 +32,6 @@ FAILED = 1
 app = typer.Typer(no_args_is_help=True, help="What happened, who did it, and whether it stands as it was written.")
 _out = Console()
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
-_StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
-_Context = Annotated[
-    str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-]
 _Namespace = Annotated[
     str | None,
     typer.Option(
@@ -50,8 +47,8 @@ def show(
         str, typer.Option("--since", help="Since then: 2026-05-01, 2026-05-01T12:00Z, 7d, 12h or 30m.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, each an entry, whole.")] = False,
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
     namespace: _Namespace = None,
 ) -> None:
     """List what happened, oldest first."""
@@ -70,8 +67,8 @@ def verify(
     since_hash: Annotated[
         str, typer.Option("--since-hash", metavar="HASH", help="A hash that was kept: all up to it is as it was then.")
     ] = "",
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
     namespace: _Namespace = None,
 ) -> None:
     """See whether each entry follows the one before it. Names the first that does not."""
@@ -97,8 +94,8 @@ def verify(
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="The file that gets the log, as JSON lines.")],
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
     namespace: _Namespace = None,
 ) -> None:
     """Write the whole log into a file, and print its last hash: keep both where nobody of the cluster writes."""

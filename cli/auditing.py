@@ -38,6 +38,11 @@ def actor(env: Mapping[str, str] = os.environ) -> str:
     """Who runs this command: who CROSSOVER_ACTOR names, or the user and the host."""
     if told := env.get(names.ENV_ACTOR, "").strip():
         return told
+    return user_here()
+
+
+def user_here() -> str:
+    """The user and the host."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # in a container without the user's entry

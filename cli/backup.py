@@ -25,7 +25,9 @@ from adapters.routes.base import RouteError
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import connect
 from adapters.routes.kubernetes_backups import KubernetesBackupNotes
+from cli.auditing import user_here
 from cli.errors import CliError
+from cli.options import Context, Namespace, StackName
 from cli.stack import DEFAULT_STACK, ROOT
 from contracts import names
 from contracts.backups import FETCHED, FOLDER, BackupNote
@@ -39,10 +41,6 @@ FAILED = 1
 _TRIES = 3
 app = typer.Typer(invoke_without_command=True, help="Back the database up, and see whether a backup is whole.")
 _out = Console()
-_Context = Annotated[
-    str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-]
-_Namespace = Annotated[str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")]
 
 
 @app.callback()
@@ -54,11 +52,9 @@ def make(
     passphrase_file: Annotated[
         Path | None, typer.Option("--passphrase-file", help=f"Else {ENV_PASSPHRASE}, else it is asked for.")
     ] = None,
-    stack: Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")] = (
-        DEFAULT_STACK
-    ),
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Dump the side that serves, restore the dump to see that it can be, and keep it with config and sealed Secrets."""
     if called.invoked_subcommand is not None:
@@ -114,7 +110,7 @@ def read_passphrase(file: Path | None) -> str:
 
 
 def _who(api: Any) -> str:
-    here = f"{getpass.getuser()}@{socket.gethostname()}"
+    here = user_here()
     try:
         return f"{here} as {exporting.whoami(api)}"
     except RouteError:  # older API servers do not say

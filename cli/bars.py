@@ -12,6 +12,7 @@ from rich.table import Table
 from adapters.routes.kubernetes import connect
 from adapters.routes.sweep_jobs import KubernetesSweeps
 from cli.errors import CliError
+from cli.options import Context, Namespace
 from cli.pod_reports import answer_of
 from contracts import names
 from contracts.histories import History
@@ -62,12 +63,8 @@ def delete(
         Path | None,
         typer.Option("--from", help="The catalog's folder; else the backtesting service's, on the cluster."),
     ] = None,
-    context: Annotated[
-        str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-    ] = None,
-    namespace: Annotated[
-        str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")
-    ] = names.NAMESPACE,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Delete the bars of SYMBOL. What runs on them came to stays."""
     if folder is None:

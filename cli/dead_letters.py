@@ -13,6 +13,7 @@ import typer
 
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import connect
+from cli.options import Context, Json, Namespace
 from cli.pod_reports import report_of
 from cli.pod_reports import show as show_report
 from contracts import names
@@ -23,20 +24,15 @@ COMMAND = ("python", "-m", "services.dead_letters")
 app = typer.Typer(no_args_is_help=True, help="What consumers set aside: shown, and published again.")
 _Topic = Annotated[str, typer.Argument(help="The topic that events were set aside from.")]
 _Group = Annotated[str, typer.Option("--group", help="Only what this consumer group set aside.")]
-_Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-_Context = Annotated[
-    str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-]
-_Namespace = Annotated[str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")]
 
 
 @app.command("list")
 def show(
     topic: _Topic,
     group: _Group = "",
-    as_json: _Json = False,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
+    as_json: Json = False,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Show each dead letter of TOPIC: cause, attempts, and how often it was replayed."""
     _run(["list", topic, *_grouped(group)], as_json, context, namespace)
@@ -51,9 +47,9 @@ def replay(
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Also what was replayed before.")] = False,
     preview: Annotated[bool, typer.Option("--preview", help="Show what would be replayed; publish nothing.")] = False,
-    as_json: _Json = False,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
+    as_json: Json = False,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Publish the events in TOPIC's dead letters again, with their own ids, each for the group that set it aside."""
     flags = ["--again"] * again + ["--preview"] * preview

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from adapters.routes.base import RouteError, RouteStore
+from adapters.routes.base import RouteStore
 from cli.stack import Stack, Wish
 from contracts.routes import Route
 from contracts.stages import STAGE_TABLE, Component, Side, Stage
@@ -176,8 +176,3 @@ def _why(now: Seen) -> str:
 def told(legs: Sequence[Leg], stack: str) -> str:
     """What became of all, for machines."""
     return json.dumps({"stack": stack, "legs": [leg.model_dump(mode="json") for leg in legs]})
-
-
-__all__ = [
-    "ORDER", "Leg", "RouteError", "Seen", "beyond", "look", "migrate", "roll_back", "to_move", "told", "ways_back",
-]  # fmt: skip

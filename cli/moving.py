@@ -22,6 +22,7 @@ from cli.auditing import Trail
 from cli.declared import entry
 from cli.errors import CliError
 from cli.journeys import Leg, Seen
+from cli.options import Context, Namespace, StackName
 from cli.permits import frozen, refusal, window_of
 from cli.stack import DEFAULT_STACK, ROOT, Stack, Wish
 from cli.status import MOVABLE
@@ -37,11 +38,6 @@ from cutover.tables import TABLES
 FAILED, WAITS = 1, 3
 _out = Console()
 _err = Console(stderr=True)
-_StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
-_Context = Annotated[
-    str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-]
-_Namespace = Annotated[str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")]
 _Preview = Annotated[bool, typer.Option("--preview", help="Show what would be done; change nothing.")]
 _Component = Annotated[Component | None, typer.Argument(help="The component; none with --all.")]
 _All = Annotated[bool, typer.Option("--all", help="Every component.")]
@@ -61,9 +57,9 @@ def migrate(
     ] = "",
     preview: _Preview = False,
     as_json: _Json = False,
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Move COMPONENT to the Scale backend: sets its stage in stack config and runs pulumi up.
 
@@ -73,7 +69,7 @@ def migrate(
     with Trail(stack, context) as trail:
         where = Stack(stack, output=sys.stderr if as_json else None, changed=trail.config_changed)
         if (chosen := single(component, every)) is not None:
-            _refuse_for_all_only(ask=ask, one=one, json=as_json)
+            refuse_for_all_only(ask=ask, one=one, json=as_json)
             if not preview:
                 _await_leave(where.config(), outside, trail, chosen)
             _move(chosen, to, preview, where, context, namespace)
@@ -107,9 +103,9 @@ def rollback(
     ] = False,
     preview: _Preview = False,
     as_json: _Json = False,
-    stack: _StackName = DEFAULT_STACK,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Put COMPONENT back on the MVP backend. The new side stays, kept in step, for the next try.
 
@@ -128,7 +124,7 @@ def rollback(
     with Trail(stack, context) as trail:
         where = Stack(stack, output=sys.stderr if as_json else None, changed=trail.config_changed)
         if (chosen := single(component, every)) is not None:
-            _refuse_for_all_only(json=as_json)
+            refuse_for_all_only(json=as_json)
             stage = Stage.MVP if retire else Stage.SHADOW
             _move(chosen, stage, preview, where, context, namespace, emergency=emergency)
             return
@@ -144,11 +140,12 @@ def single(component: Component | None, every: bool) -> Component | None:
     """The one that is meant; None: all. Raises CliError where it is not clear."""
     if (component is None) is not every:
         given = f"{component.value} and --all" if component is not None else "no component"
-        raise CliError(f"{given} was given: which one is to be moved?", "name one component, or --all alone")
+        raise CliError(f"{given} was given: which one is meant?", "name one component, or --all alone")
     return component
 
 
-def _refuse_for_all_only(**given: bool) -> None:
+def refuse_for_all_only(**given: bool) -> None:
+    """Raise CliError where an option was given that says nothing of a single component."""
     for name, said in given.items():
         if said:
             raise CliError(f"--{name} says something of --all only", f"leave --{name} out, or ask for --all")

@@ -5,15 +5,15 @@ The work is done by `python -m cutover.strays` in a pod beside the data, under t
 
 from __future__ import annotations
 
-import getpass
-import socket
 from typing import Annotated, Any
 
 import typer
 
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import connect
+from cli.auditing import user_here
 from cli.errors import CliError
+from cli.options import Context, Json, Namespace
 from cli.pod_reports import report_of, show
 from contracts import names
 from contracts.stages import Component
@@ -33,13 +33,9 @@ def strays(
     stray: Annotated[
         list[str] | None, typer.Option("--stray", help="Only this one, as it is listed; give it once for each.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-    context: Annotated[
-        str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-    ] = None,
-    namespace: Annotated[
-        str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")
-    ] = names.NAMESPACE,
+    as_json: Json = False,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """List what was written past the pooler at the side that does not serve; --apply or --discard settles it."""
     if component is not Component.DATABASE:
@@ -50,7 +46,7 @@ def strays(
         raise CliError("--stray says what is to be settled, and nothing is", "add --apply or --discard")
     action = "apply" if apply else "discard" if discard else "list"
     chosen = [part for one in stray or () for part in ("--stray", one)]
-    by = ["--by", f"{getpass.getuser()}@{socket.gethostname()}"]
+    by = ["--by", user_here()]
     jobs = KubernetesJobs(connect(context), namespace)
     code, output = jobs.run_beside(component, JOB_NAME, [*COMMAND, action, *chosen, *by])
     report = report_of(output, "run it again; kubectl get events tells why a pod did not start")

@@ -27,6 +27,7 @@ from adapters.csv_bars import SHIPPED, parse_sources
 from adapters.routes.kubernetes import connect
 from adapters.routes.sweep_jobs import KubernetesSweeps, SweepJob
 from cli.errors import CliError
+from cli.options import Context, Json, Namespace
 from cli.pod_reports import answer_of
 from contracts import names
 from contracts.sweeps import Row, Standing, Sweep, SweepAsked, SweepState
@@ -42,11 +43,6 @@ _out = Console()
 _Spec = Annotated[Path, typer.Argument(help="The sweep that is asked for, as JSON: docs/backtest-sweeps.md.")]
 _Job = Annotated[str, typer.Argument(help="The sweep's name, as `submit` said it.")]
 _JobOrId = Annotated[str, typer.Argument(help="The sweep's name, or its id.")]
-_Json = Annotated[bool, typer.Option("--json", help="For machines.")]
-_Context = Annotated[
-    str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-]
-_Namespace = Annotated[str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")]
 
 
 @app.command()
@@ -132,8 +128,8 @@ def submit(
     max_failed: Annotated[
         int | None, typer.Option("--max-failed", min=0, help="Give all up after so many pieces that failed for good.")
     ] = None,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Have a sweep run on the cluster. The same again does what is left of it, and never the same piece twice."""
     text = read_spec(spec).model_dump_json(exclude_defaults=True)
@@ -160,9 +156,7 @@ def submit(
 
 
 @app.command()
-def status(
-    name: _Job, as_json: _Json = False, context: _Context = None, namespace: _Namespace = names.NAMESPACE
-) -> None:
+def status(name: _Job, as_json: Json = False, context: Context = None, namespace: Namespace = names.NAMESPACE) -> None:
     """Show how far a sweep is, and when it will end. Exit status: 1 where it failed."""
     job = KubernetesSweeps(connect(context), namespace).find(name)
     if as_json:
@@ -188,9 +182,9 @@ def top(
     name: _JobOrId,
     count: Annotated[int | None, typer.Option("--count", min=1, max=1000, help="Else as many as it asks for.")] = None,
     heat_map: Annotated[Path | None, typer.Option("--heat-map", help="The file that gets the heat map.")] = None,
-    as_json: _Json = False,
-    context: _Context = None,
-    namespace: _Namespace = names.NAMESPACE,
+    as_json: Json = False,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Show the best of a sweep so far."""
     sweeps = KubernetesSweeps(connect(context), namespace)
@@ -206,14 +200,14 @@ def top(
 
 
 @app.command()
-def cancel(name: _Job, context: _Context = None, namespace: _Namespace = names.NAMESPACE) -> None:
+def cancel(name: _Job, context: Context = None, namespace: Namespace = names.NAMESPACE) -> None:
     """End a sweep. What is done stays, and the same `submit` goes on with the rest."""
     found = KubernetesSweeps(connect(context), namespace).cancel(name)
     _out.print(f"{name} is ended; {told(found.progress)}, which stay", highlight=False)
 
 
 @app.command()
-def delete(name: _JobOrId, context: _Context = None, namespace: _Namespace = names.NAMESPACE) -> None:
+def delete(name: _JobOrId, context: Context = None, namespace: Namespace = names.NAMESPACE) -> None:
     """End a sweep, and delete all that was done of it."""
     sweeps = KubernetesSweeps(connect(context), namespace)
     sweep_id = _id_of(name, sweeps)

@@ -20,7 +20,8 @@ from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import connect
 from adapters.routes.services import unready
 from cli.errors import CliError
-from cli.moving import FAILED, refuse_unmovable, single
+from cli.moving import FAILED, refuse_for_all_only, refuse_unmovable, single
+from cli.options import Context, Namespace
 from cli.pod_reports import report_of
 from cli.status import MOVABLE
 from contracts import names
@@ -66,12 +67,8 @@ def validate(
         Path | None, typer.Option("--report", help="Of backtesting: a page with what was found, drawn.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --all: what was found, for machines.")] = False,
-    context: Annotated[
-        str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-    ] = None,
-    namespace: Annotated[
-        str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")
-    ] = names.NAMESPACE,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
 ) -> None:
     """Check COMPONENT as it stands, beside its data, and change nothing.
 
@@ -83,8 +80,7 @@ def validate(
             raise CliError("--report is of backtesting alone", "crossover validate backtesting --report FILE")
         _validate_all(context, namespace, as_json)
         return
-    if as_json:
-        raise CliError("--json says something of --all only", "leave --json out, or ask for --all")
+    refuse_for_all_only(json=as_json)
     refuse_unmovable(chosen)
     if checks or report is not None:
         if chosen is not Component.BACKTESTING:

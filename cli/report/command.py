@@ -14,6 +14,7 @@ from adapters.durable import replacing
 from cli.auditing import actor, audit_namespace
 from cli.declared import file_of, wanted_stages
 from cli.errors import CliError
+from cli.options import Context, Namespace, StackName
 from cli.report import gathering
 from cli.report.measured import Demonstration
 from cli.report.model import build
@@ -32,15 +33,9 @@ def report(
     demo: Annotated[
         Path | None, typer.Option("--demo", help="reports/demo.json: what `make demo` measured under load.")
     ] = None,
-    stack: Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")] = (
-        DEFAULT_STACK
-    ),
-    context: Annotated[
-        str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
-    ] = None,
-    namespace: Annotated[
-        str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")
-    ] = names.NAMESPACE,
+    stack: StackName = DEFAULT_STACK,
+    context: Context = None,
+    namespace: Namespace = names.NAMESPACE,
     log: Annotated[
         str | None,
         typer.Option(

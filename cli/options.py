@@ -1,0 +1,16 @@
+"""Options that many commands have, each told once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from contracts import names
+
+StackName = Annotated[str, typer.Option("--stack", "-s", envvar="CROSSOVER_STACK", help="The Pulumi stack.")]
+Context = Annotated[
+    str | None, typer.Option("--context", envvar="CROSSOVER_KUBE_CONTEXT", help="The Kubernetes context.")
+]
+Namespace = Annotated[str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")]
+Json = Annotated[bool, typer.Option("--json", help="For machines.")]
