@@ -119,6 +119,11 @@ class Pulumi:
         self._line(f"$ pulumi config set --path {path} {value}")
         self._quiet("config", "set", "--path", path, value, "--stack", STACK)
 
+    def unset(self, path: str) -> None:
+        """`pulumi config rm --path`; nothing where it is not set."""
+        self._line(f"$ pulumi config rm --path {path}")
+        self._quiet("config", "rm", "--path", path, "--stack", STACK)
+
     def preview(self) -> Finished:
         """`pulumi preview`."""
         return self._loud("preview", "--diff")

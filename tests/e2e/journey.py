@@ -107,11 +107,7 @@ class Stack:
 
     def end_emergency(self) -> None:
         """Whatever became of a test, the next one's config asks for none."""
-        path = f"crossover:{self.component.value}.emergency"
-        subprocess.run(
-            [self.pulumi.program, "config", "rm", "--path", path, "--stack", "local"],
-            cwd=self.root, env=self.env, capture_output=True, check=False,
-        )  # fmt: skip
+        self.pulumi.unset(f"crossover:{self.component.value}.emergency")
 
     @contextmanager
     def load(self, rate: float = RATE) -> Iterator[Load]:

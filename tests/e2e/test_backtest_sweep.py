@@ -1,4 +1,5 @@
-"""A sweep on the cluster: submitted twice, a pod of it evicted, cancelled, resumed, shown. It is bounded in time."""
+"""Sweeps on the cluster: one submitted twice, a pod of it evicted, cancelled, resumed, shown; and one of a strategy of
+one's own. They are bounded in time."""
 
 from __future__ import annotations
 
@@ -12,12 +13,15 @@ from typing import Any
 import pytest
 
 from contracts import names
+from contracts.stages import Component
 from tests.e2e.chaos import await_true
 from tests.e2e.journey import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 _NAME = "test-sweep"
+_STRATEGIES = "test-strategies"
+_MOMENTUM = Path(__file__).parent.parent / "contract" / "own_strategies" / "momentum.py"
 
 
 @pytest.fixture(autouse=True)
@@ -26,16 +30,29 @@ def no_sweep_stays(stack: Stack) -> Iterator[None]:
     stack.kubectl.run("delete", "job", _NAME, "--ignore-not-found", timeout=90)
 
 
-def spec(folder: Path) -> Path:
-    """Twelve cells in three pieces; another sweep with each call, so that none is done from an earlier run."""
+def spec(folder: Path, strategy: str, grid: dict[str, list[int]]) -> Path:
+    """Pieces of four cells; another sweep with each call, so that none is done from an earlier run."""
     path = folder / "sweep.json"
     cash = 1e6 + uuid.uuid4().int % 10**5
     asked = {
-        "strategy": "sma_cross", "symbol": "SP500", "initial_cash": cash, "cells_per_index": 4, "top": 12,
-        "grid": {"fast": [5, 10, 15], "slow": [20, 40, 60, 80]},
+        "strategy": strategy, "symbol": "SP500", "initial_cash": cash, "cells_per_index": 4, "top": 12, "grid": grid,
     }  # fmt: skip
     path.write_text(json.dumps(asked))
     return path
+
+
+@pytest.fixture
+def own_strategies(backtests: Stack) -> Iterator[Stack]:
+    """The stack, whose backtests know a strategy of one's own for as long as the test lasts."""
+    key = f"crossover:{Component.BACKTESTING.value}.strategies"
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": _STRATEGIES, "namespace": names.NAMESPACE}}
+    backtests.kubectl.apply({**made, "data": {_MOMENTUM.name: _MOMENTUM.read_text()}})
+    backtests.pulumi.set(key, _STRATEGIES)
+    backtests.pulumi.up()
+    yield backtests
+    backtests.pulumi.unset(key)
+    backtests.pulumi.up()
+    backtests.kubectl.run("delete", "configmap", _STRATEGIES)
 
 
 def pods(stack: Stack) -> list[Any]:
@@ -63,7 +80,7 @@ def evict(stack: Stack, pod: str) -> None:
 
 
 def test_evicted_cancelled_and_resumed_each_cell_is_there_once(backtests: Stack, tmp_path: Path) -> None:
-    asked = spec(tmp_path)
+    asked = spec(tmp_path, "sma_cross", {"fast": [5, 10, 15], "slow": [20, 40, 60, 80]})
     assert f"{_NAME} begins" in submit(backtests, asked)
     await_true(lambda: bool(running(backtests)), 120, "a pod of the sweep runs")
     victim = running(backtests)[0]["metadata"]["name"]
@@ -87,3 +104,11 @@ def test_evicted_cancelled_and_resumed_each_cell_is_there_once(backtests: Stack,
     assert "Plotly.newPlot" in page.read_text()
     assert "there is nothing to do" in submit(backtests, asked)
     assert names.BACKTEST_SWEEP_NAME in json.dumps(backtests.kubectl.get("networkpolicies"))
+
+
+def test_a_strategy_of_ones_own_is_swept_by_pods_that_confine_it(own_strategies: Stack, tmp_path: Path) -> None:
+    submit(own_strategies, spec(tmp_path, "momentum", {"period": [5, 10, 20, 40, 60, 80, 120, 200]}))
+    await_true(lambda: status(own_strategies)["state"] == "done", 600, "it is done")
+    shown = json.loads(own_strategies.crossover("sweep", "top", _NAME, "--json").splitlines()[0])
+    assert (shown["run"], shown["failed"], shown["state"]["done"]) == (8, 0, [0, 1])
+    assert any(row["figures"]["sharpe"] for row in shown["top"])
