@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pulumi
@@ -19,6 +21,8 @@ from contracts.stages import Component
 
 _LINES = 400
 _SECONDS = 10.0
+_READING = threading.Lock()
+"""The client tells other threads, too, of the files that it wrote."""
 
 
 def hook(component: Component, settings: Settings) -> pulumi.ResourceHook:
@@ -88,11 +92,15 @@ def _read_log(context: str, namespace: str, job: str) -> str:
     # Imported here: a preview, and an update without a Transition, do not pay for the client.
     from kubernetes import client, config
 
-    core = client.CoreV1Api(config.new_client_from_config(context=context))
-    pods = core.list_namespaced_pod(
-        namespace, label_selector=f"batch.kubernetes.io/job-name={job}", _request_timeout=_SECONDS
-    )
-    text = ""
-    for pod in pods.items:
-        text += core.read_namespaced_pod_log(pod.metadata.name, namespace, tail_lines=_LINES, _request_timeout=_SECONDS)
-    return text
+    # The client writes the kubeconfig's key into files that it removes as its process ends; Pulumi kills this one.
+    with _READING, TemporaryDirectory(prefix="crossover-verdict-") as folder:
+        access = client.Configuration()
+        config.load_kube_config(context=context, client_configuration=access, temp_file_path=folder)
+        core = client.CoreV1Api(client.ApiClient(access))
+        pods = core.list_namespaced_pod(
+            namespace, label_selector=f"batch.kubernetes.io/job-name={job}", _request_timeout=_SECONDS
+        )
+        return "".join(
+            core.read_namespaced_pod_log(pod.metadata.name, namespace, tail_lines=_LINES, _request_timeout=_SECONDS)
+            for pod in pods.items
+        )
