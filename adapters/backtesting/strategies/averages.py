@@ -13,24 +13,24 @@ _UNKNOWN = -1.0
 
 
 def decide_sma(state: State, numbers: Sequence[float], prices: Prices, wanted: Wanted) -> None:
-    """state: closes held, on which side the fast average was, the last closes, the oldest first."""
+    """state: closes seen, on which side the fast average was, and the last `slow` closes in a ring, twice one after the
+    other: so they lie in a row from any of them on."""
     fast, slow = int(numbers[0]), int(numbers[1])
-    held = int(state[0])
-    if held < slow:
-        state[2 + held] = prices[0][3]
-        held += 1
-        state[0] = held
-    else:
-        for place in range(2, slow + 1):
-            state[place] = state[place + 1]
-        state[slow + 1] = prices[0][3]
-    if held < slow:
+    seen, close = int(state[0]), prices[0][3]
+    place = 2 + seen % slow
+    state[place] = close
+    state[place + slow] = close
+    seen += 1
+    state[0] = seen
+    if seen < slow:
         return
+    oldest = 2 + seen % slow
+    newer = oldest + slow - fast
     early = late = 0.0
-    for place in range(2, 2 + slow - fast):
-        early += state[place]
-    for place in range(2 + slow - fast, 2 + slow):
-        late += state[place]
+    for each in range(oldest, newer):
+        early += state[each]
+    for each in range(newer, oldest + slow):
+        late += state[each]
     fast_mean, slow_mean = late / fast, (early + late) / slow
     before, now = state[1], state[1]
     if fast_mean > slow_mean:
@@ -94,7 +94,7 @@ class SmaCross(Strategy):
 
     @override
     def state(self) -> list[float]:
-        return [0.0, _UNKNOWN, *[0.0] * self.slow]
+        return [0.0, _UNKNOWN, *[0.0] * (2 * self.slow)]
 
     @property
     @override
