@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from array import array
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, override
@@ -104,7 +105,8 @@ def _run(engine: Any, trader: _Trader, legs: Sequence[Bars], rules: Rules, instr
     for instrument in instruments:
         engine.add_instrument(instrument)
     engine.add_strategy(trader)
-    for data in _data(legs, rules, instruments):
+    for first, data in _data(legs, rules, instruments):
+        trader.turn(first)
         engine.clear_data()
         engine.add_data(data, sort=True)
         engine.run(streaming=True)
@@ -146,8 +148,9 @@ def _decimals(lot: float) -> int:
     return max(0, -int(exponent))
 
 
-def _data(legs: Sequence[Bars], rules: Rules, instruments: Sequence[Any]) -> Iterator[list[Any]]:
-    """The quotes and bars of some bars at a time. Of what happens at once, leg by leg, a nanosecond lies between."""
+def _data(legs: Sequence[Bars], rules: Rules, instruments: Sequence[Any]) -> Iterator[tuple[int, list[Any]]]:
+    """The quotes and bars of some bars at a time, and the number of the first. Of what happens at once, leg by leg, a
+    nanosecond lies between."""
     kinds = [BarType.from_str(f"{instrument.id}-1-DAY-LAST-EXTERNAL") for instrument in instruments]
     count, later = len(legs), rules.execution is Execution.NEXT_OPEN
     for first in range(0, len(legs[0]), _CHUNK):
@@ -158,7 +161,7 @@ def _data(legs: Sequence[Bars], rules: Rules, instruments: Sequence[Any]) -> Ite
             quoted = bars.opened[part] + leg if later else bars.closed[part] - 2 * count + leg
             made += _quotes(instruments[leg], at, quoted.astype(np.uint64), rules)
             made += _bars(kinds[leg], bars, part, (bars.closed[part] - count + 1 + leg).astype(np.uint64))
-        yield made
+        yield first, made
 
 
 def _quotes(instrument: Any, at: Any, stamps: Any, rules: Rules) -> list[Any]:
@@ -199,7 +202,8 @@ class _Trader(NautilusStrategy):  # type: ignore[misc] # it has no types
         super().__init__(StrategyConfig(strategy_id="CROSSOVER-1"))
         self._rules, self._instruments = rules, instruments
         self._places = {instrument.id: leg for leg, instrument in enumerate(instruments)}
-        self._rows = [np.column_stack((b.open, b.high, b.low, b.close)) for b in legs]
+        self._legs, self._first = legs, 0
+        self._rows: list[Any] = []
         self._at_open = rules.execution is Execution.NEXT_OPEN
         self._desk, self._decider = Desk(rules, len(legs)), Decider(strategy)
         self._account = Account(rules.initial_cash, [Held() for _ in legs])
@@ -209,9 +213,14 @@ class _Trader(NautilusStrategy):  # type: ignore[misc] # it has no types
         self._positions: dict[int, Any] = {}
         self._events: list[Any] = []
         self._fills: list[Fill] = []
-        self._equity: list[float] = []
+        self._equity = array("d")
         self.refused: list[str] = []
         """What Nautilus did not do."""
+
+    def turn(self, first: int) -> None:
+        """The bars from `first` on come next, as far as they are put to Nautilus at a time."""
+        self._first, part = first, slice(first, first + _CHUNK)
+        self._rows = [np.column_stack((b.open[part], b.high[part], b.low[part], b.close[part])) for b in self._legs]
 
     def on_start(self) -> None:
         """See Nautilus."""
@@ -224,13 +233,13 @@ class _Trader(NautilusStrategy):  # type: ignore[misc] # it has no types
         if self._waiting and self._at_open:
             leg = self._places[tick.instrument_id]
             if leg in self._waiting:
-                self._send(leg, float(self._rows[leg][self._bar, 0]))
+                self._send(leg, float(self._rows[leg][self._bar - self._first, 0]))
 
     def on_bar(self, bar: Any) -> None:
         """See Nautilus."""
         if self._places[bar.bar_type.instrument_id] != self._last:
             return
-        prices = [rows[self._bar].tolist() for rows in self._rows]
+        prices = [rows[self._bar - self._first].tolist() for rows in self._rows]
         closes = [price[3] for price in prices]
         worth = self._worth(closes)
         drawn_down = self._desk.mark(worth)
