@@ -69,7 +69,7 @@ def python_service(
         name,
         image,
         command=["python", "-m", module],
-        env=env,
+        env=[*env, *settings.traces.environment()],
         env_from=env_from,
         ports={"http": names.HTTP_PORT},
         mounts=mounts,

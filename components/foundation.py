@@ -37,7 +37,8 @@ class Foundation(pulumi.ComponentResource):
         self.ready = []
         for title in (settings.namespaces.backend, settings.namespaces.hosted):
             made = create(namespace(title), pulumi.ResourceOptions(parent=self, protect=settings.protect_data))
-            self._add(title, made, networking.deny_all(title), networking.allow_dns(title))
+            more = settings.traces.edges(title) if title == settings.namespaces.backend else []
+            self._add(title, made, networking.deny_all(title), networking.allow_dns(title), *more)
         self._audit(settings)
         self.salt = password("configuration-salt", self)
         self.owner = content_hash({"stack": pulumi.get_stack()}, self.salt)

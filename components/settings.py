@@ -18,6 +18,7 @@ from components.config_errors import PROJECT, problems_of, unfit
 from components.llm_settings import LlmServiceSettings, too_large
 from components.migration_settings import MigrationSettings
 from components.namespace_settings import Name, NamespaceSettings
+from components.trace_settings import TraceSettings
 from contracts import names
 from contracts.backtest_moving import Gate
 from contracts.stages import Stage
@@ -321,6 +322,7 @@ class Settings(_Model):
     trading_engine: TradingEngineSettings = Field(default_factory=TradingEngineSettings)
     market_feed: MarketFeedSettings = Field(default_factory=MarketFeedSettings)
     migration: MigrationSettings = Field(default_factory=MigrationSettings)
+    traces: TraceSettings = Field(default_factory=TraceSettings)
     images: ImageSettings = Field(default_factory=ImageSettings)
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
     kube_context: str = Field(min_length=1)

@@ -18,6 +18,7 @@ from adapters.event_bus.errors import (
     UnknownTopic,
 )
 from adapters.event_bus.interface import EventBus, Handler, Receipt, RejectEvent, Subscription
+from adapters.tracing import tracing_from_env
 
 __all__ = [
     "AccessDenied",
@@ -45,4 +46,9 @@ def open_bus(client_id: str, env: Mapping[str, str] = os.environ) -> EventBus:
     """The event bus of this process, from the environment. See adapters/event_bus/factory.py."""
     from adapters.event_bus.factory import open_bus as make  # the backends' clients are slow to import
 
-    return make(client_id, env)
+    bus, tracing = make(client_id, env), tracing_from_env(client_id, env)
+    if tracing is None:
+        return bus
+    from adapters.event_bus.traced import TracedEventBus
+
+    return TracedEventBus(bus, tracing)

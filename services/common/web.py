@@ -13,8 +13,12 @@ from fastapi import FastAPI, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
+from adapters.tracing import tracing_from_env
+from contracts.names import HEADER_BACKEND
 from services.common import metrics
 
+_UNTRACED = ("/healthz", "/readyz", "/metrics")
+"""What is asked every second, of which nobody wants a trace."""
 Probe = Callable[[], str | None]
 """None where all is well, else what is wrong, in words."""
 
@@ -97,7 +101,7 @@ def create_app(
 ) -> FastAPI:
     """A FastAPI app with /healthz, /readyz, /metrics and /version; `lifecycle` runs around it, and `closing`
     ends what belongs to the server's own event loop."""
-    stopping = threading.Event()
+    stopping, tracing = threading.Event(), tracing_from_env(service)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -112,9 +116,14 @@ def create_app(
                 await run_in_threadpool(lifecycle.stop)
             if closing is not None:
                 await closing()
+            if tracing is not None:
+                await run_in_threadpool(tracing.flush)
 
     app = FastAPI(title=title, description=description, version=API_VERSION, lifespan=lifespan)
     app.add_middleware(metrics.RequestMetrics)
+    if tracing is not None:
+        app.add_middleware(tracing.served, excluded=_UNTRACED, shown=(HEADER_BACKEND,))
+    app.state.tracing = tracing
     ready = {"shutdown": lambda: "the service is stopping" if stopping.is_set() else None, **health.ready}
 
     @app.get("/healthz", tags=["health"], responses={503: {"model": HealthAnswer}})

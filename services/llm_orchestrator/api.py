@@ -130,9 +130,10 @@ class Orchestrator:
                 if held > MAX_BODY_BYTES:
                     raise BadRequest(f"the request has more than {MAX_BODY_BYTES} bytes: send less", status=413)
             asked = parse(raw)
-            call = Call(
-                self.resolve(asked.model), asked, _passed(request.headers), request.headers.get(HEADER_CONVERSATION)
-            )
+            passed = _passed(request.headers)
+            if request.app.state.tracing is not None:
+                request.app.state.tracing.carry(passed)
+            call = Call(self.resolve(asked.model), asked, passed, request.headers.get(HEADER_CONVERSATION))
         except BaseException:
             admission.let_go(held)
             raise

@@ -56,6 +56,7 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
         ({"database": {"verdict_hours": 0}}, ["crossover:database.verdict_hours is 0", "greater than 0"]),
         ({"event_bus": {"verdict_hours": "day"}}, ["crossover:event_bus.verdict_hours is 'day'"]),
         ({"database": {"rollback_loss": "some"}}, ["rollback_loss is 'some'", "bounded, none"]),
+        ({"traces": {"endpoint": "collector:4318"}}, ["crossover:traces.endpoint is 'collector:4318'"]),
         ({"event_buss": {}}, ["crossover:event_buss", "'event_bus'"]),
         ({"event_bus": {"partitions": "many"}}, ["crossover:event_bus.partitions is 'many'", "integer"]),
         ({"event_bus": {"partitions": 0}}, ["crossover:event_bus.partitions is 0", "greater than or equal to 1"]),
