@@ -57,6 +57,7 @@ TESTS: tuple[Need, ...] = (
     Need("pgbouncer", "pgbouncer", "the contract tests' pooler", "pgbouncer"),
     Need("age", "age", "opens the contract tests' sealed Secrets"),
     Need("java", "default-jre-headless", "the contract tests' Kafka"),
+    Need("prometheus", "prometheus", "the tests of the alert rules", "prometheus"),
 )
 
 
