@@ -17,9 +17,9 @@ EPOCH = "epoch"
 @dataclass(frozen=True, slots=True)
 class Figures:
     """Of the calls to one backend in the last minute, under one epoch, over all live orchestrators. Times in
-    milliseconds, samples' too: `p50` is the mean of the orchestrators' medians, by their calls, `p95` the worst of
-    theirs; None where nobody told one. `fallbacks`: calls that the other side had to answer in its place; `in_flight`:
-    under way there now, None where not everybody tells."""
+    milliseconds, samples' too, and what calls have waited that are not answered yet: `p50` is the mean of the
+    orchestrators' medians, by their calls, `p95` the worst of theirs; None where nobody told one. `fallbacks`: calls
+    that the other side had to answer in its place; `in_flight`: under way there now, None where not everybody tells."""
 
     calls: int = 0
     answered: int = 0
@@ -135,13 +135,23 @@ def judged(new: Figures, old_p50: float | None, asked: Asked, budget: Budget) ->
             Verdict.DOES_NOT_HOLD,
             f"{asked.wrong} of {asked.questions} questions of the watch were not answered well: {asked.example}",
         )
+    most_wait = new.waiting > new.answered
+    if old_p50 is not None and new.p50 is not None and too_slow(new.p50, old_p50, budget):
+        if most_wait and new.calls >= budget.calls:
+            hang = f"{new.waiting} of {new.calls} calls wait: {slower(new.p50, old_p50, budget)}"
+            return Judgement(Verdict.DOES_NOT_HOLD, hang)
+        if not most_wait and new.answered >= budget.calls:
+            return Judgement(Verdict.DOES_NOT_HOLD, slower(new.p50, old_p50, budget))
+    return _enough(new, budget) or Judgement(Verdict.HOLDS, told(new))
+
+
+def _enough(new: Figures, budget: Budget) -> Judgement | None:
+    """What is not known yet; None where it is."""
     if new.answered < budget.calls:
         return Judgement(Verdict.COULD_NOT_CHECK, f"{new.answered} answers are known, it takes {budget.calls}")
     if new.waiting > new.answered:
         return Judgement(Verdict.COULD_NOT_CHECK, f"{new.waiting} of {new.calls} calls still wait for an answer")
-    if old_p50 is not None and new.p50 is not None and too_slow(new.p50, old_p50, budget):
-        return Judgement(Verdict.DOES_NOT_HOLD, slower(new.p50, old_p50, budget))
-    return Judgement(Verdict.HOLDS, told(new))
+    return None
 
 
 def too_slow(new: float, old: float, budget: Budget) -> bool:

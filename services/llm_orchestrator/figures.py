@@ -30,7 +30,9 @@ class Figures:
     fallbacks      calls that were meant for it and that the other side answered
     failed         calls that were meant for it and whose caller got an error
     samples        calls that it got as a sample; sample_errors, those that failed
-    ttft_*_ms      from asking to the first byte, samples included; not there where nothing was answered
+    ttft_*_ms      from asking to the first byte, samples included; a call that waits still, and longer than half of
+                   those took, counts with what it has waited: a side that hangs is seen before its calls time out.
+                   Not there where nothing was answered and nothing waits
     in_flight      now
 
     Counted by the event loop and read by the thread that announces. What belongs to an earlier epoch counts no more.
@@ -43,6 +45,7 @@ class Figures:
         self._seconds: deque[tuple[int, Counter[str]]] = deque()
         self._times: dict[str, deque[tuple[float, float]]] = {}
         self._in_flight: Counter[str] = Counter()
+        self._waiting: dict[object, tuple[int, str, float]] = {}
 
     def begin(self, epoch: int) -> None:
         """Count anew, for `epoch`."""
@@ -62,6 +65,18 @@ class Figures:
                 self._seconds.append((second, Counter()))
                 self._forget(second)
             self._seconds[-1][1][f"{side}.{what}"] += 1
+
+    def waits(self, epoch: int, side: str) -> object:
+        """A call to `side` waits for its first byte, until `heard` is told of it by what this returns."""
+        call = object()
+        with self._lock:
+            self._waiting[call] = epoch, side, self._clock()
+        return call
+
+    def heard(self, call: object) -> None:
+        """A call waits no longer: it is answered, or has failed."""
+        with self._lock:
+            del self._waiting[call]
 
     def first_byte(self, epoch: int, side: str, seconds: float) -> None:
         """`side` began to answer `seconds` after it was asked."""
@@ -88,10 +103,20 @@ class Figures:
                 told |= {f"{side}.{what}": str(total[f"{side}.{what}"]) for what in _COUNTED}
                 told[f"{side}.in_flight"] = str(self._in_flight[side])
                 recent = [ms for at, ms in self._times.get(side, ()) if at > now - WINDOW_SECONDS]
+                half = percentile(recent, 50) if recent else 0.0
+                recent += [ms for ms in self._waited(side, now) if ms > half]
                 if recent:
                     told[f"{side}.ttft_p50_ms"] = f"{percentile(recent, 50):.1f}"
                     told[f"{side}.ttft_p95_ms"] = f"{percentile(recent, 95):.1f}"
             return told
+
+    def _waited(self, side: str, now: float) -> list[float]:
+        """For how long calls of this epoch wait for their first byte, in ms."""
+        return [
+            (now - at) * 1000
+            for epoch, where, at in self._waiting.values()
+            if epoch == self._epoch and where == side
+        ]  # fmt: skip
 
     def _forget(self, second: int) -> None:
         while self._seconds and self._seconds[0][0] <= second - WINDOW_SECONDS:

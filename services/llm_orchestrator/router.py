@@ -140,10 +140,11 @@ class Router:
         figures.in_flight(side, 1)
         metrics.LLM_IN_FLIGHT.labels(side).inc()
         figures.count(epoch, side, "calls")
-        at = time.perf_counter()
+        at, waiting = time.perf_counter(), figures.waits(epoch, side)
         try:
             await self._open(begun, call)
         except BaseException as error:
+            figures.heard(waiting)
             await begun.close()
             if not isinstance(error, LLMError):
                 lane.leave(number)
@@ -154,6 +155,7 @@ class Router:
             # Who refuses a request has answered it.
             figures.count(epoch, side, "answered" if error.failure is Failure.REFUSED else "errors")
             return error
+        figures.heard(waiting)
         took = time.perf_counter() - at
         lane.succeed(number)
         figures.count(epoch, side, "answered")

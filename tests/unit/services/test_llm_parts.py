@@ -263,6 +263,27 @@ def test_figures_are_of_this_epoch_and_of_the_last_minute() -> None:
     assert (figures.status()["vllm.calls"], figures.status()["hosted.in_flight"]) == ("0", "2")
 
 
+def test_a_call_that_waits_counts_with_what_it_has_waited_once_that_is_long() -> None:
+    now = 1000.0
+    figures = Figures(lambda: now)
+    figures.begin(4)
+    waiting = [figures.waits(4, "vllm") for _ in range(3)]
+    figures.waits(3, "vllm")  # of an epoch that is over
+    figures.waits(4, "hosted")
+    now += 2
+    assert figures.status()["vllm.ttft_p50_ms"] == "2000.0"
+    for call in waiting:
+        figures.heard(call)
+    assert "vllm.ttft_p50_ms" not in figures.status()
+    for _ in range(5):
+        figures.first_byte(4, "vllm", 3.0)
+    figures.waits(4, "vllm")
+    now += 1  # no longer than others took: it says nothing yet
+    assert figures.status()["vllm.ttft_p95_ms"] == "3000.0"
+    now += 6
+    assert (figures.status()["vllm.ttft_p50_ms"], figures.status()["vllm.ttft_p95_ms"]) == ("3000.0", "7000.0")
+
+
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50), st.floats(1, 100))
 def test_a_percentile_is_one_of_the_values_and_that_many_are_below(values: list[float], percent: float) -> None:
     found = percentile(values, percent)
