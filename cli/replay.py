@@ -40,7 +40,7 @@ def record(
     A recorded file is itself one of requests. Of headers only content-type, accept and the conversation's are kept.
     """
     try:
-        exchanges = recorded(list(ask_all(_read(requests), through(connect(context), namespace))))
+        exchanges = recorded(list(ask_all(load(requests), through(connect(context), namespace))))
     except NotAnswered as error:
         raise CliError(f"{error}: nothing was written", "crossover doctor") from None
     if not out.parent.is_dir():
@@ -63,7 +63,7 @@ def compare(
 
     Exit status 0: all are the same; 1: one is not; 3: one could not be compared.
     """
-    report = compared(list(ask_all(_read(traffic), through(connect(context), namespace))), settled=settled)
+    report = compared(list(ask_all(load(traffic), through(connect(context), namespace))), settled=settled)
     if as_json:
         print(report.to_json())
     else:
@@ -86,7 +86,8 @@ def through(api: Any, namespace: str) -> Ask:
     return ask
 
 
-def _read(path: Path) -> tuple[Exchange, ...]:
+def load(path: Path) -> tuple[Exchange, ...]:
+    """The exchanges of a file. Raises CliError."""
     try:
         return read(path)
     except TrafficError as error:

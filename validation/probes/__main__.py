@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -69,10 +70,13 @@ def verify(
     max_failed: Annotated[int, typer.Option(help="Of each service.", min=0)] = 0,
     max_stall_ms: Annotated[float | None, typer.Option(help="The longest wait for an answer.")] = None,
     wait: Annotated[float, typer.Option(help="How long what is under way may take to end, in seconds.")] = 60.0,
+    running: Annotated[bool, typer.Option("--running", help="It goes on: judge what there is.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON, for machines.")] = False,
 ) -> None:
     """Judge a run: exit status 0 where it holds, 1 where it does not, 3 where it could not be checked."""
-    windows, account = windows_of(window), ended(_path(folder), read, wait)
+    windows, account = windows_of(window), ended(_path(folder), read, 0.0 if running else wait)
+    if running:
+        account = replace(account, closed=True)
     limits = Limits(max_failed=max_failed, max_stall_ms=max_stall_ms, min_rate=min_rate)
     wanted = tuple(service or ())
     reports = {WHOLE: judge(account, wanted, limits)}

@@ -210,6 +210,11 @@ def test_the_program_asks_is_stopped_and_judges_and_shows(tmp_path: Path) -> Non
     assert (reports[WHOLE].figures["a asked"], reports[WHOLE].figures["a failed"]) == (20.0, 1.0)
     assert said.invoke(app, ["verify", "--folder", str(tmp_path), "--max-failed", "1"]).exit_code == 0
     assert said.invoke(app, ["verify", "--folder", str(tmp_path), "--service", "b"]).exit_code == 3
+    lines = (tmp_path / "probes.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "probes.jsonl").write_text("".join(lines[:-1]))  # as it is while it goes on
+    for more, status in (["--wait", "0"], 3), (["--running"], 0):
+        judged = said.invoke(app, ["verify", "--folder", str(tmp_path), "--max-failed", "1", *more])
+        assert judged.exit_code == status, judged.output
     shown = json.loads(said.invoke(app, ["show", "--folder", str(tmp_path)]).output)
     assert shown[WHOLE]["a"]["outages"][0]["reasons"] == ["500: ok"]
 
