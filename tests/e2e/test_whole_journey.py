@@ -21,10 +21,10 @@ from contracts.stages import Component, Side, Stage, backend_of, serving_backend
 from cutover.tables import Step
 from local.demo.chat import KIND, Chats
 from local.demo.pod import JUDGE
-from local.demo.probes import PATHS
 from tests.e2e.chaos import Run, remove_runs, settled
 from tests.e2e.journey import Stack, Windows, clean_client
 from validation.chat.judging import WHOLE
+from validation.probes.targets import PATHS
 from validation.result import Verdict
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]

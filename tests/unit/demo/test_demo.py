@@ -11,6 +11,7 @@ from contracts.stages import Component
 from local.demo import backtests, bank, chat, client, figures, pod, probes, trading
 from local.demo.__main__ import wishes
 from validation.load.verifying import WHOLE
+from validation.probes.targets import PATHS
 from validation.result import Check, Report
 
 ENGINE: dict[str, Any] = {
@@ -88,7 +89,7 @@ def test_a_client_of_what_the_engine_does_not_call_has_its_address() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "servers"),
-    [(chat.KIND, ["llm-orchestrator"]), (backtests.KIND, ["backtesting-service"]), (probes.KIND, [*probes.PATHS])],
+    [(chat.KIND, ["llm-orchestrator"]), (backtests.KIND, ["backtesting-service"]), (probes.KIND, [*PATHS])],
     ids=["chat", "backtests", "probes"],
 )
 def test_a_load_may_call_its_servers_and_nobody_else(kind: client.Kind, servers: list[str]) -> None:
