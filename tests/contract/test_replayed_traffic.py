@@ -10,16 +10,20 @@ from pathlib import Path
 import pytest
 
 from contracts import names
+from contracts.llm import REQUIRED_ALIASES
 from tests.contract import postgres_server
+from tests.contract.faulty_llm import Faulty
+from tests.contract.orchestrator_server import orchestrator
 from tests.contract.own_servers import own_kafka, own_redis
 from tests.contract.replayed_traffic import DATA, engine, kafka_environment, of, redis_environment, served
 from validation.api.exchange import Exchange, read
-from validation.api.replaying import ask_all, at_addresses, compared
+from validation.api.replaying import ask_all, at_addresses, compared, recorded
 from validation.result import Report
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(180)]
 
 ENGINE, BACKTESTING = names.TRADING_ENGINE_NAME, names.BACKTESTING_NAME
+ORCHESTRATOR = names.LLM_ORCHESTRATOR_NAME
 
 
 def golden(service: str) -> tuple[Exchange, ...]:
@@ -78,3 +82,18 @@ def test_backtests_by_nautilus_come_to_what_vectorbt_came_to(tmp_path: Path) -> 
         report = replayed(BACKTESTING, address)
     is_the_same(report)
     assert report.figures["same"] == len(golden(BACKTESTING))
+
+
+def test_what_models_answer_is_the_same_by_its_form_and_a_refusal_is_another_answer(tmp_path: Path) -> None:
+    with (
+        Faulty("hosted") as hosted,
+        orchestrator(hosted.url, dict.fromkeys(REQUIRED_ALIASES, "m"), "key", tmp_path / "log") as running,
+    ):
+        ask = at_addresses({ORCHESTRATOR: running.url.removesuffix("/v1")})
+        exchanges = recorded(list(ask_all(of(ORCHESTRATOR), ask)))
+        whole, streamed = [one.answer for one in exchanges if one.request.path.endswith("completions")][:2]
+        assert whole is not None and whole.good and streamed is not None and streamed.content
+        is_the_same(compared(list(ask_all(exchanges, ask))))
+        hosted.fault = "refused"
+        found = compared(list(ask_all(exchanges, ask)))
+    assert [one.detail.partition(" 4")[0] for one in found.failures()] == ["status: 200 ->", "status: 200 ->"]
