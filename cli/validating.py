@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,10 +24,13 @@ from cli.errors import CliError
 from cli.moving import FAILED, refuse_for_all_only, refuse_unmovable, single
 from cli.options import Context, Namespace
 from cli.pod_reports import report_of
+from cli.replay import load, through
 from cli.status import MOVABLE
 from contracts import names
 from contracts.stages import Component
 from cutover.errors import CouldNotCheck, StepFailed
+from validation.api.replaying import ask_all, compared
+from validation.result import Report, Verdict, combine
 
 VALIDATE_SECONDS = 3600.0
 """To compare all rows of a large database takes its time."""
@@ -36,17 +40,20 @@ SERVICES = (
 AT_ONCE = 2
 """Checks beside the data that run at a time: each reads a backend whole."""
 HOLDS, DOES_NOT_HOLD, COULD_NOT_CHECK = "holds", StepFailed.verdict, CouldNotCheck.verdict
+_WORDS = {
+    Verdict.HOLDS: HOLDS, Verdict.DOES_NOT_HOLD: DOES_NOT_HOLD, Verdict.COULD_NOT_CHECK: COULD_NOT_CHECK
+}  # fmt: skip
 _out = Console()
 
 
 class Finding(BaseModel):
-    """What was found of a component or a service. `verdict`: `holds`, or why not, as the run of a transition says
-    it."""
+    """What was found of a component, a service, or a service's recorded traffic. `verdict`: `holds`, or why not, as the
+    run of a transition says it."""
 
     model_config = ConfigDict(frozen=True)
 
     of: str
-    kind: Literal["component", "service"]
+    kind: Literal["component", "service", "traffic"]
     verdict: str
     detail: str = ""
     seconds: float = 0.0
@@ -67,6 +74,9 @@ def validate(
         Path | None, typer.Option("--report", help="Of backtesting: a page with what was found, drawn.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="With --all: what was found, for machines.")] = False,
+    traffic: Annotated[
+        Path | None, typer.Option("--traffic", help="With --all: what `crossover replay record` wrote, asked again.")
+    ] = None,
     context: Context = None,
     namespace: Namespace = names.NAMESPACE,
 ) -> None:
@@ -78,9 +88,9 @@ def validate(
     if chosen is None:
         if report is not None:
             raise CliError("--report is of backtesting alone", "crossover validate backtesting --report FILE")
-        _validate_all(context, namespace, as_json)
+        _validate_all(context, namespace, as_json, traffic)
         return
-    refuse_for_all_only(json=as_json)
+    refuse_for_all_only(json=as_json, traffic=traffic is not None)
     refuse_unmovable(chosen)
     if checks or report is not None:
         if chosen is not Component.BACKTESTING:
@@ -98,12 +108,14 @@ def validate(
         raise typer.Exit(FAILED)
 
 
-def _validate_all(context: str | None, namespace: str, as_json: bool) -> None:
+def _validate_all(context: str | None, namespace: str, as_json: bool, traffic: Path | None) -> None:
+    exchanges = () if traffic is None else load(traffic)
     api = connect(context)
     jobs = KubernetesJobs(api, namespace)
     found = gathered(
         lambda component: _said(jobs, component), lambda service: unready(api, namespace, service), MOVABLE, SERVICES
     )
+    found += answered(compared(list(ask_all(exchanges, through(api, namespace)))))
     holds = all(one.holds for one in found)
     if as_json:
         print(json.dumps({"holds": holds, "found": [one.model_dump() for one in found]}))
@@ -142,6 +154,19 @@ def gathered(
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return [*pool.map(of_service, services), *pool.map(of_component, components)]
+
+
+def answered(report: Report) -> list[Finding]:
+    """Of recorded traffic that was asked again: one for each service, with the first answer that is not the same."""
+    found = []
+    ordered = sorted(report.checks, key=lambda check: check.name.partition(" ")[0])
+    for service, checks in groupby(ordered, key=lambda check: check.name.partition(" ")[0]):
+        all_of = tuple(checks)
+        wrong = [check for check in all_of if not check.outcome.passed]
+        detail = f"{len(wrong)} of {len(all_of)}: {wrong[0].name}: {wrong[0].detail}" if wrong else ""
+        verdict = _WORDS[combine(check.outcome for check in all_of)]
+        found.append(Finding(of=service, kind="traffic", verdict=verdict, detail=detail))
+    return found
 
 
 def shown(found: Sequence[Finding]) -> Table:

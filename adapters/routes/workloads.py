@@ -18,6 +18,13 @@ class Deployed:
     ready: int
 
 
+def pods_of(api: Any, namespace: str, name: str) -> dict[str, Any]:
+    """The template of the pods of Deployment `name`. Raises RouteMissing where there is none, RouteUnavailable."""
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+    template: dict[str, Any] = call(api, "GET", path, timeout=_SECONDS).object["spec"]["template"]
+    return template
+
+
 def deployed(api: Any, namespace: str, name: str) -> Deployed:
     """How Deployment `name` stands. Raises RouteMissing where there is none, RouteUnavailable."""
     path = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"

@@ -53,10 +53,11 @@ class Kind:
         return f"/{self.container}"
 
 
-def policies_between(load_name: str, server: str) -> Sequence[Mapping[str, Any]]:
-    """What lets the load `load_name` call `server` over HTTP, and nobody else, where network policies are enforced."""
+def policies_between(load_name: str, *servers: str) -> Sequence[Mapping[str, Any]]:
+    """What lets the load `load_name` call `servers` over HTTP, and nobody else, where network policies are enforced."""
     load = {"podSelector": {"matchLabels": {"app": load_name}}}
-    called = {"podSelector": {"matchLabels": {"app": server}}}
+    among = {"key": "app", "operator": "In", "values": list(servers)}
+    called = {"podSelector": {"matchExpressions": [among]}}
     ports = [{"port": names.HTTP_PORT, "protocol": "TCP"}]
     rules: dict[str, dict[str, Any]] = {
         load_name: {**load, "policyTypes": ["Egress"], "egress": [{"to": [called], "ports": ports}]},

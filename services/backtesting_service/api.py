@@ -14,7 +14,7 @@ from adapters.backtesting.strategies.own import KNOWN
 from contracts.backtests import Divergence, Result
 from contracts.names import BACKTESTING_NAME
 from services.backtesting_service.bars_api import add_bars
-from services.backtesting_service.errors import ErrorModel
+from services.backtesting_service.errors import REFUSED, UNREADABLE, ErrorModel
 from services.backtesting_service.errors import error_answer as _error
 from services.backtesting_service.imports import Imports
 from services.backtesting_service.models import BacktestRequest, Run, RunState
@@ -103,6 +103,8 @@ _SUBMITTED: dict[int | str, dict[str, Any]] = {
     200: {"model": Run, "description": "The run was submitted before; it stands as it does."},
     202: {"description": "Queued. Location says where to follow it."},
     503: {"model": ErrorModel, "description": "Too many runs wait, or the volume is full."},
+    **UNREADABLE,
+    **REFUSED,
 }
 
 

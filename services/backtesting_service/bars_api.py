@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from adapters.backtesting.histories import HistoryError, Options, plain_parquet
 from contracts.histories import SYMBOL_PATTERN, History
 from contracts.names import ENV_BACKTESTING_BARS_MIB, ENV_DATA_PATH
-from services.backtesting_service.errors import ErrorModel, error_answer
+from services.backtesting_service.errors import REFUSED, ErrorModel, error_answer
 from services.backtesting_service.histories import Histories
 from services.backtesting_service.imports import Busy, Imports, TooLarge
 from services.backtesting_service.runs import InUse
@@ -28,7 +28,7 @@ _SENT: dict[int | str, dict[str, Any]] = {
     409: {"model": ErrorModel, "description": f"The service keeps no histories: {ENV_DATA_PATH} is not set."},
     503: {"model": ErrorModel, "description": "Others are being taken, or the volume is full."},
     413: {"model": ErrorModel, "description": f"The file is too large; see {ENV_BACKTESTING_BARS_MIB}."},
-    422: {"model": ErrorModel, "description": "It cannot be used: rows and reasons. Nothing was changed."},
+    422: {**REFUSED[422], "description": "It cannot be used: rows and reasons. Nothing was changed."},
 }
 _FETCHED: dict[int | str, dict[str, Any]] = {
     200: {"content": {_PARQUET: {}}, "description": "The file."},

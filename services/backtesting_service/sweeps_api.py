@@ -16,7 +16,7 @@ from adapters.backtesting.sweeps.parts import MOST_BYTES
 from adapters.backtesting.sweeps.standing import map_of, standing_of, state_of
 from adapters.backtesting.sweeps.tables import MEDIA_TYPE
 from contracts.sweeps import MOST_INDEXES, Standing, SweepAsked, SweepState
-from services.backtesting_service.errors import ErrorModel, error_answer
+from services.backtesting_service.errors import REFUSED, UNREADABLE, ErrorModel, error_answer
 from services.backtesting_service.sweeps import Sweeps, UnknownSweep
 
 _SweepId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The sweep's id.")]
@@ -25,13 +25,21 @@ _Responses = dict[int | str, dict[str, Any]]
 _NOT_FOUND: _Responses = {404: {"model": ErrorModel, "description": "There is no such sweep, or piece."}}
 _PARQUET: _Responses = {200: {"content": {MEDIA_TYPE: {}}, "description": "The file."}, **_NOT_FOUND}
 _NOT_WHOLE: _Responses = {409: {"model": ErrorModel, "description": "Not all pieces are done."}}
-_KNOWN: _Responses = {200: {"model": SweepState, "description": "It was asked for before; it stands as it does."}}
+_KNOWN: _Responses = {
+    200: {"model": SweepState, "description": "It was asked for before; it stands as it does."},
+    **UNREADABLE,
+    **REFUSED,
+}
 _BODY = {"requestBody": {"required": True, "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}}
 _PUT: _Responses = {
     200: {"description": "It was there before, and stays as it is."},
     413: {"model": ErrorModel, "description": "The piece is too large."},
+    503: {"model": ErrorModel, "description": "The piece cannot be kept: the volume is full."},
+    **REFUSED,
     **_NOT_FOUND,
 }
+_DELETED: _Responses = {503: {"model": ErrorModel, "description": "It cannot be deleted now."}, **_NOT_FOUND}
+_SHOWN: _Responses = {200: {"content": {"text/html": {}}, "description": "A page."}, **REFUSED, **_NOT_FOUND}
 
 
 def add_sweeps(app: FastAPI, sweeps: Sweeps) -> None:
@@ -83,7 +91,7 @@ def _add_writing(app: FastAPI, sweeps: Sweeps) -> None:
             return error_answer(503, f"the piece cannot be kept: {error.strerror}", retryable=True)
         return Response(status_code=201 if new else 200)
 
-    @app.delete("/sweeps/{sweep_id}", tags=["sweeps"], status_code=204, response_class=Response, responses=_NOT_FOUND)
+    @app.delete("/sweeps/{sweep_id}", tags=["sweeps"], status_code=204, response_class=Response, responses=_DELETED)
     def deleted(sweep_id: _SweepId) -> Response:
         """Delete a sweep with all that was done of it. A piece that is handed in afterwards is refused."""
         try:
@@ -128,7 +136,7 @@ def _add_showing(app: FastAPI, sweeps: Sweeps) -> None:
         sweep, folder = sweeps.find(sweep_id)
         return standing_of(sweep, folder.parts, count)
 
-    @app.get("/sweeps/{sweep_id}/heatmap.html", tags=["sweeps"], response_class=HTMLResponse, responses=_NOT_FOUND)
+    @app.get("/sweeps/{sweep_id}/heatmap.html", tags=["sweeps"], response_class=Response, responses=_SHOWN)
     def page(
         sweep_id: _SweepId,
         x: Annotated[str | None, Query(description="The parameter across; else the first that is swept.")] = None,

@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exception_handlers import http_exception_handler
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from adapters.tracing import tracing_from_env
 from contracts.names import HEADER_BACKEND
@@ -22,6 +25,7 @@ _UNTRACED = ("/healthz", "/readyz", "/metrics")
 Probe = Callable[[], str | None]
 """None where all is well, else what is wrong, in words."""
 
+_METHOD_NOT_ALLOWED = 405
 API_VERSION = "1.0.0"
 """The version of the HTTP APIs. The same at every stage: callers never see a switch."""
 
@@ -90,6 +94,15 @@ def _check(probes: Mapping[str, Probe], good: str, bad: str, response: Response)
     return HealthAnswer(status=bad if reasons else good, reasons=reasons)
 
 
+def _methods(app: FastAPI, request: Request) -> str:
+    """The methods that the path of `request` is offered with: a path may have a route for each."""
+    found: set[str] = set()
+    for route in app.router.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(found))
+
+
 def create_app(
     service: str,
     title: str,
@@ -124,6 +137,14 @@ def create_app(
     if tracing is not None:
         app.add_middleware(tracing.served, excluded=_UNTRACED, shown=(HEADER_BACKEND,))
     app.state.tracing = tracing
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        """As by default; a method that is not offered is told of all that are, not of the first route's alone."""
+        if error.status_code == _METHOD_NOT_ALLOWED:
+            error.headers = {**(error.headers or {}), "Allow": _methods(app, request)}
+        return await http_exception_handler(request, error)
+
     ready = {"shutdown": lambda: "the service is stopping" if stopping.is_set() else None, **health.ready}
 
     @app.get("/healthz", tags=["health"], responses={503: {"model": HealthAnswer}})

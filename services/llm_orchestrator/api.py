@@ -58,9 +58,14 @@ _REQUEST_SCHEMA: dict[str, Any] = {
                     "required": ["model", "messages"],
                     "additionalProperties": True,
                     "properties": {
-                        "model": {"type": "string", "description": "An alias, such as `default` or `trading`."},
+                        "model": {
+                            "type": "string",
+                            "minLength": 1,
+                            "description": "An alias, such as `default` or `trading`.",
+                            "examples": ["default"],
+                        },
                         "messages": {"type": "array", "items": {"type": "object", "additionalProperties": True}},
-                        "stream": {"type": "boolean", "default": False},
+                        "stream": {"type": ["boolean", "null"], "default": False},
                     },
                 }
             }
@@ -75,13 +80,15 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     502: {"model": ErrorBody, "description": "The provider refuses this service's credentials, or address."},
     503: {"model": ErrorBody, "description": "Nobody can be reached, or there is too much to do; see Retry-After."},
     504: {"model": ErrorBody, "description": "No answer in time."},
+    "4XX": {"description": "The provider refuses the request: its own status and words, unchanged."},
+    "5XX": {"description": "The provider failed: its own status and words, unchanged."},
 }
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "A chat completion, or its chunks as server-sent events where `stream` is true.",
         "content": {
             "application/json": {"schema": {"type": "object", "additionalProperties": True}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            "text/event-stream": {},
         },
     }
 }
@@ -130,10 +137,15 @@ class Orchestrator:
                 if held > MAX_BODY_BYTES:
                     raise BadRequest(f"the request has more than {MAX_BODY_BYTES} bytes: send less", status=413)
             asked = parse(raw)
+            alias = self.resolve(asked.model)
+            if not asked.converses:
+                # Not left to the backends, which refuse it too, but each in words of its own.
+                text = "messages is no list of objects: give the conversation, oldest first"
+                raise BadRequest(text, param="messages")
             passed = _passed(request.headers)
             if request.app.state.tracing is not None:
                 request.app.state.tracing.carry(passed)
-            call = Call(self.resolve(asked.model), asked, passed, request.headers.get(HEADER_CONVERSATION))
+            call = Call(alias, asked, passed, request.headers.get(HEADER_CONVERSATION))
         except BaseException:
             admission.let_go(held)
             raise

@@ -23,10 +23,12 @@ _read = json.JSONDecoder().raw_decode
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request, kept once and as it came, for there may be a thousand large ones. `pieces` are its bytes without the
-    model's name, which stands between each two of them; `fields` the few that decide where it goes."""
+    model's name, which stands between each two of them; `fields` the few that decide where it goes; `converses`:
+    whether its messages are a list of objects."""
 
     pieces: tuple[bytes, ...]
     fields: Mapping[str, Any]
+    converses: bool
 
     @property
     def model(self) -> Any:
@@ -84,7 +86,12 @@ def parse(raw: bytes | bytearray) -> Asked:
     for begin, end in places:
         pieces.append(text[last:begin].encode())
         last = end
-    return Asked((*pieces, text[last:].encode()), {name: fields[name] for name in _KEPT if name in fields})
+    kept = {name: fields[name] for name in _KEPT if name in fields}
+    return Asked((*pieces, text[last:].encode()), kept, _are_messages(fields.get("messages")))
+
+
+def _are_messages(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(message, dict) for message in found)
 
 
 def _object(text: str) -> tuple[dict[str, Any], list[tuple[int, int]]]:

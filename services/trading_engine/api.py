@@ -100,8 +100,13 @@ class ErrorModel(BaseModel):
 
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="The most items in the page.")]
-Before = Annotated[int | None, Query(ge=1, description="Only items with a number below this one.")]
-Key = Annotated[str | None, Query(description="Only items of this key.")]
+_MOST_NUMBER = 2**63 - 1
+"""Of an item: the largest bigint. The database would refuse more, which would look as if it were away."""
+_TEXT = r"^[^\x00]*$"
+"""What a database can hold as text."""
+Before = Annotated[int | None, Query(ge=1, le=_MOST_NUMBER, description="Only items with a number below this one.")]
+After = Annotated[str, Query(pattern=_TEXT, description="Only keys after this one.")]
+Key = Annotated[str | None, Query(pattern=_TEXT, description="Only items of this key.")]
 _UNAVAILABLE: dict[int | str, dict[str, Any]] = {503: {"model": ErrorModel, "description": "The database is away."}}
 
 
@@ -115,9 +120,7 @@ def create_api(store: TradingStore, health: Health, lifecycle: Lifecycle | None 
         return JSONResponse(ErrorModel(error=str(error), retryable=True).model_dump(), status_code=503)
 
     @app.get("/positions", tags=["trading"], responses=_UNAVAILABLE)
-    def positions(
-        limit: Limit = 100, after: Annotated[str, Query(description="Only keys after this one.")] = ""
-    ) -> PositionPage:
+    def positions(limit: Limit = 100, after: After = "") -> PositionPage:
         """What is held, by key."""
         rows = store.positions(after=after, limit=limit)
         items = []

@@ -23,6 +23,7 @@ from local.demo.chat import Chats
 from local.demo.client import Client
 from local.demo.commands import CommandFailed, Finished, Kubectl, Pulumi, load_environment
 from local.demo.load import Load, new_run
+from local.demo.probes import Probes
 from validation.load.verifying import WHOLE
 from validation.result import Report
 
@@ -138,6 +139,16 @@ class Stack:
             yield chats
         finally:
             chats.remove()
+
+    @contextmanager
+    def probes(self) -> Iterator[Probes]:
+        """Each service is asked each 50 ms for as long as the block lasts; the pod is removed in any case."""
+        probes = Probes(self.kubectl, new_run())
+        try:
+            probes.start()
+            yield probes
+        finally:
+            probes.remove()
 
     @contextmanager
     def adapter_that_never_answers(self, name: str) -> Iterator[None]:

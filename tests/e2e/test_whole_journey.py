@@ -24,6 +24,7 @@ from local.demo.pod import JUDGE
 from tests.e2e.chaos import Run, remove_runs, settled
 from tests.e2e.journey import Stack, Windows, clean_client
 from validation.chat.judging import WHOLE
+from validation.probes.targets import PATHS
 from validation.result import Verdict
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -35,6 +36,8 @@ TRANSFERS = 50.0
 """A second, beside the conversations and the market's feed: a load of events as well finds no room on two cores."""
 STALL_MS = 3000.0
 """Of transfers, on two cores, which bank, engine, servers and cluster share."""
+API_STALL_MS = 5000.0
+"""Of any answer of any service's API, likewise: the engine's positions wait while the database changes sides."""
 AROUND = 10.0
 _ENDPOINTS = f"import os; print(os.environ['{names.ENV_LLM_ENDPOINTS}'])"
 _ASK = f"""
@@ -164,7 +167,7 @@ def test_all_the_others_there_step_by_step_and_all_back_at_once(llm: Stack, chat
     for component in (Component.EVENT_BUS, Component.DATABASE, Component.BACKTESTING):
         llm.of(component).ask_for(Stage.SHADOW)
     llm.pulumi.up()  # wherever other tests left them
-    with llm.bank(TRANSFERS) as bank:
+    with llm.bank(TRANSFERS) as bank, llm.probes() as probes:
         bank.hold(AROUND, "transfers on the hosted side")
         assert outcomes(llm.crossover("migrate", "--all", "--one", "--json", status=3)) == [
             "moved", "there", "left", "left"
@@ -181,10 +184,16 @@ def test_all_the_others_there_step_by_step_and_all_back_at_once(llm: Stack, chat
             chats.hold(AROUND, "conversations with the hosted models")
         assert outcomes(back) == ["moved"] * 4
         assert serving(llm) == {c.value: serving_backend(c, Stage.SHADOW) for c in ORDER}
-        transfers = clean_client(bank, {name: windows.spans[name] for name in ("others", "back")})
+        spans = {name: windows.spans[name] for name in ("others", "back")}
+        asked = clean_client(probes, spans)  # no service was away, not for one probe
+        transfers = clean_client(bank, spans)
     print({name: leg["seconds"] for said in (there, back) for name, leg in legs(said).items()})
     for name, report in transfers.items():
         assert report.figures["stall_ms_max"] < STALL_MS, name
+    for name, report in asked.items():
+        print(name, report.figures)
+        stalls = {service: report.figures[f"{service} max_ms"] for service in PATHS}
+        assert max(stalls.values()) < API_STALL_MS, (name, stalls)
 
 
 def test_of_all_that_no_conversation_lost_an_answer_or_had_one_twice(chats: Chats) -> None:

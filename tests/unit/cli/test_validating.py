@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from adapters.routes.base import RouteMissing, RouteUnavailable
 from cli.__main__ import app
 from cli.errors import CliError
-from cli.validating import Finding, gathered, shown
+from cli.validating import Finding, answered, gathered, shown
 from contracts.stages import Component
+from validation.result import Check, Report
 
 BUS, DATABASE = Component.EVENT_BUS, Component.DATABASE
 
@@ -68,11 +69,28 @@ def test_a_service_tells_why_it_is_not_ready() -> None:
     assert shown(rows).row_count == 3
 
 
+def test_recorded_traffic_is_told_by_service_with_what_is_not_the_same() -> None:
+    checks = (
+        Check.that("b GET /x", True, expected="", found=""),
+        Check.that("a GET /x", False, expected="", found="", detail="items.0.price: 1 -> 2"),
+        Check.unknown("a GET /y", expected="", why="nobody is there"),
+        Check.unknown("c GET /x", expected="", why="nobody is there"),
+    )
+    rows = answered(Report(subject="traffic", checks=checks))
+    assert [(row.of, row.kind, row.verdict) for row in rows] == [
+        ("a", "traffic", "does not hold"), ("b", "traffic", "holds"), ("c", "traffic", "could not be checked")
+    ]  # fmt: skip
+    assert rows[0].detail == "2 of 2: a GET /x: items.0.price: 1 -> 2"
+    assert answered(Report(subject="traffic", checks=())) == []
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["validate"], "no component was given"),
         (["validate", "event_bus", "--json"], "--json says something of --all only"),
+        (["validate", "event_bus", "--traffic", "x"], "--traffic says something of --all only"),
+        (["validate", "--all", "--traffic", "nowhere.jsonl"], "nowhere.jsonl cannot be read"),
         (["validate", "--all", "--report", "x.html"], "--report is of backtesting alone"),
         (["validate", "database", "rows"], "database has no checks by name"),
     ],

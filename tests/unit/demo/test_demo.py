@@ -8,9 +8,10 @@ import pytest
 
 from contracts.registry import LABEL_ADAPTER
 from contracts.stages import Component
-from local.demo import backtests, bank, chat, client, figures, pod, trading
+from local.demo import backtests, bank, chat, client, figures, pod, probes, trading
 from local.demo.__main__ import wishes
 from validation.load.verifying import WHOLE
+from validation.probes.targets import PATHS
 from validation.result import Check, Report
 
 ENGINE: dict[str, Any] = {
@@ -87,17 +88,17 @@ def test_a_client_of_what_the_engine_does_not_call_has_its_address() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "server"),
-    [(chat.KIND, "llm-orchestrator"), (backtests.KIND, "backtesting-service")],
-    ids=["chat", "backtests"],
+    ("kind", "servers"),
+    [(chat.KIND, ["llm-orchestrator"]), (backtests.KIND, ["backtesting-service"]), (probes.KIND, [*PATHS])],
+    ids=["chat", "backtests", "probes"],
 )
-def test_a_load_may_call_its_server_and_nobody_else(kind: client.Kind, server: str) -> None:
+def test_a_load_may_call_its_servers_and_nobody_else(kind: client.Kind, servers: list[str]) -> None:
     going, coming = kind.policies
-    load, called = {"app": kind.pod}, {"app": server}
+    load, called = {"app": kind.pod}, [{"key": "app", "operator": "In", "values": servers}]
     assert client.manifest(kind, ENGINE, run="r", rate=1)["metadata"]["labels"] == load
     assert going["spec"]["podSelector"]["matchLabels"] == load and going["spec"]["policyTypes"] == ["Egress"]
-    assert going["spec"]["egress"][0]["to"] == [{"podSelector": {"matchLabels": called}}]
-    assert coming["spec"]["podSelector"]["matchLabels"] == called and coming["spec"]["policyTypes"] == ["Ingress"]
+    assert going["spec"]["egress"][0]["to"] == [{"podSelector": {"matchExpressions": called}}]
+    assert coming["spec"]["podSelector"]["matchExpressions"] == called and coming["spec"]["policyTypes"] == ["Ingress"]
     assert coming["spec"]["ingress"][0]["from"] == [{"podSelector": {"matchLabels": load}}]
 
 

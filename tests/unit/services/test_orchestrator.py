@@ -48,6 +48,15 @@ def ask(client: TestClient, **body: object) -> Any:
     return client.post("/v1/chat/completions", json={"model": "default", "messages": MESSAGES, **body})
 
 
+@pytest.mark.parametrize("messages", [None, "hi", {}, [None], ["hi"]])
+def test_what_is_no_conversation_is_refused_here_in_the_same_words_whoever_serves(
+    client: TestClient, backend: MemoryChat, messages: object
+) -> None:
+    answer = ask(client, messages=messages)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "messages")
+    assert not backend.requests
+
+
 def test_an_alias_stands_for_a_model_and_everything_else_travels_unchanged(
     client: TestClient, backend: MemoryChat
 ) -> None:
