@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-VOID = frozenset({"meta", "br", "rect", "line", "path"})
+VOID = frozenset({"meta", "br", "rect", "line", "path", "link", "input"})
 """Elements that have no content."""
 
 
