@@ -7,7 +7,6 @@ import codecs
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -134,7 +133,7 @@ def _add_page(app: FastAPI, reader: Reader, shape: Shape, owner: Owner) -> None:
 
 def _add_token(app: FastAPI, owner: Owner) -> None:
     @app.post("/api/token")
-    def known(name: Annotated[str, Depends(owner)]) -> Response:
+    def known(name: str = Depends(owner)) -> Response:
         return JSONResponse({"owner": name})
 
 
@@ -148,7 +147,7 @@ def _add_acts(app: FastAPI, desk: Desk, owner: Owner) -> None:
         return JSONResponse({"command": found.command, "steps": found.steps, "digest": found.digest})
 
     @app.post("/api/acts")
-    def begin(asked: Confirmed, name: Annotated[str, Depends(owner)]) -> Response:
+    def begin(asked: Confirmed, name: str = Depends(owner)) -> Response:
         try:
             begun = desk.begin(asked.component, asked.act, typed=asked.typed, seen=asked.seen, owner=name)
         except Unfit as error:

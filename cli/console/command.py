@@ -144,12 +144,11 @@ def _serve(
 
     listening = listen(*where)
     app = create(reader, Offer(hosts=hosts, door=door, desk=desk, closed=closed))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, limit_concurrency=VIEWERS, lifespan="off",
-            timeout_keep_alive=5, timeout_graceful_shutdown=2,
-        )
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, proxy_headers=False, lifespan="off",
+        limit_concurrency=VIEWERS, timeout_keep_alive=5, timeout_graceful_shutdown=2,
     )  # fmt: skip
+    server = uvicorn.Server(config)
     name, port = listening.getsockname()[:2]
     shown = f"[{name}]" if ":" in name else name
     does = "it shows and acts, for who has a token" if desk is not None else "it only shows"

@@ -25,8 +25,8 @@ def window(browser: Browser) -> Iterator[Callable[..., Window]]:
     """Opens windows; at the end none may have had an error that was not expected."""
     opened: list[Window] = []
 
-    def open_one(*, dark: bool = False, phone: bool = False) -> Window:
-        opened.append(Window(browser, dark=dark, phone=phone))
+    def open_one(*, dark: bool = False, phone: bool = False, scripts: bool = True) -> Window:
+        opened.append(Window(browser, dark=dark, phone=phone, scripts=scripts))
         return opened[-1]
 
     yield open_one

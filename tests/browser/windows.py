@@ -61,11 +61,12 @@ class Window:
     """A page in a browser context of its own. `errors`: what the console told, exceptions, and requests that failed;
     `requests`: the addresses that were asked for."""
 
-    def __init__(self, browser: Browser, *, dark: bool, phone: bool) -> None:
+    def __init__(self, browser: Browser, *, dark: bool, phone: bool, scripts: bool = True) -> None:
         width, height = PHONE if phone else DESKTOP
         self._context = browser.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light",
             is_mobile=phone, has_touch=phone, device_scale_factor=2 if phone else 1,
+            java_script_enabled=scripts,
         )  # fmt: skip
         self.page: Page = self._context.new_page()
         self.page.set_default_timeout(10_000)
