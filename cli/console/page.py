@@ -111,7 +111,7 @@ def _rail(shown: Shown) -> Html:
     items = []
     for stage in Stage:
         here, wanted = stage is row.active, stage is row.wanted
-        told = "active, wanted" if here and wanted else "active" if here else "wanted" if wanted else ""
+        told = "active" if here else "wanted" if wanted else ""
         classes = f"{'here s-' + stage.value if here else ''} {'wanted' if wanted else ''}".strip()
         items.append(el("li", stage.value, el("small", told), class_=classes or None))
     return el("ol", *items, class_="rail")

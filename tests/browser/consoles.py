@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import uvicorn
@@ -22,7 +23,7 @@ from cli.moving import planned
 from cli.stack import Wish
 from contracts.routes import Route
 from contracts.stages import Component
-from tests.browser.histories import ROUTES, WANTED, announce, told
+from tests.browser.histories import WANTED, announce, routes, told
 
 TOKEN = "a-token-that-nobody-would-guess"
 EVERY = 0.05
@@ -43,7 +44,8 @@ class AwayStore(MemoryRouteStore):
 class World:
     """A cluster as the console asks it. `output`: what the database's Job has written, while it runs."""
 
-    store: AwayStore = field(default_factory=lambda: AwayStore(*ROUTES.values()))
+    routes: dict[Component, Route] = field(default_factory=lambda: routes(datetime.now(UTC)))
+    store: AwayStore = field(default_factory=AwayStore)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     log: Any = field(default_factory=lambda: told().log)
     runner: MemoryRunner = field(default_factory=MemoryRunner)
@@ -51,6 +53,8 @@ class World:
 
     def __post_init__(self) -> None:
         announce(self.registry, self.registry)
+        for route in self.routes.values():
+            self.store.write(route, self.store.read(route.component).version)
 
     @property
     def sources(self) -> Sources:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from adapters.routes.base import AdapterRegistry, Bulletins
@@ -10,7 +10,7 @@ from cli.report.measured import Demonstration, Measured
 from cli.report.model import Gathered, LastRun, MigrationReport, build, steps_of
 from cli.status import judge
 from contracts.audit import Kind, moment
-from contracts.routes import Mirror, Route
+from contracts.routes import HistoryEntry, Mirror, Route
 from contracts.stages import Component, Stage, serving_backend
 from cutover.carrier.telling import Carried, Telling
 from cutover.positions import carried
@@ -83,27 +83,37 @@ def told() -> Told:
     return log
 
 
-def route(component: Component, stage: Stage, epoch: int, verdict: Verdict = Verdict.HOLDS, detail: str = "") -> Route:
-    """One that holds, compared a while ago."""
+def route(
+    component: Component, stage: Stage, epoch: int, now: datetime, detail: str, verdict: Verdict = Verdict.HOLDS
+) -> Route:
+    """One that moved an hour before `now`, and was compared since."""
     active = serving_backend(component, stage)
-    kept = KeptVerdict(outcome=verdict, at=NOW - timedelta(minutes=40), active=active, detail=detail)
+    kept = KeptVerdict(outcome=verdict, at=now - timedelta(minutes=40), active=active, detail=detail)
     mirrors = {
         BUS: Mirror(source="kafka", target="redis", starts={}, target_starts={}),
         DATABASE: carried("hosted", "selfhosted", 1),
     }
     share = {"share": 80, "sample": 5.0} if component is LLM else {"sample": 10.0} if component is BACKTESTING else {}
+    last = HistoryEntry(
+        at=moment(now - timedelta(minutes=60)), from_stage=Stage.SHADOW, to_stage=stage, epoch=epoch, outcome=HOLDS
+    )
     return Route.model_validate(
         {"component": component, "stage": stage, "active": active, "epoch": epoch, "mirror": mirrors.get(component),
-         "verdict": kept.to_json(), **share}
+         "verdict": kept.to_json(), "history": (last,), **share}
     )  # fmt: skip
 
 
-ROUTES = {
-    BUS: route(BUS, Stage.SCALE, 3, detail="186,231 events of 2 topics equal"),
-    LLM: route(LLM, Stage.SCALE, 2, detail="212 prompts: own 0.93, hosted 0.92, within the margin"),
-    DATABASE: route(DATABASE, Stage.SHADOW, 3, Verdict.DOES_NOT_HOLD, "trading.orders: 1 row differs, id 48213, price"),
-    BACKTESTING: route(BACKTESTING, Stage.SHADOW, 1, detail="48 runs, 2,113 orders equal"),
-}
+def routes(now: datetime = NOW) -> dict[Component, Route]:
+    """All of them."""
+    differs = "trading.orders: 1 row differs, id 48213, price"
+    return {
+        BUS: route(BUS, Stage.SCALE, 3, now, "186,231 events of 2 topics equal"),
+        LLM: route(LLM, Stage.SCALE, 2, now, "212 prompts: own 0.93, hosted 0.92, within the margin"),
+        DATABASE: route(DATABASE, Stage.SHADOW, 3, now, differs, Verdict.DOES_NOT_HOLD),
+        BACKTESTING: route(BACKTESTING, Stage.SHADOW, 1, now, "48 runs, 2,113 orders equal"),
+    }
+
+
 WANTED = {BUS: Stage.SCALE, LLM: Stage.SCALE, DATABASE: Stage.SHADOW, BACKTESTING: Stage.SCALE}
 
 
@@ -111,7 +121,7 @@ def announce(registry: AdapterRegistry, bulletins: Bulletins) -> None:
     """Adapters and a carrier that are alive."""
     registry.announce(BUS, "trading-engine-0", "bus", 3, {"market_data/engine": 41, "trading_signals/desk": 3})
     for component in (LLM, DATABASE, BACKTESTING):
-        registry.announce(component, f"{component.slug}-0", "adapter", ROUTES[component].epoch)
+        registry.announce(component, f"{component.slug}-0", "adapter", 1)
     told = {"hosted": Carried(behind_seconds=0.3, lag_bytes=12_000, safe_bytes=512_000_000)}
     Telling(bulletins, "database-carrier-0", lambda: told).tell()
 
@@ -148,7 +158,7 @@ def demonstration() -> Demonstration:
 
 def report() -> MigrationReport:
     """The whole report."""
-    rows = [judge(component, WANTED[component], ROUTES[component], (), now=NOW) for component in Component]
+    rows = [judge(component, WANTED[component], routes()[component], (), now=NOW) for component in Component]
     runs = {
         component: LastRun(
             job=f"crossover-{component.slug}-transition-3", image="registry.example/crossover/workload:0.1.0",
@@ -161,7 +171,7 @@ def report() -> MigrationReport:
     versions = {"crossover": "0.1.0", "Pulumi": "v3.256.0", "Python": "3.13.0", "Kubernetes": "v1.36.3"}
     return build(
         Gathered(
-            stack="live", by="ann@desk", now=NOW, rows=rows, routes=ROUTES, log=log.lines(), broken=log.verify(),
+            stack="live", by="ann@desk", now=NOW, rows=rows, routes=routes(), log=log.lines(), broken=log.verify(),
             runs=runs, demonstration=demonstration(), versions=versions,
         )
     )  # fmt: skip

@@ -12,8 +12,8 @@ from playwright.sync_api import Page, expect
 from contracts.audit import Kind
 from contracts.routes import Fence
 from contracts.stages import Stage
-from tests.browser.consoles import TOKEN, AwayStore, World, served
-from tests.browser.histories import BUS, ROUTES
+from tests.browser.consoles import TOKEN, World, served
+from tests.browser.histories import BUS
 from tests.browser.windows import Window
 
 Open = Callable[..., Window]
@@ -64,10 +64,10 @@ def test_it_follows_without_being_loaded_anew(world: World, window: Open) -> Non
         bus = shown.page.locator("#c-event-bus")
         expect(bus).to_contain_text("in step")
         shown.page.evaluate("window.same = true")
-        world.write(ROUTES[BUS].model_copy(update={"fence": Fence(epoch=4, since="12:00", holder="job-7")}))
+        world.write(world.routes[BUS].model_copy(update={"fence": Fence(epoch=4, since="12:00", holder="job-7")}))
         expect(bus.locator(".state")).to_have_text("switching")
         expect(bus).to_contain_text("a fence stands since 12:00, held by job-7")
-        world.write(ROUTES[BUS].model_copy(update={"stage": Stage.SHADOW, "active": "redis", "epoch": 4}))
+        world.write(world.routes[BUS].model_copy(update={"stage": Stage.SHADOW, "active": "redis", "epoch": 4}))
         expect(bus.locator(".here")).to_contain_text("shadow")
         expect(shown.page.locator("#alerts")).to_contain_text("Event bus: out of step")
         world.log.append(Kind.APPROVED, "database", "cleo@desk", {"asked": "Move database now?"})
@@ -110,9 +110,9 @@ def test_a_console_that_is_gone_is_told_too_and_what_was_shown_stays(world: Worl
 
 
 def test_a_cluster_that_was_never_read_is_no_blank(window: Open) -> None:
-    store = AwayStore()
-    store.away = "no answer"
-    with served(World(store=store)) as address:
+    world = World()
+    world.store.away = "no answer"
+    with served(world) as address:
         shown = window()
         shown.page.goto(address)
         expect(shown.page.locator("#lost")).to_contain_text("The cluster cannot be read: no answer")
@@ -182,7 +182,7 @@ def test_what_is_refused_is_told_and_nothing_begins(world: World, acting: str, w
     let_in(page)
     expect(page.locator("dialog")).to_contain_text("scale -> shadow")
     # Meanwhile somebody else moved it: what was shown holds no longer.
-    world.write(ROUTES[BUS].model_copy(update={"stage": Stage.SHADOW, "active": "redis", "epoch": 4}))
+    world.write(world.routes[BUS].model_copy(update={"stage": Stage.SHADOW, "active": "redis", "epoch": 4}))
     page.get_by_label("Type event_bus to go on").fill("event_bus")
     page.locator("dialog").get_by_role("button", name="rollback").click()
     expect(page.get_by_role("alert")).to_contain_text("the steps are others now than those that were shown")
@@ -208,7 +208,7 @@ def test_where_it_is_closed_nothing_is_shown_before_there_is_a_token(world: Worl
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_text_can_be_read(world: World, acting: str, window: Open, dark: bool) -> None:
     world.output = COPYING
-    world.write(ROUTES[BUS].model_copy(update={"fence": Fence(epoch=4, since="12:00", holder="job-7")}))
+    world.write(world.routes[BUS].model_copy(update={"fence": Fence(epoch=4, since="12:00", holder="job-7")}))
     shown = window(dark=dark)
     shown.page.goto(acting)
     expect(shown.page.locator("#c-event-bus .state")).to_have_text("switching")
