@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -153,6 +155,9 @@ def _serve(
     shown = f"[{name}]" if ":" in name else name
     does = "it shows and acts, for who has a token" if desk is not None else "it only shows"
     _out.print(f"http://{shown}:{port}/ ({does}). Ctrl-C ends it", highlight=False, markup=False, soft_wrap=True)
+    # uvicorn raises a signal that it caught again once it has stopped: an end that was asked for is no failure.
+    signal.signal(signal.SIGINT, _quiet)
+    signal.signal(signal.SIGTERM, _quiet)
     reader.start()
     try:
         server.run(sockets=[listening])
@@ -162,6 +167,10 @@ def _serve(
     if last is not None and last.running.code() is None:
         told = f"{last.act.value} of {last.component.value} goes on: crossover status shows it, its output is in"
         _out.print(f"{told} {ROOT / '.crossover' / 'console'}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _quiet(number: int, frame: FrameType | None) -> None:
+    del number, frame
 
 
 def listen(host: str, port: int) -> socket.socket:

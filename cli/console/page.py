@@ -76,7 +76,7 @@ def _alerts(picture: Picture) -> Html:
     found = [(alert.severity, f"{_name(alert.component)}: {alert.text}") for alert in picture.alerts]
     found += [("ticket", trouble) for trouble in picture.troubles]
     if not found:
-        return el("p", "No alert.", class_="dim") if picture.components else join()
+        return el("p", "No alert." if picture.components else "The cluster is asked ...", class_="dim")
     return el("ul", *(el("li", text, class_=f"a-{severity}") for severity, text in found), class_="alerts")
 
 

@@ -107,7 +107,9 @@ class Reader:
             troubles.append(f"config: {error}")
         try:
             shown = self._components()
-            self._look_slowly()
+            # Who asks a cluster that does not answer for more sees it come back the later.
+            if not all(one.trouble for one in shown):
+                self._look_slowly()
         except Exception as error:  # a defect of ours must be seen, and not as a picture that stands still
             _log.exception("the state could not be read")
             self._picture = self._picture.model_copy(update={"troubles": (f"{type(error).__name__}: {error}",)})

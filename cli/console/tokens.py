@@ -20,6 +20,7 @@ SHORTEST = 24
 WRONG_TOKENS, WITHIN_SECONDS = 5, 60.0
 """So many wrong tokens from one address within so long, and it is not listened to until the first of them is older."""
 _ADDRESSES = 1000
+_MOST_BYTES = 64 << 10
 _FIX = "umask 077; python3 -c 'import secrets; print(secrets.token_urlsafe(32))' > FILE"
 _NAME = re.compile(r"[\w.@-]{1,40}")
 
@@ -75,8 +76,8 @@ def _private(path: Path) -> str:
         opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise CliError(f"the token file {path} cannot be read: {error.strerror}", _FIX) from None
-    with os.fdopen(opened, encoding="utf-8", errors="replace") as file:
-        about = os.fstat(file.fileno())
+    try:
+        about = os.fstat(opened)
         if not stat.S_ISREG(about.st_mode):
             raise CliError(f"the token file {path} is no regular file", _FIX)
         if about.st_uid not in {0, os.geteuid()} or stat.S_IMODE(about.st_mode) & 0o077:
@@ -85,7 +86,9 @@ def _private(path: Path) -> str:
                 f"the token file {path} (mode {mode}, of uid {about.st_uid}) is not yours alone: whoever reads it can "
                 "move components", f"chmod 600 {path}",
             )  # fmt: skip
-        return file.read(64 << 10)
+        return os.read(opened, _MOST_BYTES).decode(errors="replace")
+    finally:
+        os.close(opened)
 
 
 class Door:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import uvicorn
@@ -23,7 +23,7 @@ from cli.moving import planned
 from cli.stack import Wish
 from contracts.routes import Route
 from contracts.stages import Component
-from tests.browser.histories import WANTED, announce, routes, told
+from tests.browser.histories import WANTED, announce, moved, routes, told
 
 TOKEN = "a-token-that-nobody-would-guess"
 EVERY = 0.05
@@ -40,11 +40,16 @@ class AwayStore(MemoryRouteStore):
         return super().read(component)
 
 
+def _routes() -> dict[Component, Route]:
+    now = datetime.now(UTC)
+    return {component: moved(route, now - timedelta(hours=1)) for component, route in routes(now).items()}
+
+
 @dataclass
 class World:
     """A cluster as the console asks it. `output`: what the database's Job has written, while it runs."""
 
-    routes: dict[Component, Route] = field(default_factory=lambda: routes(datetime.now(UTC)))
+    routes: dict[Component, Route] = field(default_factory=_routes)
     store: AwayStore = field(default_factory=AwayStore)
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     log: Any = field(default_factory=lambda: told().log)

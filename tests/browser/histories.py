@@ -86,7 +86,7 @@ def told() -> Told:
 def route(
     component: Component, stage: Stage, epoch: int, now: datetime, detail: str, verdict: Verdict = Verdict.HOLDS
 ) -> Route:
-    """One that moved an hour before `now`, and was compared since."""
+    """One whose sides were compared a while before `now`."""
     active = serving_backend(component, stage)
     kept = KeptVerdict(outcome=verdict, at=now - timedelta(minutes=40), active=active, detail=detail)
     mirrors = {
@@ -94,12 +94,9 @@ def route(
         DATABASE: carried("hosted", "selfhosted", 1),
     }
     share = {"share": 80, "sample": 5.0} if component is LLM else {"sample": 10.0} if component is BACKTESTING else {}
-    last = HistoryEntry(
-        at=moment(now - timedelta(minutes=60)), from_stage=Stage.SHADOW, to_stage=stage, epoch=epoch, outcome=HOLDS
-    )
     return Route.model_validate(
         {"component": component, "stage": stage, "active": active, "epoch": epoch, "mirror": mirrors.get(component),
-         "verdict": kept.to_json(), "history": (last,), **share}
+         "verdict": kept.to_json(), **share}
     )  # fmt: skip
 
 
@@ -112,6 +109,12 @@ def routes(now: datetime = NOW) -> dict[Component, Route]:
         DATABASE: route(DATABASE, Stage.SHADOW, 3, now, differs, Verdict.DOES_NOT_HOLD),
         BACKTESTING: route(BACKTESTING, Stage.SHADOW, 1, now, "48 runs, 2,113 orders equal"),
     }
+
+
+def moved(live: Route, when: datetime) -> Route:
+    """It, with a move that ended then."""
+    ended = {"from_stage": Stage.SHADOW, "to_stage": live.stage, "epoch": live.epoch, "outcome": HOLDS}
+    return live.with_history(HistoryEntry.model_validate({"at": moment(when), **ended}))
 
 
 WANTED = {BUS: Stage.SCALE, LLM: Stage.SCALE, DATABASE: Stage.SHADOW, BACKTESTING: Stage.SCALE}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from tests.browser.histories import BUS
 from tests.browser.windows import Window
 
 Open = Callable[..., Window]
+ROOT = Path(__file__).parents[2]
 COPYING = """database: mvp -> shadow
   publish          holds
     37%: 4 of 11 tables, 812,004 rows, 96.2 MB at 3.1 MB/s, 52 s left
@@ -126,6 +130,35 @@ def test_without_scripts_it_is_the_same_page(world: World, window: Open) -> None
         shown.page.goto(address)
         expect(shown.page.locator("#c-event-bus")).to_contain_text("in step")
         expect(shown.page.locator("#log")).to_contain_text("the exchange is closed today")
+
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: away, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: away, user: {}}]
+contexts: [{name: away, context: {cluster: away, user: away}}]
+current-context: away
+"""
+
+
+def test_the_command_serves_it_and_ends_by_a_signal(window: Open, tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_text(KUBECONFIG)
+    environment = {**os.environ, "KUBECONFIG": str(tmp_path / "kubeconfig"), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "cli", "console", "--port", "0", "--stack", "local", "--context", "away"]
+    shown = window()
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            address = running.stdout.readline().split()[0]
+            assert address.startswith("http://127.0.0.1:")
+            shown.page.goto(address)
+            expect(shown.page.locator("#lost")).to_contain_text("the API server does not answer")
+            expect(shown.page.locator("#c-database")).to_contain_text("never read")
+            shown.page.close()
+        finally:
+            running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 0
 
 
 def let_in(page: Page) -> None:
