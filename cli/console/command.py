@@ -163,10 +163,17 @@ def _serve(
         server.run(sockets=[listening])
     finally:
         reader.stop()
-    last = desk.last if desk is not None else None
-    if last is not None and last.running.code() is None:
-        told = f"{last.act.value} of {last.component.value} goes on: crossover status shows it, its output is in"
-        _out.print(f"{told} {ROOT / '.crossover' / 'console'}", highlight=False, markup=False, soft_wrap=True)
+    if desk is not None and (told := goes_on(desk)):
+        _out.print(told, highlight=False, markup=False, soft_wrap=True)
+
+
+def goes_on(desk: Desk) -> str:
+    """What is said at the end of what it began; empty where nothing goes on."""
+    last = desk.last
+    if last is None or last.running.code() is not None:
+        return ""
+    act = f"{last.act.value} of {last.component.value}"
+    return f"{act} goes on: crossover status shows it, its output is in {ROOT / '.crossover' / 'console'}"
 
 
 def _quiet(number: int, frame: FrameType | None) -> None:

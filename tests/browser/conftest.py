@@ -1,4 +1,4 @@
-"""A real browser, once a session, and pages in it that may reach nothing but what they are to reach."""
+"""A real browser, once a module, and pages in it that may reach nothing but what they are to reach."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from local.setup import browser as programs
 from tests.browser.windows import Window
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, without a screen."""
+    """Chromium, without a screen. Its driver has an event loop in this thread while it is there: tests of other modules
+    that run one of their own must not find it."""
     with sync_playwright() as drivers:
         found = drivers.chromium.launch(executable_path=programs.find())
         yield found

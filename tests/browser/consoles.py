@@ -27,6 +27,10 @@ from tests.browser.histories import WANTED, announce, moved, routes, told
 
 TOKEN = "a-token-that-nobody-would-guess"
 EVERY = 0.05
+COPYING = """database: mvp -> shadow
+  publish          holds
+    37%: 4 of 11 tables, 812,004 rows, 96.2 MB at 3.1 MB/s, 52 s left
+"""
 
 
 class AwayStore(MemoryRouteStore):

@@ -10,21 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from contracts.audit import Kind
 from contracts.routes import Fence
 from contracts.stages import Stage
-from tests.browser.consoles import TOKEN, World, served
+from tests.browser.consoles import COPYING, TOKEN, World, served
 from tests.browser.histories import BUS
-from tests.browser.windows import Window
+from tests.browser.windows import Window, let_in
 
 Open = Callable[..., Window]
 ROOT = Path(__file__).parents[2]
-COPYING = """database: mvp -> shadow
-  publish          holds
-    37%: 4 of 11 tables, 812,004 rows, 96.2 MB at 3.1 MB/s, 52 s left
-"""
 
 
 @pytest.fixture
@@ -161,12 +157,6 @@ def test_the_command_serves_it_and_ends_by_a_signal(window: Open, tmp_path: Path
         assert running.wait(20) == 0
 
 
-def let_in(page: Page) -> None:
-    """Give the token that is asked for."""
-    page.get_by_label("Token").fill(TOKEN)
-    page.get_by_role("button", name="go on").click()
-
-
 def test_a_move_is_shown_confirmed_by_name_begun_and_followed(world: World, acting: str, window: Open) -> None:
     shown = window()
     page = shown.page
@@ -175,7 +165,7 @@ def test_a_move_is_shown_confirmed_by_name_begun_and_followed(world: World, acti
     expect(database.get_by_role("button")).to_have_text(["migrate", "rollback", "emergency"])
     expect(page.locator("#c-llm-service").get_by_role("button")).to_have_text(["migrate", "rollback"])
     database.get_by_role("button", name="migrate").click()
-    let_in(page)
+    let_in(page, TOKEN)
     dialog = page.locator("dialog")
     expect(dialog).to_contain_text("This runs: crossover migrate database")
     expect(dialog.locator("pre")).to_contain_text("shadow -> scale")
@@ -212,7 +202,7 @@ def test_what_is_refused_is_told_and_nothing_begins(world: World, acting: str, w
     page.get_by_label("Token").fill("a-token-that-somebody-guessed")
     page.get_by_role("button", name="go on").click()
     expect(page.get_by_role("alert")).to_have_text("that is no token of this console")
-    let_in(page)
+    let_in(page, TOKEN)
     expect(page.locator("dialog")).to_contain_text("scale -> shadow")
     # Meanwhile somebody else moved it: what was shown holds no longer.
     world.write(world.routes[BUS].model_copy(update={"stage": Stage.SHADOW, "active": "redis", "epoch": 4}))
@@ -230,7 +220,7 @@ def test_where_it_is_closed_nothing_is_shown_before_there_is_a_token(world: Worl
         shown = window()
         shown.page.goto(address)
         assert "kafka" not in shown.page.content()
-        let_in(shown.page)
+        let_in(shown.page, TOKEN)
         expect(shown.page.locator("#c-event-bus")).to_contain_text("kafka")
         expect(shown.page.locator("#components button")).to_have_count(0)
         shown.page.close()
@@ -247,7 +237,7 @@ def test_every_text_can_be_read(world: World, acting: str, window: Open, dark: b
     expect(shown.page.locator("#c-event-bus .state")).to_have_text("switching")
     assert shown.unreadable() == []
     shown.page.locator("#c-database").get_by_role("button", name="migrate").click()
-    let_in(shown.page)
+    let_in(shown.page, TOKEN)
     expect(shown.page.locator("dialog pre")).to_contain_text("shadow -> scale")
     assert shown.unreadable() == []
     world.store.away = "no answer"
@@ -264,25 +254,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(world: World, acting: str, 
     assert shown.page.evaluate("window.innerWidth") == 390
     assert shown.overflow() <= 0
     shown.page.locator("#c-database").get_by_role("button", name="rollback").tap()
-    let_in(shown.page)
+    let_in(shown.page, TOKEN)
     expect(shown.page.get_by_label("Type database to go on")).to_be_in_viewport()
     assert shown.overflow() <= 0
     shown.page.close()
-
-
-@pytest.mark.skipif("CROSSOVER_PICTURES" not in os.environ, reason="CROSSOVER_PICTURES names no folder for pictures")
-def test_its_pictures(world: World, acting: str, window: Open) -> None:
-    folder = Path(os.environ["CROSSOVER_PICTURES"])
-    world.output = COPYING
-    for name, dark, phone in (("light", False, False), ("dark", True, False), ("phone", False, True)):
-        shown = window(dark=dark, phone=phone)
-        shown.page.goto(acting)
-        expect(shown.page.locator("#c-database progress")).to_be_visible()
-        shown.page.screenshot(path=folder / f"console-{name}.png")
-        shown.page.screenshot(path=folder / f"console-{name}-whole.png", full_page=True)
-        if not phone:
-            shown.page.locator("#c-database").get_by_role("button", name="migrate").click()
-            let_in(shown.page)
-            expect(shown.page.locator("dialog pre")).to_contain_text("shadow -> scale")
-            shown.page.screenshot(path=folder / f"console-{name}-dialog.png")
-        shown.page.close()

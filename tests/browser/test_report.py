@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -125,16 +124,3 @@ def test_the_hash_of_its_data_is_the_one_that_it_shows(window: Open, file: Path,
     [code] = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest
-
-
-@pytest.mark.skipif("CROSSOVER_PICTURES" not in os.environ, reason="CROSSOVER_PICTURES names no folder for pictures")
-def test_its_pictures(window: Open, file: Path) -> None:
-    folder = Path(os.environ["CROSSOVER_PICTURES"])
-    for name, dark, phone in (
-        ("report-light", False, False),
-        ("report-dark", True, False),
-        ("report-phone", False, True),
-    ):
-        shown = opened(window, file, dark=dark, phone=phone)
-        shown.page.screenshot(path=folder / f"{name}.png")
-        shown.page.screenshot(path=folder / f"{name}-whole.png", full_page=True)

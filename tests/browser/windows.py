@@ -103,3 +103,9 @@ class Window:
             "Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - window.innerWidth"
         )
         return width
+
+
+def let_in(page: Page, token: str) -> None:
+    """Give the token that is asked for."""
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="go on").click()

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from adapters.routes.memory import MemoryRouteStore
 from cli.__main__ import app
-from cli.console.acts import Unfit
-from cli.console.command import admitted, listen, loopback, planner, wanted
+from cli.console.acts import Act, Unfit
+from cli.console.command import admitted, goes_on, listen, loopback, planner, wanted
 from cli.errors import CliError
 from cli.stack import Wish
 from contracts.stages import Component, Stage
@@ -88,3 +88,14 @@ def test_steps_come_from_the_live_route_and_are_refused_where_they_are_not_known
     world.store.away = "no answer"
     with pytest.raises(Unfit, match="the steps are not known: no answer"):
         steps(BUS, Wish(Stage.SHADOW))
+
+
+def test_what_goes_on_is_told_at_the_end() -> None:
+    world = World()
+    desk = world.desk()
+    assert goes_on(desk) == ""
+    desk.begin(BUS, Act.ROLLBACK, typed="event_bus", seen=desk.preview(BUS, Act.ROLLBACK).digest, owner="ann")
+    assert goes_on(desk).startswith("rollback of event_bus goes on: crossover status shows it")
+    assert world.runner.last is not None
+    world.runner.last.end(0)
+    assert goes_on(desk) == ""
