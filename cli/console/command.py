@@ -130,11 +130,15 @@ def _sources(stack: str, context: str | None, namespace: str, log: str | None) -
 
 
 def _desk(stack: str, context: str | None, namespace: str) -> Desk:
-    options = ["--stack", stack, "--namespace", namespace, *(("--context", context) if context else ())]
     runner = ChildRunner(ROOT, ROOT / ".crossover" / "console")
     # A client of its own: the reader's is of another thread.
     store = KubernetesRouteStore(namespace, connect(context))
-    return Desk(runner, planner(stack, store), options, user_here())
+    return Desk(runner, planner(stack, store), options(stack, context, namespace), user_here())
+
+
+def options(stack: str, context: str | None, namespace: str) -> list[str]:
+    """What every command of a button has, so that it means what is looked at."""
+    return ["--stack", stack, "--namespace", namespace, *(("--context", context) if context else ())]
 
 
 def _serve(

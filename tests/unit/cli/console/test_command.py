@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 from adapters.routes.memory import MemoryRouteStore
 from cli.__main__ import app
 from cli.console.acts import Act, Unfit
-from cli.console.command import admitted, goes_on, listen, loopback, planner, wanted
+from cli.console.command import admitted, goes_on, listen, loopback, options, planner, wanted
+from cli.console.runner import ChildRunner
 from cli.errors import CliError
-from cli.stack import Wish
+from cli.stack import ROOT, Wish
 from contracts.stages import Component, Stage
 from tests.browser.consoles import World
 from tests.browser.histories import BUS, DATABASE
+from tests.unit.cli.console.test_runner import until_ended
 
 TOKEN = "a-token-that-nobody-would-guess"
 
@@ -99,3 +101,19 @@ def test_what_goes_on_is_told_at_the_end() -> None:
     assert world.runner.last is not None
     world.runner.last.end(0)
     assert goes_on(desk) == ""
+
+
+@pytest.mark.parametrize("act", list(Act))
+def test_what_a_button_runs_is_a_command_that_there_is(act: Act) -> None:
+    result = CliRunner().invoke(app, [*act.words(BUS), *options("live", "kind-x", "trading"), "--help"])
+    assert result.exit_code == 0, result.output
+    assert CliRunner().invoke(app, [*act.words(BUS), "--no-such-option", "--help"]).exit_code == 2
+
+
+def test_a_button_runs_the_command_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Pulumi it is refused before anything is touched, and says so."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    runner = ChildRunner(ROOT, tmp_path / "runs")
+    running = runner.begin([*Act.ROLLBACK.words(BUS), *options("live", None, "trading")], "ann")
+    assert until_ended(running) == 2
+    assert "error: there is no `pulumi` on PATH" in running.output(0).decode()
