@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from local.setup import browser as programs
 from tests.browser.windows import Window
+
+expect.set_options(timeout=20_000)  # a full machine is no fault of what is tested
 
 
 @pytest.fixture(scope="module")
