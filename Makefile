@@ -4,7 +4,7 @@ SHELL := /bin/sh
 PYTHON := .venv/bin/python
 NAME ?= event_bus
 UNIT := tests/unit tests/components -q -n auto --dist worksteal
-SERVERS := tests/model tests/contract tests/plugins tests/cluster -q -n 3 --dist worksteal --durations=10
+SERVERS := tests/model tests/contract tests/browser tests/plugins tests/cluster -q -n 3 --dist worksteal --durations=10
 CLUSTER := tests/e2e -q --durations=10
 .DEFAULT_GOAL := help
 .PHONY: help venv setup up down status env demo test unit lint lock bench

@@ -28,6 +28,7 @@ from cli.stack import DEFAULT_STACK, ROOT, Stack, Wish
 from cli.status import MOVABLE
 from contracts import names
 from contracts.audit import Kind
+from contracts.routes import Route
 from contracts.stages import Component, Stage
 from cutover import previewing
 from cutover.errors import CutoverError
@@ -283,12 +284,16 @@ def _show_steps(
     except RouteError as error:
         _out.print(f"the live route could not be read, so the steps are not known: {error}", highlight=False)
         return
+    for line in planned(route, component, wish, config):
+        _out.print(line, highlight=False)
+
+
+def planned(route: Route | None, component: Component, wish: Wish, config: Mapping[str, Any]) -> list[str]:
+    """The steps that lead from `route` to `wish`; `config`: the component's entry. Raises CliError."""
     try:
-        steps = previewing.preview(route, component, wish.stage, Wishes.of(config), emergency=wish.emergency)
+        return previewing.preview(route, component, wish.stage, Wishes.of(config), emergency=wish.emergency)
     except (ImpossiblePlan, CutoverError) as error:
         raise CliError(str(error), "crossover status shows where traffic is") from None
-    for line in steps:
-        _out.print(line, highlight=False)
 
 
 def refuse_unmovable(component: Component) -> None:

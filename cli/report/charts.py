@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from cli.report.html import Html, el, join
 
-_WIDTH, _LEFT, _RIGHT = 760, 110, 12
+_WIDTH, _LEFT, _RIGHT = 760, 122, 12
 _LANE, _TOP, _AXIS = 34, 6, 22
 _TICKS = 5
 _BAR, _LABEL, _VALUE = 22, 270, 90
@@ -75,13 +75,22 @@ def _lane(lane: Lane, top: int, x: Callable[[datetime], float]) -> Html:
                 class_=f"s-{span.kind}",
             )
         )
-        if right - left > 9 * len(span.kind):
-            parts.append(el("text", span.kind, x=left + 5, y=middle + 4, class_="inside"))
+        start = _free(left, len(span.kind) * 9 - 5, sorted(x(mark.at) for mark in lane.marks))
+        if right - start > 9 * len(span.kind):
+            parts.append(el("text", span.kind, x=start + 5, y=middle + 4, class_="inside"))
     for mark in lane.marks:
         at = x(mark.at)
         shape = f"M{at} {top + 2}v{_LANE - 4}"
         parts.append(el("path", el("title", mark.title), d=shape, class_=f"m-{mark.kind}"))
     return join(*parts)
+
+
+def _free(left: float, width: float, marks: Sequence[float]) -> float:
+    """Where so much text may begin, at `left` or behind a mark, that no mark crosses it. `marks`: in order."""
+    for mark in marks:
+        if left < mark < left + width + 5:
+            left = mark
+    return left
 
 
 def _axis(start: datetime, end: datetime, top: int, x: Callable[[datetime], float]) -> Html:

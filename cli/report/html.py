@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-VOID = frozenset({"meta", "br", "rect", "line", "path"})
+VOID = frozenset({"meta", "br", "rect", "line", "path", "link", "input"})
 """Elements that have no content."""
 
 
@@ -32,10 +32,13 @@ def join(*children: object) -> Html:
 
 
 def table(head: tuple[str, ...], rows: list[tuple[object, ...]], *, numbers: tuple[int, ...] = ()) -> Html:
-    """A table that scrolls by itself where it is wider than the page. `numbers`: columns set to the right."""
+    """A table that scrolls by itself where it is wider than the page; on a phone, where it has more than three columns,
+    each row is a list of what its cells are and hold. `numbers`: columns set to the right."""
     top = el("tr", *(el("th", name, class_="number" if at in numbers else None) for at, name in enumerate(head)))
-    body = [
-        el("tr", *(el("td", cell, class_="number" if at in numbers else None) for at, cell in enumerate(row)))
-        for row in rows
-    ]
-    return el("div", el("table", el("thead", top), el("tbody", *body)), class_="wide")
+    body = [el("tr", *(_cell(head[at], cell, at in numbers) for at, cell in enumerate(row))) for row in rows]
+    made = el("table", el("thead", top), el("tbody", *body))
+    return el("div", made, class_="wide few" if len(head) <= 3 else "wide")
+
+
+def _cell(head: str, cell: object, number: bool) -> Html:
+    return el("td", cell, data_head=head, class_="number" if number else None)

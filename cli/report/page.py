@@ -15,7 +15,7 @@ from validation.verdicts import moment
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may load for it: nothing."""
-_NAMES = {
+NAMES = {
     "event_bus": "Event bus",
     "llm_service": "Language models",
     "database": "Database",
@@ -59,7 +59,7 @@ def _when(text: str) -> str:
 
 
 def _name(component: str) -> str:
-    return _NAMES.get(component, component)
+    return NAMES.get(component, component)
 
 
 def _outcome(text: str, good: bool) -> Html:

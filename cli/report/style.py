@@ -21,6 +21,15 @@ th { color: var(--dim); font-weight: 600; white-space: nowrap } tr { break-insid
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 td { min-width: 4.5rem; overflow-wrap: break-word } td:last-child { min-width: 11rem }
 td.number:last-child { min-width: 4.5rem }
+.few table { max-width: 44rem }
+@media screen and (max-width: 40rem) {
+  .wide:not(.few) thead { display: none } .wide:not(.few) :is(table, tbody, tr) { display: block }
+  .wide:not(.few) tr { border-bottom: 1px solid var(--line); padding: .35rem 0 }
+  .wide:not(.few) :is(td, td.number, td:last-child) { display: flow-root; border: 0; padding: .05rem 0 .05rem 7.6rem;
+    min-width: 0; text-align: left; white-space: normal }
+  .wide:not(.few) td::before { content: attr(data-head); color: var(--dim); float: left; width: 7rem;
+    margin-left: -7.6rem }
+  .wide:not(.few) td:empty { display: none } }
 .box { background: var(--shade); border-left: 4px solid var(--bad); padding: .5rem .8rem; margin: 1rem 0 }
 svg { display: block; width: 100%; min-width: 40rem; font: 12px system-ui, sans-serif; fill: var(--ink) }
 .axis { stroke: var(--line) } .tick { fill: var(--dim); font-size: 11px } .inside { font-size: 11px }

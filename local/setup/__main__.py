@@ -13,7 +13,7 @@ import time
 from local.cluster import lifecycle
 from local.cluster.lifecycle import ClusterError
 from local.cluster.settings import ROOT, this_clone
-from local.setup import foreign, packages, pulumi_cli, stack, toolchain
+from local.setup import browser, foreign, packages, pulumi_cli, stack, toolchain
 from local.setup.errors import SetupError
 from local.setup.images import archives
 from local.setup.progress import console
@@ -83,6 +83,7 @@ def main(arguments: list[str]) -> int:
             return remove(context)
         if part == "tests":
             packages.ensure(packages.TESTS)
+            browser.ensure()
         if part in {"all", "tools"}:
             tools(context)
         if part in {"all", "cluster"}:

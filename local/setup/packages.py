@@ -34,13 +34,22 @@ class Need:
     why: str
     service: str = ""
     """The service of that package, if it has one: it must stay as it was."""
+    others: tuple[str, ...] = ()
+    """Programs that do as well."""
 
     @property
     def present(self) -> bool:
         """Whether it is there already."""
         if self.package == "containernetworking-plugins":
             return cni_folder() is not None
-        return shutil.which(self.program, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") is not None
+        return self.path is not None
+
+    @property
+    def path(self) -> str | None:
+        """Where it is, or another that does as well."""
+        folders = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
+        found = (shutil.which(program, path=folders) for program in (self.program, *self.others))
+        return next((path for path in found if path is not None), None)
 
 
 CLUSTER: tuple[Need, ...] = (
@@ -52,6 +61,11 @@ CLUSTER: tuple[Need, ...] = (
     Need("ip", "iproute2", "makes the cluster's network"),
     Need("openssl", "openssl", "makes the cluster's certificates"),
 )
+BROWSER = Need(
+    "chromium-headless-shell", "chromium-headless-shell", "opens the pages in the browser tests",
+    others=("chromium", "google-chrome", "google-chrome-stable"),
+)  # fmt: skip
+"""Ubuntu has no such package: see local/setup/browser.py."""
 TESTS: tuple[Need, ...] = (
     Need("redis-server", "redis-server", "the contract tests' Redis", "redis-server"),
     Need("pgbouncer", "pgbouncer", "the contract tests' pooler", "pgbouncer"),
@@ -90,12 +104,17 @@ def ensure(needs: Iterable[Need]) -> None:
         raise SetupError(f"`{command}` went well, but {', '.join(need.program for need in left)} is still not found")
 
 
+def refresh() -> None:
+    """Read the lists of packages anew."""
+    with step("apt-get update"):
+        # An unreachable source of other packages is no reason to stop: what is missing tells itself.
+        subprocess.run(["apt-get", "update", "-q"], capture_output=True, check=False)
+
+
 def _install(packages: list[str], services: list[str]) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     options = ["-y", "-q", "--no-install-recommends", "--no-remove", "--no-upgrade"]
-    with step("apt-get update"):
-        # An unreachable source of other packages is no reason to stop: what is missing tells below.
-        subprocess.run(["apt-get", "update", "-q"], env=environment, capture_output=True, check=False)
+    refresh()
     with step(f"apt-get install {' '.join(packages)}"), services_stay_down():
         done = subprocess.run(
             ["apt-get", "install", *options, *packages], env=environment, capture_output=True, text=True, check=False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local.setup import foreign, golang, packages, pulumi_cli, stack, toolchain, versions
+from local.setup import browser, foreign, golang, packages, pulumi_cli, stack, toolchain, versions
 from local.setup.errors import SetupError
 
 
@@ -151,3 +151,31 @@ def test_modules_are_committed_with_their_checksums(group: versions.Group) -> No
     assert (group.module / "go.sum").stat().st_size > 1000
     assert group.version in text, f"{group.module}/go.mod does not hold {group.version}"
     assert all(program in text for program in group.programs.values())
+
+
+def test_a_browser_of_another_name_does_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(browser.PROGRAM, raising=False)
+    assert browser.find() is None and not packages.BROWSER.present
+    other = tmp_path / "google-chrome"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    assert browser.find() == str(other) and packages.BROWSER.present
+    monkeypatch.setenv(browser.PROGRAM, "/own/chromium")
+    assert browser.find() == "/own/chromium"
+
+
+def test_where_no_browser_is_packaged_playwright_fetches_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "no way there")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(SetupError, match=r"no way there\. Install one, or name it with CROSSOVER_BROWSER="):
+        browser.ensure()
+    assert [command[1:] for command in asked] == [["-m", "playwright", "install", "--only-shell", "chromium"]]
