@@ -1,5 +1,5 @@
-"""`crossover`: status, doctor, migrate, rollback, validate, audit, report, backup, bars, dead-letters, strays, bench,
-sweep: a layer over stack config and `pulumi up`.
+"""`crossover`: status, doctor, migrate, rollback, validate, attest, audit, report, backup, bars, dead-letters, strays,
+bench, sweep: a layer over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched;
 3 something waits (cli/moving.py).
@@ -18,7 +18,7 @@ from rich.console import Console
 
 from adapters.routes.base import RouteError
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
-from cli import audit, backup, bars, bench, dead_letters, doctor, moving, strays, sweep, validating
+from cli import attest, audit, backup, bars, bench, dead_letters, doctor, moving, strays, sweep, validating
 from cli.declared import file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
 from cli.moving import FAILED
@@ -42,6 +42,7 @@ app.command("report")(report_page)
 app.command("migrate")(moving.migrate)
 app.command("rollback")(moving.rollback)
 app.command("validate")(validating.validate)
+app.command("attest")(attest.attest)
 _out = Console()
 _Component = Annotated[Component, typer.Argument(help="The component.")]
 
