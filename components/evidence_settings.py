@@ -22,8 +22,8 @@ class ComponentEvidence(BaseModel):
 
 
 class EvidenceSettings(BaseModel):
-    """What was seen `at` a time, of all; None: nothing was. `backup_at`: when the last `crossover backup` was made, None
-    where none was."""
+    """What was seen `at` a time, of all; None: nothing was. `backup_at`: when the last backup was made, None where none
+    was."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

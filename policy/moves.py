@@ -98,7 +98,8 @@ def a_backup_is_fresh(move: Move, now: datetime) -> Iterator[str]:
         return
     if problem := _stale(move.backup_at, move.backup_hours, now):
         what = "no backup is attested" if move.backup_at is None else f"the last backup is {problem}"
-        yield f"{what}, and {move.component} is to go on to {move.wanted}: crossover backup --to FOLDER, then crossover attest"
+        fix = "crossover backup --to FOLDER, then crossover attest"
+        yield f"{what}, and {move.component} is to go on to {move.wanted}: {fix}"
 
 
 RULES = {

@@ -1,4 +1,4 @@
-"""What a Transition may not ask for: nothing is retired unproven, no stage is skipped, nothing goes on without a backup."""
+"""What a Transition may not ask for: nothing retired unproven, no stage skipped, nothing moved without a backup."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_stage_that_is_skipped_is_told_with_the_next_one() -> None:
 
 
 def test_a_way_back_needs_nothing_and_neither_does_an_emergency() -> None:
-    old = {"at": ago(900), "verdict_at": ago(900), "backup_at": None}
+    old: dict[str, Any] = {"at": ago(900), "verdict_at": ago(900), "backup_at": None}
     assert broken(stated("shadow", "complete", **old)) == {}
     assert broken(stated("shadow", "scale", emergency=True, **old)) == {}
     assert broken(stated("scale", "scale", **old)) == {}
