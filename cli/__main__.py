@@ -1,5 +1,5 @@
-"""`crossover`: status, doctor, migrate, rollback, validate, attest, audit, report, backup, bars, dead-letters, strays,
-bench, sweep: a layer over stack config and `pulumi up`.
+"""`crossover`: status, doctor, migrate, rollback, validate, uat, attest, audit, report, backup, bars, dead-letters,
+strays, bench, sweep: a layer over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched;
 3 something waits (cli/moving.py).
@@ -26,6 +26,7 @@ from cli.options import Context, Json, Namespace, StackName
 from cli.report import report as report_page
 from cli.stack import DEFAULT_STACK, ROOT, Stack
 from cli.status import gather, lines, table
+from cli.uat.command import uat
 from contracts import names
 from contracts.stages import Component
 
@@ -43,6 +44,7 @@ app.command("migrate")(moving.migrate)
 app.command("rollback")(moving.rollback)
 app.command("validate")(validating.validate)
 app.command("attest")(attest.attest)
+app.command("uat")(uat)
 _out = Console()
 _Component = Annotated[Component, typer.Argument(help="The component.")]
 

@@ -1,5 +1,5 @@
-"""What the documents name exists: files and headings they link to, make targets, and `crossover` command lines with each
-of their options, as the command itself takes them."""
+"""What the documents name exists: files and headings they link to, make targets, and `crossover` command lines with
+each of their options, as the command itself takes them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def of_line(line: str) -> Iterator[list[str]]:
     """The same of one line: from each `crossover` that begins a command to what ends it."""
-    if "crossover" not in line or "crossover:" in line.split(" ")[0]:
+    if "crossover" not in line or "crossover:" in line.split(" ", maxsplit=1)[0]:
         return
     # Optional parts and alternatives of a synopsis are asked for one and all.
     lexer = shlex.shlex(line.replace("[", " ").replace("]", " "), posix=True, punctuation_chars="|&;")
@@ -105,7 +105,9 @@ def all_told() -> list[Told]:
     found = [Told(_name(document), words) for document in DOCUMENTS for words in commands(document.read_text())]
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         for rule in group["rules"]:
-            found += [Told(rule["alert"], words) for words in of_line(re.sub(r"{{.*?}}", "X", rule["annotations"]["command"]))]
+            found += [
+                Told(rule["alert"], words) for words in of_line(re.sub(r"{{.*?}}", "X", rule["annotations"]["command"]))
+            ]
     return list({str(one): one for one in found}.values())
 
 
