@@ -1,5 +1,5 @@
-"""`crossover`: status, doctor, migrate, rollback, validate, uat, attest, audit, report, backup, bars, dead-letters,
-strays, bench, sweep: a layer over stack config and `pulumi up`.
+"""`crossover`: status, doctor, migrate, rollback, validate, uat, attest, audit, report, docs, backup, bars,
+dead-letters, strays, bench, sweep: a layer over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched;
 3 something waits (cli/moving.py).
@@ -20,6 +20,7 @@ from adapters.routes.base import RouteError
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from cli import attest, audit, backup, bars, bench, dead_letters, doctor, moving, strays, sweep, validating
 from cli.declared import file_of, verdict_hours, wanted_stages
+from cli.documents.command import docs
 from cli.errors import CliError
 from cli.moving import FAILED
 from cli.options import Context, Json, Namespace, StackName
@@ -45,6 +46,7 @@ app.command("rollback")(moving.rollback)
 app.command("validate")(validating.validate)
 app.command("attest")(attest.attest)
 app.command("uat")(uat)
+app.command("docs")(docs)
 _out = Console()
 _Component = Annotated[Component, typer.Argument(help="The component.")]
 

@@ -30,7 +30,7 @@ CLIENT = names.LLM_CLIENT_NAME
 LLM = names.HOSTED_LLM_NAME
 CALLERS = (ORCHESTRATOR, names.LLM_CUTOVER_NAME)
 """Who asks models themselves: a cutover judges them before callers get their answers."""
-HTTP_CLIENT = "crossover.dev/http-client"
+HTTP_CLIENT = names.LABEL_HTTP_CLIENT
 """Pods of the backend's namespace with this label, "true", may call the services' HTTP APIs."""
 
 

@@ -57,6 +57,8 @@ DATABASE_NAME = "trading"
 DATABASE_SCHEMA = "trading"
 """The schema that holds every table of the workload, in the database DATABASE_NAME."""
 
+LABEL_HTTP_CLIENT = "crossover.dev/http-client"
+"""Pods with it, and the value `true`, may call the services' APIs."""
 LABEL_DATABASE_CLIENT = "crossover.dev/database-client"
 """Pods of the backend's namespace with this label, "true", may connect to the pooler."""
 LABEL_POOL = "crossover.dev/pool"
