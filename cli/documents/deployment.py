@@ -10,8 +10,8 @@ def deployment_page(facts: Facts) -> str:
     """The whole page."""
     parts = [
         f"# Deployment of stack {cell(facts.stack)}",
-        "Written by `crossover docs` from config, routes and cluster; write it anew rather than change it. No secret is "
-        "on it.",
+        "Written by `crossover docs` from config, routes and cluster; write it anew rather than change it. It has "
+        "no secrets.",
         _gaps(facts),
         "## Stages",
         table(
