@@ -22,7 +22,7 @@ def notes(tag: str, changelog: str, version: str) -> str:
         raise ReleaseError(
             f"the tag is {tag}, and pyproject.toml says {version}: tag v{version}, or change the version"
         )
-    sections = {found: text.strip() for found, text in _SECTION.findall(changelog)}
+    sections: dict[str, str] = {found: text.strip() for found, text in _SECTION.findall(changelog)}
     if not sections.get(version):
         known = ", ".join(sections) or "none"
         raise ReleaseError(

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -61,6 +62,15 @@ def seen(stage: str, hours: float) -> dict[str, object]:
     return {"at": at, "backup_at": at, "components": {"event_bus": bus, **rest}}
 
 
+def processes_with(word: str) -> list[str]:
+    """The command lines of processes that have `word` in theirs."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended meanwhile
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if word in line]
+
+
 PINNED = {"references": {name: f"registry.example/crossover/{name}@{DIGEST}" for name in IMAGES}}
 
 
@@ -69,6 +79,7 @@ def test_a_stack_in_production_that_keeps_the_rules_passes(project: Project, pac
     told = project.preview("--policy-pack", str(pack)).output
     assert "crossover@v0.1.0" in told
     assert "mandatory" not in told.lower()
+    assert processes_with(str(pack)) == [], "the pack outlives the command that asked it"
 
 
 def test_a_stack_in_production_that_breaks_them_is_refused_with_each_and_its_fix(project: Project, pack: Path) -> None:

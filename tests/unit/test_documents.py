@@ -14,8 +14,10 @@ from typing import Any, get_args
 import pytest
 import typer
 import yaml
+from pydantic import BaseModel
 
 from cli.__main__ import app
+from components.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -177,6 +179,43 @@ def test_command_lines_are_found_where_they_stand() -> None:
     assert sorted(commands(text)) == [["doctor"], ["status"], ["status"]]
     assert list(of_line("crossover backup --to F && crossover attest")) == [["backup", "--to", "F"], ["attest"]]
     assert len(all_told()) > 60
+
+
+_KEY = re.compile(r"\bcrossover:([a-z_]+(?:\.[A-Za-z_]+)*)")
+
+
+def unknown_key(path: str) -> bool:
+    """Whether stack config has no such key."""
+    kind: Any = Settings
+    for part in path.split("."):
+        models = [each for each in (kind, *get_args(kind)) if isinstance(each, type) and issubclass(each, BaseModel)]
+        if not models:
+            return False  # below an object whose keys are the reader's: references.NAME
+        if part.isupper():
+            return False  # a placeholder
+        if part not in models[0].model_fields:
+            return True
+        kind = models[0].model_fields[part].annotation
+    return False
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_every_key_of_config_that_is_named_exists(document: Path) -> None:
+    components = "|".join(("foundation", "transition", "module", "workloads"))
+    named = {key for key in _KEY.findall(document.read_text()) if not re.match(components, key)}
+    assert {key for key in named if unknown_key(key)} == set()
+
+
+def test_a_key_that_there_is_not_is_seen() -> None:
+    assert unknown_key("event_bus.partitons") and unknown_key("nothing")
+    assert not unknown_key("event_bus.kafka.brokers") and not unknown_key("images.references.NAME")
+    assert not unknown_key("llm_service.own.aliases.default")
+
+
+def test_the_index_of_documents_has_each_of_them() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    named = {path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"}
+    assert {name for name in named if f"({name}" not in index} == set()
 
 
 def test_the_documents_are_found() -> None:
