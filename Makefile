@@ -55,3 +55,5 @@ bench: venv ## Run a benchmark: make bench NAME=event_bus, or database
 lock: venv ## Write the requirement locks anew, with hashes
 	.venv/bin/uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -o requirements-dev.txt requirements-dev.in
 	.venv/bin/uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -c requirements-dev.txt -o requirements.txt requirements.in
+	.venv/bin/uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -o policy/requirements.txt policy/requirements.in
+	.venv/bin/uv pip compile --generate-hashes --universal --python-version 3.12 --no-annotate --no-emit-index-url -q -o local/release/requirements.txt local/release/requirements.in

@@ -1,5 +1,5 @@
-"""`crossover`: status, doctor, migrate, rollback, validate, replay, probes, audit, report, console, backup, bars,
-dead-letters, strays, bench, sweep: a layer over stack config and `pulumi up`.
+"""`crossover`: status, doctor, migrate, rollback, validate, replay, probes, uat, attest, audit, report, docs, console,
+backup, bars, dead-letters, strays, bench, sweep: a layer over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched;
 3 something waits (cli/moving.py).
@@ -18,15 +18,19 @@ from rich.console import Console
 
 from adapters.routes.base import RouteError
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
-from cli import audit, backup, bars, bench, dead_letters, doctor, moving, probing, replay, strays, sweep, validating
+from cli import (
+    attest, audit, backup, bars, bench, dead_letters, doctor, moving, probing, replay, strays, sweep, validating,
+)  # fmt: skip
 from cli.console import console as live_page
 from cli.declared import file_of, verdict_hours, wanted_stages
+from cli.documents.command import docs
 from cli.errors import CliError
 from cli.moving import FAILED
 from cli.options import Context, Json, Namespace, StackName
 from cli.report import report as report_page
 from cli.stack import DEFAULT_STACK, ROOT, Stack
 from cli.status import gather, lines, table
+from cli.uat.command import uat
 from contracts import names
 from contracts.stages import Component
 
@@ -46,6 +50,9 @@ app.command("console")(live_page)
 app.command("migrate")(moving.migrate)
 app.command("rollback")(moving.rollback)
 app.command("validate")(validating.validate)
+app.command("attest")(attest.attest)
+app.command("uat")(uat)
+app.command("docs")(docs)
 _out = Console()
 _Component = Annotated[Component, typer.Argument(help="The component.")]
 

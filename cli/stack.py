@@ -66,6 +66,13 @@ class Stack:
             for component, wish in wishes.items():
                 self._changed(component, before[component], wish)
 
+    def note(self, key: str, values: Mapping[str, str]) -> None:
+        """Have config say `values`, by path below `key`, and nothing else there. Nothing of the stack changes."""
+        if key in self.config():
+            self._read("config", "rm", f"{PROJECT}:{key}")
+        pairs = [f"{PROJECT}:{key}.{path}={value}" for path, value in values.items()]
+        self._read("config", "set-all", "--path", *(word for pair in pairs for word in ("--plaintext", pair)))
+
     def preview(self, wishes: Mapping[Component, Wish]) -> int:
         """`pulumi preview` as if config asked for that, from a copy: the stack's own file stays as it is."""
         own = self._root / file_of(self.name)

@@ -19,6 +19,13 @@ def namespace(name: str) -> Manifest:
     }
 
 
+def _stated(settings: Settings) -> dict[str, object]:
+    """For the policy pack, which sees a resource's inputs and no config."""
+    if settings.environment == "development":
+        return {}
+    return {"environment": settings.environment, "kept": [settings.namespaces.audit]}
+
+
 class Foundation(pulumi.ComponentResource):
     """Namespaces, default-deny network policies, the salt of configuration hashes, and the stack's name for itself.
 
@@ -33,7 +40,7 @@ class Foundation(pulumi.ComponentResource):
     """Tells this stack's state from any other, also from one of the same name on another laptop."""
 
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("crossover:foundation:Foundation", name, {}, opts)
+        super().__init__("crossover:foundation:Foundation", name, _stated(settings), opts)
         self.ready = []
         for title in (settings.namespaces.backend, settings.namespaces.hosted):
             made = create(namespace(title), pulumi.ResourceOptions(parent=self, protect=settings.protect_data))

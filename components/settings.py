@@ -15,6 +15,7 @@ from pulumi.runtime.config import CONFIG, get_config_env
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from components.config_errors import PROJECT, problems_of, unfit
+from components.evidence_settings import EvidenceSettings
 from components.llm_settings import LlmServiceSettings, too_large
 from components.migration_settings import MigrationSettings
 from components.namespace_settings import Name, NamespaceSettings
@@ -325,6 +326,9 @@ class Settings(_Model):
     traces: TraceSettings = Field(default_factory=TraceSettings)
     images: ImageSettings = Field(default_factory=ImageSettings)
     namespaces: NamespaceSettings = Field(default_factory=NamespaceSettings)
+    environment: Literal["development", "production"] = "development"
+    """What the policy pack asks of the stack; nothing else depends on it."""
+    evidence: EvidenceSettings = Field(default_factory=EvidenceSettings)
     kube_context: str = Field(min_length=1)
     """The kubeconfig context to deploy to. Never guessed: a current context is easily the wrong one."""
     size: Size = "standard"

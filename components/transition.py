@@ -166,6 +166,26 @@ def _volumes(settings: Settings) -> dict[str, str]:
     return {"redis": settings.event_bus.redis.storage, "kafka": settings.event_bus.kafka.storage}
 
 
+def _evidence(settings: Settings, component: Component) -> dict[str, Any]:
+    """For the policy pack: what was seen of the live stack, and how old that may be. The Job gets none of it, and asks
+    for itself."""
+    found = settings.evidence.of(component)
+    if found is None and settings.environment == "development":
+        return {}
+    limits = {
+        Component.EVENT_BUS: settings.event_bus.verdict_hours,
+        Component.DATABASE: settings.database.verdict_hours,
+        Component.LLM_SERVICE: settings.llm_service.verdict_hours,
+        Component.BACKTESTING: settings.backtesting.verdict_hours,
+    }
+    return {
+        "environment": settings.environment,
+        "verdict_hours": limits[component],
+        "backup_hours": settings.database.backup_hours,
+        **({"evidence": found} if found is not None else {}),
+    }
+
+
 class Transition(pulumi.ComponentResource):
     """States the wanted stage of a component. `ready`: what must exist before it may begin. `emergency`: the
     backend that serves is dead, and not asked."""
@@ -190,7 +210,8 @@ class Transition(pulumi.ComponentResource):
         stated: dict[str, Any] = {"component": component.value, "stage": stage.value}
         if emergency:
             stated["emergency"] = True
-        super().__init__("crossover:transition:Transition", name, stated, opts)
+        inputs = stated | _evidence(settings, component)
+        super().__init__("crossover:transition:Transition", name, inputs, opts)
         self.stage = stage
         hook = verdict.hook(component, settings)
         wait = f"{deadline + _SLACK_SECONDS}s"

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     HELD = "held back"
     OUTSIDE = "outside window"
+    ACCEPTANCE = "acceptance"
 
 
 class Entry(BaseModel):

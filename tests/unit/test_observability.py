@@ -53,7 +53,7 @@ def test_every_alert_says_what_follows_and_where_to_go_on(rule: dict[str, Any]) 
     told = rule["annotations"]
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert told["summary"].endswith(".") and told["description"].endswith(".")
-    assert (ROOT / told["runbook"]).exists()
+    assert told["runbook"] == f"docs/runbook.md#{rule['alert'].lower()}"
     assert re.match(r"(crossover|pulumi|kubectl) ", told["command"])
     used = set(re.findall(r"\$labels\.(\w+)", told["summary"]))
     assert used <= {label.strip() for labels in _LABELS.findall(rule["expr"]) for label in labels.split(",")}
@@ -64,6 +64,17 @@ def test_each_alert_stands_once_in_the_document() -> None:
     assert len(set(names)) == len(names)
     text = (ROOT / "docs/observability.md").read_text()
     assert [name for name in names if text.count(f"`{name}`") != 1] == []
+
+
+def test_the_runbook_has_a_section_for_each_alert_with_its_severity_and_what_to_do_and_no_other() -> None:
+    text = (ROOT / "docs/runbook.md").read_text()
+    parts = re.split(r"^## (\w+)$", text.partition("# Alerts\n")[2], flags=re.MULTILINE)[1:]
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
+    assert set(sections) == {str(rule["alert"]) for rule in RULES}
+    for rule in RULES:
+        told = sections[rule["alert"]]
+        assert told.strip().startswith(f"**{rule['labels']['severity'].capitalize()}.**"), rule["alert"]
+        assert re.search(r"`(crossover|kubectl|pulumi) |\]\(#|GET /|^\| ", told, re.MULTILINE), rule["alert"]
 
 
 def test_the_dashboard_is_what_its_code_makes() -> None:

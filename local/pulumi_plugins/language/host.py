@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from google.protobuf import empty_pb2, json_format
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from local.pulumi_plugins.failures import ProviderError
+from local.pulumi_plugins.language import plugin_run
 from local.pulumi_plugins.language.environment import (
     Interpreter,
     find_interpreter,
@@ -28,6 +30,8 @@ from local.pulumi_plugins.language.program import EXIT_TOLD
 from local.pulumi_plugins.serving import engine_address, serve
 
 PROGRAM = Path(__file__).with_name("program.py")
+ANALYZER = "analyzer"
+"""The kind of plugin that a policy pack is."""
 STOP_SECONDS = 3.0
 """How long a program may take to end after SIGINT. The CLI gives its plugins 5 s in all."""
 
@@ -50,10 +54,16 @@ class Programs:
     def run(self, command: list[str], directory: str, environment: dict[str, str]) -> int:
         """Runs one program to its end; its output goes where this process' output goes."""
         process = subprocess.Popen(command, cwd=directory, env=environment, stdin=subprocess.DEVNULL)
+        with self.watched(process):
+            return process.wait()
+
+    @contextmanager
+    def watched(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
+        """While it runs, `process` is stopped with the others."""
         with self._lock:
             self._running.add(process)
         try:
-            return process.wait()
+            yield
         finally:
             with self._lock:
                 self._running.discard(process)
@@ -134,6 +144,27 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             [str(interpreter.executable), str(PROGRAM), json.dumps(job)], directory, environment
         )
         return _run_response(status)
+
+    def RunPlugin(
+        self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
+    ) -> Iterator[language_pb2.RunPluginResponse]:
+        """Runs a plugin that is a Python program, a policy pack among them, and passes on what it writes: on stdout it
+        says where it listens. It is ended once the engine has no more use for it."""
+        try:
+            interpreter = _interpreter(request.info)
+        except ProviderError as error:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        program = str(Path(request.info.program_directory, request.info.entry_point or "."))
+        # The SDK's own way to run a policy pack takes the engine's address before the program.
+        command = ["-m", "pulumi.policy", *request.args[:1], program] if request.kind == ANALYZER else [program]
+        given = dict(pair.split("=", 1) for pair in request.env if "=" in pair)
+        process = plugin_run.start(
+            [str(interpreter.executable), "-u", *command, *request.args[request.kind == ANALYZER :]],
+            request.pwd or request.info.program_directory,
+            interpreter.environment({**os.environ, **given}),
+        )
+        with self._programs.watched(process):
+            yield from plugin_run.streamed(process, context)
 
     def InstallDependencies(
         self, request: language_pb2.InstallDependenciesRequest, context: grpc.ServicerContext
