@@ -19,7 +19,19 @@ from rich.console import Console
 from adapters.routes.base import RouteError
 from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore, connect
 from cli import (
-    attest, audit, backup, bars, bench, dead_letters, doctor, moving, probing, replay, strays, sweep, validating,
+    attest,
+    audit,
+    backup,
+    bars,
+    bench,
+    dead_letters,
+    doctor,
+    moving,
+    probing,
+    replay,
+    strays,
+    sweep,
+    validating,
 )  # fmt: skip
 from cli.console import console as live_page
 from cli.declared import file_of, verdict_hours, wanted_stages
