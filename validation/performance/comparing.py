@@ -1,8 +1,9 @@
 """Is what was measured now as good as the baseline? Pure: margins are stated, and little data proves nothing.
 
-A latency is judged by the share of what took longer than the baseline's quantile and a margin, at an edge of the
-histogram's buckets, where it is counted and not interpolated. That share, and each share of failures, has the interval
-of Wilson: as good where all of it is allowed, worse where none of it is, and between the two there is not enough data.
+A latency is judged by the share of what took longer than the baseline's quantile and a margin. Both are interpolated
+within a bucket in the same way, so that the same latencies again give the same share. That share, and each share of
+failures, has the interval of Wilson: as good where all of it is allowed, worse where none of it is, and between the two
+there is not enough data.
 """
 
 from __future__ import annotations
@@ -43,19 +44,15 @@ def _latencies(baseline: Measured, now: Measured) -> Iterator[Check]:
 
 def _latency(name: str, quantile: float, before: Spread, now: Spread | None, measured: Measured) -> Check:
     was = before.quantile(quantile)
-    wanted = was * (1 + SLOWER) + SLOWER_SECONDS
-    edges = now.edges if now is not None else before.edges
-    limit = next((edge for edge in edges if edge >= wanted), None)
-    if limit is None:
-        expected = f"at most {_ms(wanted)} (baseline {_ms(was)})"
-        return Check.unknown(name, expected=expected, why="it is beyond the last bucket of the histogram", fix=_LONGER)
+    limit = was * (1 + SLOWER) + SLOWER_SECONDS
     expected = f"at most {_ms(limit)} (baseline {_ms(was)})"
-    if now is None:
-        return Check.unknown(name, expected=expected, why=_none(measured), fix=_LONGER)
-    slower, allowed = now.slower(limit), 1 - quantile
+    slower = now.slower(limit) if now is not None else None
+    if now is None or slower is None:
+        why = _none(measured) if now is None else "it is beyond the last bucket of the histogram"
+        return Check.unknown(name, expected=expected, why=why, fix=_LONGER)
     found = f"{_ms(now.quantile(quantile))}; {slower / now.count:.2%} of {now.count:.0f} took longer than {_ms(limit)}"
     by = now.quantile(quantile) / was - 1 if was else 0.0
-    return _judged(name, slower, now.count, allowed, expected, found, f"slower by {by:.0%}")
+    return _judged(name, slower, now.count, 1 - quantile, expected, found, f"slower by {by:.0%}")
 
 
 def _shares(baseline: Measured, now: Measured) -> Iterator[Check]:

@@ -120,9 +120,14 @@ class Spread(_Frozen):
             low, before = edge, count
         return math.inf
 
-    def slower(self, edge: float) -> float:
-        """How many took longer than `edge`, one of `edges`."""
-        return self.count - self.at_most[self.edges.index(edge)]
+    def slower(self, limit: float) -> float | None:
+        """How many took longer than `limit` s, interpolated as quantiles are; None where it is beyond the last edge."""
+        before, low = 0.0, 0.0
+        for edge, count in zip(self.edges, self.at_most, strict=True):
+            if edge >= limit:
+                return self.count - before - (count - before) * (limit - low) / (edge - low)
+            low, before = edge, count
+        return None
 
 
 class Part(_Frozen):
