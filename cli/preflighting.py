@@ -180,10 +180,8 @@ def watched(ours: Fact[frozenset[str]], theirs: Fact[frozenset[str]]) -> Check:
 def rehearsed(component: Component, entries: Fact[Sequence[Entry]]) -> Check:
     """A way back of this component was gone on this cluster, by whichever stack, and ended well."""
     name, expected = f"{component.value}: way back rehearsed", "a transition back on this cluster that ended well"
-    fix = (
-        f"on a stack of its own in this cluster: crossover migrate {component.value} --stack REHEARSAL, then crossover "
-        f"rollback {component.value} --stack REHEARSAL; docs/preflight.md"
-    )
+    moved = f"crossover migrate {component.value} && crossover rollback {component.value}"
+    fix = f"{moved}, on a stack of its own in this cluster (docs/preflight.md, To rehearse a way back)"
     if isinstance(entries, Unknown):
         return Check.unknown(name, expected=expected, why=entries.why, fix="crossover audit verify")
     backs = [one for one in entries if one.component == component.value and one.kind == Kind.ENDED and _goes_back(one)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +127,9 @@ def test_a_finding_that_tells_no_cause_gets_the_likely_one() -> None:
     assert made("event_bus: route", detail="said").detail == "said"
     assert made("event_bus: route", holds=True).detail == ""
     assert made("event_bus: something").detail == ""
+
+
+def test_the_document_on_troubleshooting_has_every_answer_that_doctor_gives() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "troubleshooting.md").read_text()
+    found = {name.partition(": ")[2] or name for name in (*CAUSES, *ALL)} - {"own-llm-default answers", "ready"}
+    assert [name for name in sorted(found) if f"{name}`" not in text] == []
