@@ -30,7 +30,7 @@ from cli.options import Context, Json, StackName
 from cli.preflighting import coming
 from cli.stack import DEFAULT_STACK, ROOT
 from cli.status import MOVABLE
-from cli.watching import exposing, read_all
+from cli.watching import read_all
 from contracts import names
 from contracts.audit import Entry, Kind, first_broken
 from contracts.confirmations import confirmation, confirmed, questions_of, revocation
@@ -142,13 +142,12 @@ def _machine(settings: Settings, cluster: Cluster, components: Sequence[Componen
     stages = {component: route.stage if isinstance(route, Route) else None for component, route in routes.items()}
     added = [pod for component, stage in stages.items() for pod in coming(settings, component, stage)]
     read = doctor.fact(lambda: read_all(resources))
-    asked = len(exposing(here)) if not isinstance(here, Unknown) else 0
     entries = _entries(cluster, settings)
     checks = [
         preflighting.room(added, nodes, everywhere, doctor.fact(resources.scales)),
         preflighting.storage_class(settings.storage_class, doctor.fact(resources.storage_classes)),
         preflighting.secrets_present(here, doctor.fact(resources.secrets)),
-        preflighting.exposed(read if isinstance(read, Unknown) else read.missed, asked),
+        preflighting.exposed(read),
         preflighting.watched(_alerts(root), doctor.fact(resources.alerts)),
     ]
     for component in components:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from adapters.known import Fact, Unknown
 from adapters.routes.resources import Node, PodFacts
+from cli.watching import Read
 from components.sizes import Resources, resources
 from contracts import names
 from contracts.audit import Entry, Kind
@@ -153,13 +154,19 @@ def secrets_encrypted(in_the_clear: Sequence[str]) -> Check:
     )  # fmt: skip
 
 
-def exposed(told: Fact[Mapping[str, str]], of: int) -> Check:
-    """Every pod that counts something tells it. `told`: by pod that does not, why; `of`: how many were asked."""
-    name, fix = "monitoring: metrics", "crossover doctor; kubectl logs POD"
+def exposed(told: Fact[Read]) -> Check:
+    """Every pod that counts something tells it."""
+    name, expected = "monitoring: metrics", "each pod that has some serves them"
+    fix = "crossover doctor; kubectl logs POD"
     if isinstance(told, Unknown):
-        return Check.unknown(name, expected="each pod serves them", why=told.why, fix=fix)
-    detail = "; ".join(f"{pod}: {why}" for pod, why in list(told.items())[:_SHOWN])
-    return Check.none_wrong(name, wrong=len(told), of=of, what="pods without metrics", detail=detail, fix=fix)
+        return Check.unknown(name, expected=expected, why=told.why, fix=fix)
+    silent = {pod: why for pod, why in told.missed.items() if pod not in told.unasked} or told.missed
+    detail = "; ".join(f"{pod}: {why}" for pod, why in list(silent.items())[:_SHOWN])
+    if told.missed and set(told.missed) <= told.unasked:
+        fix = "Needs the right to pods/proxy, and a way from the API server to pods; else ask your Prometheus"
+        return Check.unknown(name, expected=expected, why=detail, fix=fix)
+    wrong, of = len(told.missed.keys() - told.unasked), len(told.found) + len(told.missed)
+    return Check.none_wrong(name, wrong=wrong, of=of, what="pods without metrics", detail=detail, fix=fix)
 
 
 def watched(ours: Fact[frozenset[str]], theirs: Fact[frozenset[str]]) -> Check:

@@ -131,7 +131,7 @@ def _killed(pods: Sequence[PodFacts], now: datetime) -> Check:
     """None was killed lately for the memory that it took; other restarts are told."""
     ended = [(one, *one.killed) for one in pods if one.killed is not None and now - one.killed[0] <= LATELY]
     starved = [one for one, _, reason in ended if reason == "OOMKilled"]
-    told = [f"{one.name}: {reason or 'an error'} at {at:%Y-%m-%d %H:%M}" for one, at, reason in ended if one.restarts]
+    told = [f"{one.name}: {reason or 'an error'} at {at:%Y-%m-%d %H:%M}" for one, at, reason in ended]
     detail = "; ".join(told[:_SHOWN])
     if starved:
         detail += ". Likely cause: more load than its size is meant for, or a limit that is too small"

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from adapters.exposition import Sample, UnreadableMetrics, samples
-from adapters.known import Fact, Unknown
-from adapters.routes.base import RouteError, RouteStore
+from adapters.routes.base import RouteError, RouteStore, RouteUnavailable
 from adapters.routes.resources import ClusterResources, PodFacts
 from contracts import names
 from contracts.audit import moment
@@ -22,10 +21,12 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One read: by pod, its app and what it said. `missed`: by pod, why it said nothing."""
+    """One read: by pod, its app and what it said. `missed`: by pod, why it said nothing; `unasked`: those of them that
+    could not be reached, which says nothing of them: a right may be lacking, or a NetworkPolicy be in the way."""
 
     found: Mapping[str, tuple[str, Sequence[Sample]]]
     missed: Mapping[str, str]
+    unasked: frozenset[str] = frozenset()
 
 
 def metrics_port(pod: PodFacts) -> int | None:
@@ -45,18 +46,19 @@ def read_all(resources: ClusterResources) -> Read:
     """Ask every pod that serves metrics. Raises RouteError where pods cannot be listed."""
     asked = exposing(resources.pods())
 
-    def one(pod: PodFacts, port: int) -> Fact[Sequence[Sample]]:
+    def one(pod: PodFacts, port: int) -> Sequence[Sample] | RouteError | UnreadableMetrics:
         try:
             return samples(resources.metrics(pod.name, port))
         except (RouteError, UnreadableMetrics) as error:
-            return Unknown(str(error))
+            return error
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(lambda each: one(*each), asked))
     told = [(pod, answer) for (pod, _), answer in zip(asked, answers, strict=True)]
     return Read(
-        {pod.name: (pod.app, answer) for pod, answer in told if not isinstance(answer, Unknown)},
-        {pod.name: answer.why for pod, answer in told if isinstance(answer, Unknown)},
+        {pod.name: (pod.app, answer) for pod, answer in told if not isinstance(answer, Exception)},
+        {pod.name: str(answer) for pod, answer in told if isinstance(answer, Exception)},
+        frozenset(pod.name for pod, answer in told if isinstance(answer, RouteUnavailable)),
     )
 
 

@@ -295,6 +295,13 @@ def test_a_config_that_cannot_be_read_leaves_the_tools_to_look_at(home: Path, te
     assert line in report.checks[0].found
 
 
+def test_what_only_a_pod_reaches_is_asked_where_that_is_wanted(home: Path) -> None:
+    assert not [check for check in examined(home).checks if check.name == "event_bus: redis: reachable"]
+    report = examined(home, deep=True)
+    assert report.overall() is Verdict.HOLDS, report.failures()
+    assert {"event_bus: redis: reachable", "database: redis: reachable"} <= {check.name for check in report.checks}
+
+
 def test_a_tool_that_is_missing_or_old_is_told(home: Path) -> None:
     tool(home, "pulumi", "v3.249.9")
     (home / "kubectl").unlink()

@@ -96,6 +96,13 @@ def no_metrics(world: World) -> None:
     world.resources.exposed = {}
 
 
+def unreached(world: World) -> None:
+    def refused(pod: str, port: int) -> str:
+        raise RouteUnavailable(f"{pod}:{port}: the API server answered 403 Forbidden", status=403)
+
+    world.resources.metrics = refused  # type: ignore[method-assign]
+
+
 def unrehearsed(world: World) -> None:
     entries = [entry for entry in world.audit.entries() if entry.component != DATABASE.value]
     world.audit = MemoryAudit()
@@ -130,6 +137,7 @@ RED, UNKNOWN = Verdict.DOES_NOT_HOLD, Verdict.COULD_NOT_CHECK
         (no_class, "cluster: storage class", RED),
         (no_secret, "secrets: in the cluster", RED),
         (no_metrics, "monitoring: metrics", RED),
+        (unreached, "monitoring: metrics", UNKNOWN),
         (unrehearsed, "database: way back rehearsed", RED),
         (expired, "people: window", RED),
         (revoked, "people: on-call", RED),
