@@ -1,5 +1,5 @@
-"""`crossover`: status, doctor, migrate, rollback, validate, replay, probes, uat, attest, audit, report, docs, console,
-backup, bars, dead-letters, strays, bench, sweep: a layer over stack config and `pulumi up`.
+"""`crossover`: status, doctor, preflight, migrate, rollback, validate, monitor, replay, probes, uat, attest, audit,
+report, docs, console, backup, bars, dead-letters, strays, bench, sweep: a layer over stack config and `pulumi up`.
 
 Exit status: 0 done, or in step; 1 a check or an update failed, or out of step; 2 refused before anything was touched;
 3 something waits (cli/moving.py).
@@ -26,7 +26,9 @@ from cli import (
     bench,
     dead_letters,
     doctor,
+    monitor,
     moving,
+    preflight,
     probing,
     replay,
     strays,
@@ -65,6 +67,8 @@ app.command("validate")(validating.validate)
 app.command("attest")(attest.attest)
 app.command("uat")(uat)
 app.command("docs")(docs)
+app.command("preflight")(preflight.preflight)
+app.command("monitor")(monitor.monitor)
 _out = Console()
 _Component = Annotated[Component, typer.Argument(help="The component.")]
 
@@ -100,10 +104,16 @@ def diagnose(
     namespace: Annotated[
         str | None, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Else the one that config names.")
     ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also ask each component's backends, in a pod beside its data.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check config, tools, cluster and each component from here, each with its fix. Exit status 2: not to be asked."""
-    report = doctor.examine(ROOT, stack, os.environ, doctor.Cluster.connected, context=context, namespace=namespace)
+    """Check config, tools, cluster, what runs and each component, each with its likely cause and its fix. Exit status
+    2: something could not be asked."""
+    report = doctor.examine(
+        ROOT, stack, os.environ, doctor.Cluster.connected, context=context, namespace=namespace, deep=deep
+    )
     if as_json:
         print(report.to_json())
     else:

@@ -165,7 +165,8 @@ def brief(data: dict[str, Any]) -> str:
     told += [f"epoch {data['epoch']}"] if "epoch" in data else []
     told += [f"{data['seconds']:g} s"] if isinstance(data.get("seconds"), int | float) else []
     told += [name.replace("_", " ") for name in ("emergency", "back", "told_later") if data.get(name)]
-    told += [str(data[name]).partition("\n")[0] for name in ("asked", "reason", "detail") if data.get(name)]
+    spoken = ("asked", "item", "note", "reason", "detail")
+    told += [str(data[name]).partition("\n")[0] for name in spoken if data.get(name)]
     return ", ".join(part for part in told if part)
 
 

@@ -1,4 +1,5 @@
-"""`crossover doctor`: what would be found out late otherwise, asked from here, each with its fix. Changes nothing.
+"""`crossover doctor`: what would be found out late otherwise, asked from here, each with its likely cause and its fix.
+Changes nothing. What only a pod reaches is asked by the readiness of pods and services; by pods of our own with --deep.
 
 Exit status: 0 all holds; 1 something is wrong; 2 nothing is, as far as could be asked.
 """
@@ -34,9 +35,14 @@ from adapters.routes.kubernetes import KubernetesRegistry, KubernetesRouteStore,
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_audit import KubernetesAudit
 from adapters.routes.kubernetes_backups import KubernetesBackupNotes
+from adapters.routes.kubernetes_resources import KubernetesResources
+from adapters.routes.resources import ClusterResources
+from adapters.routes.services import unready
 from adapters.routes.workloads import Deployed, deployed
-from cli import diagnosing
+from cli import diagnosing, resourcing
 from cli.auditing import Spool
+from cli.beside import Said, asked_in_pods, items_beside
+from cli.causes import with_causes
 from cli.declared import SECRET, declared, file_of
 from cli.diagnosing import BESIDE, Asked, Audited
 from cli.errors import CliError
@@ -64,14 +70,17 @@ NEEDED = (
     Permission("delete", "jobs", "batch"),
 )
 """What status, doctor and validate do in the cluster, with the caller's own rights."""
-_SECRETS = (("database", "hosted", "password"), ("llm_service", "api_key"))
+_SECRETS = (
+    ("database", "hosted", "password"), ("llm_service", "api_key"), ("llm_service", "own", "hf_token"),
+)  # fmt: skip
 _TOOL_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """Where everything is asked. `job` gives a component's last Transition, `deployed` how a Deployment stands, `audit`
-    the audit log of a namespace."""
+    the audit log of a namespace, `unready` why a service is not ready, `beside` what a pod of a component's own
+    preflight says."""
 
     store: RouteStore
     registry: AdapterRegistry
@@ -81,21 +90,27 @@ class Cluster:
     job: Callable[[Component], dict[str, Any]]
     deployed: Callable[[str], Deployed]
     audit: Callable[[str], AuditLog]
+    resources: ClusterResources
+    unready: Callable[[str], str | None]
+    beside: Said
 
     @classmethod
     def connected(cls, context: str | None, namespace: str) -> Cluster:
         """The one that `context` names. Raises RouteUnavailable."""
         api = connect(context)
-        registry = KubernetesRegistry(namespace, api)
+        registry, jobs = KubernetesRegistry(namespace, api), KubernetesJobs(api, namespace)
         return cls(
             KubernetesRouteStore(namespace, api),
             registry,
             registry,
             KubernetesBackupNotes(namespace, api),
             KubernetesAccess(namespace, api),
-            KubernetesJobs(api, namespace).transition,
+            jobs.transition,
             lambda name: deployed(api, namespace, name),
             lambda audit_namespace: KubernetesAudit(audit_namespace, api),
+            KubernetesResources(namespace, api),
+            lambda service: unready(api, namespace, service),
+            asked_in_pods(jobs),
         )
 
 
@@ -108,18 +123,22 @@ def examine(
     context: str | None = None,
     namespace: str | None = None,
     now: datetime | None = None,
+    deep: bool = False,
 ) -> Report:
     """All that can be asked from here; `cluster` connects, by context and namespace. What config lacks is told first:
-    without it only the tools can be looked at."""
+    without it only the tools can be looked at. `deep`: what only a pod can ask, too."""
     settings, checks = config_checks(root, stack, env)
     checks += tool_checks(root, env)
     if settings is not None:
         place = namespace or settings.namespaces.backend
         where = f"context {context or settings.kube_context}, namespace {place}"
         spool = Spool.of(root, stack)
-        checks += cluster_checks(
-            settings, where, lambda: cluster(context or settings.kube_context, place), now or datetime.now(UTC), spool
-        )
+        reached, found = reach(where, lambda: cluster(context or settings.kube_context, place))
+        checks += found
+        if reached is not None:
+            checks += cluster_checks(settings, reached, now or datetime.now(UTC), spool, MOVABLE)
+            checks += items_beside(reached.beside, MOVABLE) if deep else []
+    checks = list(with_causes(checks))
     return Report(subject=f"stack {stack}", checks=tuple(checks))
 
 
@@ -203,30 +222,55 @@ def version_of(command: Sequence[str], env: Mapping[str, str]) -> Fact[str]:
     return found[0] if found else Unknown(f"{program} does not tell its version")
 
 
-def cluster_checks(
-    settings: Settings, where: str, connected: Callable[[], Cluster], now: datetime, spool: Spool
-) -> list[Check]:
-    """What the cluster tells. Where it cannot be asked, that is the one thing said of it."""
+def reach(where: str, connected: Callable[[], Cluster]) -> tuple[Cluster | None, list[Check]]:
+    """The cluster; None where it cannot be asked, which is then the one thing to be said of it."""
     expected = "its API server answers"
     try:
         cluster = connected()
         cluster.access.clock_ahead()
     except RouteError as error:
         fix = "kubectl config get-contexts; see that its API server runs and can be reached from here"
-        return [Check.unknown(f"cluster: {where}", expected=expected, why=str(error), fix=fix)]
-    checks = [Check.that("cluster", True, expected=expected, found=where), _rights(cluster.access)]
-    for component in MOVABLE:
+        return None, [Check.unknown(f"cluster: {where}", expected=expected, why=str(error), fix=fix)]
+    return cluster, [Check.that("cluster", True, expected=expected, found=where)]
+
+
+def cluster_checks(
+    settings: Settings, cluster: Cluster, now: datetime, spool: Spool, components: Sequence[Component]
+) -> list[Check]:
+    """What the cluster tells of `components`, and of what they run on."""
+    checks = [_rights(cluster.access)]
+    for component in components:
         checks += diagnosing.component(_asked(settings, component, cluster), now)
+    checks += resourcing.checks(_resources(settings, cluster, components), now)
     log = cluster.audit(settings.namespaces.audit)
-    checks.append(diagnosing.audit(_fact(lambda: _audited(log, cluster.store, spool))))
+    checks.append(diagnosing.audit(fact(lambda: _audited(log, cluster.store, spool))))
     return checks
+
+
+def _resources(settings: Settings, cluster: Cluster, components: Sequence[Component]) -> resourcing.Resources:
+    resources = cluster.resources
+    pods = fact(resources.pods)
+    on = sorted({one.node for one in pods if one.node}) if not isinstance(pods, Unknown) else []
+    asleep = {names.TRADING_ENGINE_NAME} if settings.trading_engine.replicas == 0 else set()
+    routes = [route_of(cluster.store, component) for component in components]
+    return resourcing.Resources(
+        nodes=fact(resources.nodes),
+        pods=pods,
+        used=fact(resources.memory_used),
+        volumes=fact(
+            lambda: list({volume.claim: volume for node in on for volume in resources.volumes(node)}.values())
+        ),
+        unready={one: fact(partial(cluster.unready, one)) for one in names.SERVICES if one not in asleep},
+        stages={route.component: route.stage for route in routes if isinstance(route, Route)},
+        models=_models(settings),
+    )
 
 
 def _audited(log: AuditLog, store: RouteStore, spool: Spool) -> Audited:
     """What the log tells, beside what routes tell. Raises RouteError."""
     lines = log.lines()
     broken = first_broken(lines)
-    routes = [_route(store, component) for component in MOVABLE]
+    routes = [route_of(store, component) for component in MOVABLE]
     told = [route for route in routes if isinstance(route, Route)] if broken is None else []
     lacking = {route.component: len(auditing.lacking(route, log)) for route in told}
     return Audited(entries=len(lines), broken=broken, lacking=lacking, waits=(len(spool.read()), str(spool.path)))
@@ -252,13 +296,13 @@ def _asked(settings: Settings, component: Component, cluster: Cluster) -> Asked:
         wanted=wanted.stage,
         emergency=wanted.emergency,
         limit=hours(wanted.verdict_hours),
-        route=_route(cluster.store, component),
-        job=_fact(lambda: cluster.job(component)),
-        adapters=_fact(lambda: cluster.registry.records(component)),
-        present=_fact(lambda: cluster.registry.present(component)),
-        deployments={name: _fact(partial(cluster.deployed, name)) for name in _beside(settings, component)},
-        carried=_fact(lambda: read(cluster.bulletins.posted(component))) if of_database else {},
-        backup=_fact(cluster.notes.read) if of_database else None,
+        route=route_of(cluster.store, component),
+        job=fact(lambda: cluster.job(component)),
+        adapters=fact(lambda: cluster.registry.records(component)),
+        present=fact(lambda: cluster.registry.present(component)),
+        deployments={name: fact(partial(cluster.deployed, name)) for name in _beside(settings, component)},
+        carried=fact(lambda: read(cluster.bulletins.posted(component))) if of_database else {},
+        backup=fact(cluster.notes.read) if of_database else None,
         backup_hours=None if accepts else settings.database.backup_hours,
     )
 
@@ -280,11 +324,15 @@ def _entry(
 
 def _beside(settings: Settings, component: Component) -> tuple[str, ...]:
     """The Deployments on which its moving rests, our own models among them."""
-    ours = settings.llm_service.own.models_at(settings.size) if component is Component.LLM_SERVICE else ()
-    return (*BESIDE[component], *map(names.own_llm_name, ours))
+    return (*BESIDE[component], *(_models(settings) if component is Component.LLM_SERVICE else ()))
 
 
-def _route(store: RouteStore, component: Component) -> Fact[Route | None]:
+def _models(settings: Settings) -> tuple[str, ...]:
+    return tuple(map(names.own_llm_name, settings.llm_service.own.models_at(settings.size)))
+
+
+def route_of(store: RouteStore, component: Component) -> Fact[Route | None]:
+    """The live route; None where nothing was ever written."""
     try:
         return store.read(component).route
     except RouteMissing:
@@ -293,7 +341,8 @@ def _route(store: RouteStore, component: Component) -> Fact[Route | None]:
         return Unknown(str(error))
 
 
-def _fact[T](ask: Callable[[], T]) -> Fact[T]:
+def fact[T](ask: Callable[[], T]) -> Fact[T]:
+    """What `ask` gives, or that it could not be had."""
     try:
         return ask()
     except RouteError as error:

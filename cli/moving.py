@@ -17,13 +17,13 @@ from rich.table import Table
 
 from adapters.routes.base import RouteError
 from adapters.routes.kubernetes import KubernetesRouteStore, connect
-from cli import journeys
+from cli import journeys, preflight
 from cli.auditing import Trail
 from cli.declared import entry
 from cli.errors import CliError
 from cli.journeys import Leg, Seen
 from cli.options import Context, Namespace, StackName
-from cli.permits import frozen, refusal, window_of
+from cli.permits import frozen, preflight_required, refusal, unprepared, window_of
 from cli.stack import DEFAULT_STACK, ROOT, Stack, Wish
 from cli.status import MOVABLE
 from contracts import names
@@ -73,6 +73,7 @@ def migrate(
             refuse_for_all_only(ask=ask, one=one, json=as_json)
             if not preview:
                 _await_leave(where.config(), outside, trail, chosen)
+                _refuse_unprepared(where, trail, [chosen], context, namespace)
             _move(chosen, to, preview, where, context, namespace)
             return
         if ask and not preview and not sys.stdin.isatty():
@@ -85,6 +86,7 @@ def migrate(
             _show_all(where, seen, wishes, context, namespace)
         if wishes:
             _await_leave(where.config(), outside, trail, None)
+            _refuse_unprepared(where, trail, list(wishes), context, namespace)
         legs = journeys.migrate(
             where, seen, to,
             allowed=_Leave(ask, one, trail), say=lambda line: _say(line, as_json),
@@ -165,6 +167,18 @@ def _await_leave(config: Mapping[str, Any], outside: str, trail: Trail, componen
     fix = "take the file away" if freeze is not None else "wait, or say why not: --outside-window REASON"
     _err.print(f"  fix: {fix}. Ways back are open: crossover rollback", highlight=False, markup=False)
     raise typer.Exit(WAITS)
+
+
+def _refuse_unprepared(
+    stack: Stack, trail: Trail, components: Sequence[Component], context: str | None, namespace: str
+) -> None:
+    """Raise CliError where config requires preflight, and it does not pass for `components`."""
+    if not preflight_required(stack.config()):
+        return
+    if why := unprepared(preflight.held_up(stack.name, components, context, namespace)):
+        trail.note(Kind.HELD, components[0] if len(components) == 1 else None, detail=why)
+        named = " ".join(component.value for component in components)
+        raise CliError(f"nothing was moved: {why}", f"crossover preflight {named} tells the fix of each")
 
 
 class _Leave:

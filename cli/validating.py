@@ -20,11 +20,13 @@ from adapters.routes.base import RouteError
 from adapters.routes.jobs import KubernetesJobs
 from adapters.routes.kubernetes import connect
 from adapters.routes.services import unready
+from cli import monitor
 from cli.errors import CliError
 from cli.moving import FAILED, refuse_for_all_only, refuse_unmovable, single
-from cli.options import Context, Namespace
+from cli.options import Context, Namespace, StackName
 from cli.pod_reports import report_of
 from cli.replay import load, through
+from cli.stack import DEFAULT_STACK
 from cli.status import MOVABLE
 from contracts import names
 from contracts.stages import Component
@@ -34,9 +36,6 @@ from validation.result import Report, Verdict, combine
 
 VALIDATE_SECONDS = 3600.0
 """To compare all rows of a large database takes its time."""
-SERVICES = (
-    names.TRADING_ENGINE_NAME, names.LLM_ORCHESTRATOR_NAME, names.BACKTESTING_NAME, names.MARKET_FEED_NAME,
-)  # fmt: skip
 AT_ONCE = 2
 """Checks beside the data that run at a time: each reads a backend whole."""
 HOLDS, DOES_NOT_HOLD, COULD_NOT_CHECK = "holds", StepFailed.verdict, CouldNotCheck.verdict
@@ -47,13 +46,13 @@ _out = Console()
 
 
 class Finding(BaseModel):
-    """What was found of a component, a service, or a service's recorded traffic. `verdict`: `holds`, or why not, as the
-    run of a transition says it."""
+    """What was found of a component, a service, a service's recorded traffic, or how all of it performs. `verdict`:
+    `holds`, or why not, as the run of a transition says it."""
 
     model_config = ConfigDict(frozen=True)
 
     of: str
-    kind: Literal["component", "service", "traffic"]
+    kind: Literal["component", "service", "traffic", "performance"]
     verdict: str
     detail: str = ""
     seconds: float = 0.0
@@ -73,10 +72,15 @@ def validate(
     report: Annotated[
         Path | None, typer.Option("--report", help="Of backtesting: a page with what was found, drawn.")
     ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="With --all: compare performance with it; crossover monitor.")
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="With --baseline: how long to watch.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="With --all: what was found, for machines.")] = False,
     traffic: Annotated[
         Path | None, typer.Option("--traffic", help="With --all: what `crossover replay record` wrote, asked again.")
     ] = None,
+    stack: StackName = DEFAULT_STACK,
     context: Context = None,
     namespace: Namespace = names.NAMESPACE,
 ) -> None:
@@ -88,9 +92,10 @@ def validate(
     if chosen is None:
         if report is not None:
             raise CliError("--report is of backtesting alone", "crossover validate backtesting --report FILE")
-        _validate_all(context, namespace, as_json, traffic)
+        performance = _performance(baseline, minutes, stack, context, namespace)
+        _validate_all(context, namespace, as_json, traffic, performance)
         return
-    refuse_for_all_only(json=as_json, traffic=traffic is not None)
+    refuse_for_all_only(json=as_json, traffic=traffic is not None, baseline=baseline is not None)
     refuse_unmovable(chosen)
     if checks or report is not None:
         if chosen is not Component.BACKTESTING:
@@ -108,14 +113,38 @@ def validate(
         raise typer.Exit(FAILED)
 
 
-def _validate_all(context: str | None, namespace: str, as_json: bool, traffic: Path | None) -> None:
+def _performance(
+    baseline: Path | None, minutes: float, stack: str, context: str | None, namespace: str
+) -> Callable[[], Report] | None:
+    """What compares with `baseline`, which is read now: before anything takes its time. Raises CliError."""
+    if baseline is None:
+        return None
+    before = monitor.read_baseline(baseline)
+    return lambda: monitor.compared(
+        before, monitor.watch_here(context, namespace, stack, minutes, monitor.EVERY_SECONDS)
+    )  # fmt: skip
+
+
+def _validate_all(
+    context: str | None,
+    namespace: str,
+    as_json: bool,
+    traffic: Path | None,
+    performance: Callable[[], Report] | None,
+) -> None:
     exchanges = () if traffic is None else load(traffic)
     api = connect(context)
     jobs = KubernetesJobs(api, namespace)
     found = gathered(
-        lambda component: _said(jobs, component), lambda service: unready(api, namespace, service), MOVABLE, SERVICES
+        lambda component: _said(jobs, component),
+        lambda service: unready(api, namespace, service),
+        MOVABLE,
+        names.SERVICES,
     )
     found += answered(compared(list(ask_all(exchanges, through(api, namespace)))))
+    if performance is not None:
+        # After the others: to compare all rows would slow down what is watched.
+        found.append(performed(performance))
     holds = all(one.holds for one in found)
     if as_json:
         print(json.dumps({"holds": holds, "found": [one.model_dump() for one in found]}))
@@ -167,6 +196,20 @@ def answered(report: Report) -> list[Finding]:
         verdict = _WORDS[combine(check.outcome for check in all_of)]
         found.append(Finding(of=service, kind="traffic", verdict=verdict, detail=detail))
     return found
+
+
+def performed(compared: Callable[[], Report]) -> Finding:
+    """Whether the backend performs as its baseline. What cannot be asked could not be checked."""
+    began = time.monotonic()
+    try:
+        report = compared()
+    except RouteError as error:
+        return Finding(of="performance", kind="performance", verdict=COULD_NOT_CHECK, detail=str(error))
+    verdict = _WORDS[report.overall()]
+    wrong = [f"{check.name}: {check.found} ({check.detail})" for check in report.failures()]
+    detail = "; ".join(wrong) or f"{len(report.checks)} figures are as good as the baseline's"
+    seconds = round(time.monotonic() - began, 1)
+    return Finding(of="performance", kind="performance", verdict=verdict, detail=detail, seconds=seconds)
 
 
 def shown(found: Sequence[Finding]) -> Table:

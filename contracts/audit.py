@@ -42,6 +42,8 @@ class Kind(StrEnum):
     HELD = "held back"
     OUTSIDE = "outside window"
     ACCEPTANCE = "acceptance"
+    CONFIRMED = "confirmed"
+    REVOKED = "confirmation revoked"
 
 
 class Entry(BaseModel):

@@ -42,6 +42,8 @@ BACKTESTING_CUTOVER_NAME = "backtesting-cutover"
 BACKTEST_SWEEP_NAME = "backtesting-sweep"
 """The app of the pods that run the pieces of a sweep, or ask the backtesting service about one."""
 MARKET_FEED_NAME = "market-feed"
+SERVICES = (TRADING_ENGINE_NAME, LLM_ORCHESTRATOR_NAME, BACKTESTING_NAME, MARKET_FEED_NAME)
+"""Those with an HTTP API: /readyz and /metrics, too."""
 HTTP_PORT = 8000
 HEADER_CONVERSATION = "x-conversation-id"
 """Of a call to the orchestrator: the conversation that it belongs to."""

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated
 
@@ -22,8 +23,9 @@ from contracts.stages import Component, Stage
 from cutover import auditing, previewing
 from cutover.component_steps import steps_of, wishes_of
 from cutover.context import Context
+from cutover.plan import Step
 from cutover.reporting import as_json, leave_termination_message, summary
-from cutover.run import Outcome, Runner, validate
+from cutover.run import CHECKED, Outcome, Runner, validate
 from cutover.tables import TABLES
 from cutover.timing import Timing
 
@@ -39,6 +41,7 @@ def main(
     component: Annotated[Component, typer.Option(help="The component to move.")],
     stage: Annotated[Stage | None, typer.Option(help="The stage to bring it to.")] = None,
     check: Annotated[bool, typer.Option(help="Check the component as it stands; change nothing.")] = False,
+    preflight: Annotated[bool, typer.Option(help="With --check: preflight alone, without a comparison.")] = False,
     preview: Annotated[bool, typer.Option(help="List the steps from the live route; change nothing.")] = False,
     emergency: Annotated[
         bool, typer.Option(help="The backend that serves is dead: move traffic without asking it. Only to mvp, shadow.")
@@ -50,6 +53,8 @@ def main(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     if (stage is None) != check:
         raise typer.BadParameter("give either --stage or --check")
+    if preflight and not check:
+        raise typer.BadParameter("--preflight is of --check: every transition begins with it")
     if component not in TABLES:
         movable = ", ".join(sorted(TABLES))
         say(f"{component.value} cannot be moved by this version: only {movable} can. It stays at mvp")
@@ -80,20 +85,20 @@ def main(
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: context.stopped.set())
-    outcome = _run(context, stage, emergency)
+    outcome = _run(context, stage, emergency, CHECKED[:1] if preflight else CHECKED)
     say(summary(component, outcome))
     say(as_json(component, outcome))
     leave_termination_message(summary(component, outcome))
     sys.exit(EXIT_REACHED if outcome.reached else EXIT_FAILED)
 
 
-def _run(context: Context, stage: Stage | None, emergency: bool) -> Outcome:
-    """Bring the component to `stage`; None: check it as it stands."""
+def _run(context: Context, stage: Stage | None, emergency: bool, checked: Sequence[Step]) -> Outcome:
+    """Bring the component to `stage`; None: check it as it stands, by the steps `checked`."""
     steps = steps_of(context, context.store.read(context.component).route, stage, os.environ)
     try:
         if stage is not None:
             return Runner(context, steps, stage, emergency=emergency).run()
-        outcome = validate(context, steps)
+        outcome = validate(context, steps, checked)
         outcome.unaudited = auditing.close(context.audit, say)
         return outcome
     finally:

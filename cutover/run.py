@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,6 +33,8 @@ from validation.log_comparison import ComparisonStopped
 from validation.result import Check
 
 HOLDS = "holds"
+CHECKED = (Step.PREFLIGHT, Step.COMPARE)
+"""What a component is checked by as it stands."""
 UNCHECKED = (EventBusError, PostgresError, LLMError, RouteError, ComparisonStopped)
 """What ends a step without a verdict: whether it holds is not known."""
 
@@ -345,16 +347,16 @@ def _entry(route: Route, transition: Transition, outcome: str, detail: str, seco
     )
 
 
-def validate(context: Context, steps: Steps) -> Outcome:
-    """Check the component as it stands, changing nothing but what is kept of the comparison, its verdict first: its
-    backends and adapters, and, where two are in step, that both hold, or answer, the same."""
+def validate(context: Context, steps: Steps, checked: Sequence[Step] = CHECKED) -> Outcome:
+    """Check the component as it stands by the steps `checked`, changing nothing but what is kept of the comparison, its
+    verdict first: its backends and adapters, and, where two are in step, that both hold, or answer, the same."""
     route = context.read()
     if route is None:
         return Outcome(Stage.MVP, None, CouldNotCheck.verdict, "no route was written yet: the Transition has not run")
     auditing.complete(context.audit, route)
     outcome = Outcome(route.stage, route.stage)
     here = Transition(route.stage, route.stage, ())
-    checks = [Step.PREFLIGHT] + ([Step.COMPARE] if in_step(route) else [])
+    checks = [step for step in checked if step is not Step.COMPARE or in_step(route)]
     try:
         added = steps.added_topics()
     except CutoverError as error:

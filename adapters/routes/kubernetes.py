@@ -15,6 +15,7 @@ from typing import Any
 import urllib3
 from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
+from kubernetes.utils.quantity import parse_quantity
 from pydantic import ValidationError
 
 from adapters.routes.base import (
@@ -54,6 +55,7 @@ __all__ = [
     "connect",
     "micro",
     "now",
+    "parse_quantity",
     "translated",
 ]
 

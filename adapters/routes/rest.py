@@ -24,13 +24,21 @@ class Answer:
 
 
 def call(
-    api: Any, method: str, path: str, *, query: Sequence[tuple[str, str]] = (), body: Any = None, timeout: float = 30.0
+    api: Any,
+    method: str,
+    path: str,
+    *,
+    query: Sequence[tuple[str, str]] = (),
+    body: Any = None,
+    timeout: float = 30.0,
+    accept: str = "",
 ) -> Answer:
-    """The answer to `method` on `path`, within `timeout` s. `api` is a client from `connect`.
+    """The answer to `method` on `path`, within `timeout` s. `api` is a client from `connect`; `accept`: in which form,
+    where not as it is.
 
     Raises RouteConflict, RouteMissing, RouteUnavailable.
     """
-    headers = {"Content-Type": "application/json", "Accept": "application/json, */*"}
+    headers = {"Content-Type": "application/json", "Accept": accept or "application/json, */*"}
     with translated(f"{method} {path}"):
         request = api.param_serialize(
             method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]

@@ -19,6 +19,7 @@ from cli.report import gathering
 from cli.report.measured import Demonstration
 from cli.report.model import build
 from cli.report.page import page
+from cli.report.signing import signed
 from cli.stack import DEFAULT_STACK, ROOT, Stack
 from contracts import names
 from contracts.stages import Component
@@ -32,6 +33,9 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="The file that gets the page.")] = Path("report.html"),
     demo: Annotated[
         Path | None, typer.Option("--demo", help="reports/demo.json: what `make demo` measured under load.")
+    ] = None,
+    sign_key: Annotated[
+        Path | None, typer.Option("--sign-key", help="An SSH key, whose signature the page gets.")
     ] = None,
     stack: StackName = DEFAULT_STACK,
     context: Context = None,
@@ -58,8 +62,9 @@ def report(
         versions=gathering.versions(ROOT, os.environ), demonstration=measured,
     )  # fmt: skip
     made = build(found, components or ())
+    signature = signed(made.digest, sign_key) if sign_key is not None else ""
     with replacing(out) as aside:
-        aside.write_text(page(made), encoding="utf-8")
+        aside.write_text(page(made, signature), encoding="utf-8")
     _out.print(f"{out}: sha256 of its data {made.digest}", highlight=False, markup=False, soft_wrap=True)
     for gap in made.gaps:
         _out.print(f"  not as it should be: {gap}", highlight=False, markup=False, soft_wrap=True)

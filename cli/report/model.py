@@ -289,7 +289,9 @@ def _unended_move(component: Component, begun: Entry) -> Move:
 
 def said(entries: Sequence[Entry]) -> list[Said]:
     """What people and their pipelines did and said, and what held them."""
-    kinds = {Kind.CONFIG, Kind.APPROVED, Kind.REFUSED, Kind.HELD, Kind.OUTSIDE}
+    kinds = {
+        Kind.CONFIG, Kind.APPROVED, Kind.REFUSED, Kind.HELD, Kind.OUTSIDE, Kind.CONFIRMED, Kind.REVOKED,
+    }  # fmt: skip
     return [
         Said(at=one.happened, component=one.component, kind=one.kind, by=one.actor, detail=_said(one.data))
         for one in entries if one.kind in kinds
@@ -299,7 +301,7 @@ def said(entries: Sequence[Entry]) -> list[Said]:
 def _said(data: Mapping[str, Any]) -> str:
     way = f"{data['from']} -> {data['to']}" if "from" in data and "to" in data else ""
     emergency = "in an emergency" if data.get("emergency") else ""
-    told = [way, emergency, *(str(data.get(name) or "") for name in ("asked", "reason", "detail"))]
+    told = [way, emergency, *(str(data.get(name) or "") for name in ("asked", "item", "note", "reason", "detail"))]
     return "; ".join(part for part in told if part)
 
 

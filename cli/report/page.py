@@ -24,8 +24,8 @@ NAMES = {
 _SHOWN = {"caller_errors": "errors seen by callers"}
 
 
-def page(report: MigrationReport) -> str:
-    """The whole file."""
+def page(report: MigrationReport, signature: str = "") -> str:
+    """The whole file. `signature`: of its digest (signing.py), where it is signed."""
     title = f"Migration of stack {report.stack}"
     head = el(
         "head",
@@ -48,7 +48,7 @@ def page(report: MigrationReport) -> str:
         _measured(report),
         _versions(report),
         _proof(report),
-        _data(report),
+        _data(report, signature),
     )
     return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 
@@ -262,7 +262,7 @@ def _proof(report: MigrationReport) -> Html:
     return join(el("h2", "Audit log"), told)
 
 
-def _data(report: MigrationReport) -> Html:
+def _data(report: MigrationReport, signature: str) -> Html:
     told = (
         "All that is shown here comes from the JSON in this file's element #data. Its sha256, as JSON with sorted "
         "keys, without spaces, in ASCII, is "
@@ -270,4 +270,5 @@ def _data(report: MigrationReport) -> Html:
     # No end tag and no comment can stand in it: the characters of both are told by their numbers.
     safe = report.data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
     data = el("script", Html(safe), type="application/json", id="data")
-    return join(el("h2", "Data"), el("p", told, el("code", report.digest)), data)
+    signed = el("pre", signature, id="signature") if signature else Html("")
+    return join(el("h2", "Data"), el("p", told, el("code", report.digest)), signed, data)

@@ -25,7 +25,6 @@ from cli.stack import DEFAULT_STACK, ROOT
 from cli.uat.model import UatReport
 from cli.uat.page import page
 from cli.uat.running import Target, run
-from cli.validating import SERVICES
 from contracts import names
 from contracts.audit import Kind
 from contracts.stages import Component
@@ -95,9 +94,9 @@ def addresses(given: Sequence[str]) -> dict[str, str]:
     found = {}
     for one in given:
         service, _, address = one.partition("=")
-        if service not in SERVICES or not address.startswith(("http://", "https://")):
+        if service not in names.SERVICES or not address.startswith(("http://", "https://")):
             raise CliError(
-                f"--url {one} says no service's address", f"SERVICE=http://HOST:PORT, of {', '.join(SERVICES)}"
+                f"--url {one} says no service's address", f"SERVICE=http://HOST:PORT, of {', '.join(names.SERVICES)}"
             )
         found[service] = address
     return found

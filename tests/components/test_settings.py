@@ -46,6 +46,18 @@ def test_no_config_but_the_context_is_the_mvp() -> None:
             ["emergency is true at stage scale", "crossover:event_bus.emergency false"],
         ),
         (
+            {"migration": {"preflight": "yes"}},
+            ["crossover:migration.preflight", "'yes'", "off", "required"],
+        ),
+        (
+            {"migration": {"questions": {"Change Ticket": "Is it approved?"}}},
+            ["crossover:migration.questions", "'Change Ticket' is no name of an item", "change-ticket"],
+        ),
+        (
+            {"migration": {"confirm_days": 0}},
+            ["crossover:migration.confirm_days", "greater than 0"],
+        ),
+        (
             {"database": {"stage": "complete", "emergency": True}},
             ["emergency is true at stage complete", "the hosted one", "crossover:database.emergency false"],
         ),

@@ -16,6 +16,7 @@ from adapters.known import Unknown
 from adapters.routes.audit import MemoryAudit
 from adapters.routes.base import RouteMissing, RouteUnavailable
 from adapters.routes.memory import MemoryAccess, MemoryBackupNotes, MemoryRegistry, MemoryRouteStore
+from adapters.routes.resources import MemoryResources, Node, PodFacts, Volume
 from adapters.routes.workloads import Deployed
 from cli import bench, diagnosing, doctor
 from cli.__main__ import app
@@ -34,6 +35,7 @@ from validation.verdicts import KeptVerdict
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+MIB = 1 << 20
 DATABASE, BUS = Component.DATABASE, Component.EVENT_BUS
 KEPT = KeptVerdict(outcome=Verdict.HOLDS, at=NOW - HOUR, active="hosted", detail="10 rows equal")
 BACKUP = BackupNote(at=NOW - HOUR, side="hosted", by="me", digest="0" * 64, place="here", tables=1, rows=1)
@@ -218,6 +220,24 @@ def tool(home: Path, name: str, says: str) -> None:
     program.chmod(0o755)
 
 
+def resources() -> MemoryResources:
+    """A node, and pods of what stands at mvp, with nothing wrong."""
+    volume = Volume("data-event-bus-redis-0", 1 << 20, 1 << 30)
+    pods = [
+        PodFacts("redis-0", "event-bus-redis", "Running", True, node="n", memory=128 * MIB, limit=1024 * MIB),
+        PodFacts("engine-1", "trading-engine", "Running", True, node="n", ports={"http": 8000}),
+    ]
+    return MemoryResources(
+        [Node("n", True, True, 8.0, 16384 * MIB)], pods, used={"redis-0": MIB}, volumes_={"n": [volume]},
+        classes={"local": True}, alerts_=frozenset(), exposed={"engine-1": "crossover_llm_queued 0\n"},
+    )  # fmt: skip
+
+
+def beside(component: Component) -> str:
+    item = {"name": "redis: reachable", "verdict": "holds", "found": "as cutover"}
+    return json.dumps({"component": component.value, "verdict": "holds", "steps": [{"items": [item]}]})
+
+
 def healthy(_context: str | None = None, _namespace: str = "") -> Cluster:
     store, registry = MemoryRouteStore(), MemoryRegistry()
     for component in TABLES:
@@ -228,7 +248,7 @@ def healthy(_context: str | None = None, _namespace: str = "") -> Cluster:
     done = job(Stage.MVP, "Complete")
     return Cluster(
         store, registry, registry, MemoryBackupNotes(), MemoryAccess(NEEDED), lambda _: done,
-        lambda _: Deployed(1, 1), lambda _: MemoryAudit(),
+        lambda _: Deployed(1, 1), lambda _: MemoryAudit(), resources(), lambda _: None, beside,
     )  # fmt: skip
 
 
@@ -273,6 +293,13 @@ def test_a_config_that_cannot_be_read_leaves_the_tools_to_look_at(home: Path, te
     report = examined(home)
     assert [check.name for check in report.checks] == ["config", "pulumi", "kubectl"]
     assert line in report.checks[0].found
+
+
+def test_what_only_a_pod_reaches_is_asked_where_that_is_wanted(home: Path) -> None:
+    assert not [check for check in examined(home).checks if check.name == "event_bus: redis: reachable"]
+    report = examined(home, deep=True)
+    assert report.overall() is Verdict.HOLDS, report.failures()
+    assert {"event_bus: redis: reachable", "database: redis: reachable"} <= {check.name for check in report.checks}
 
 
 def test_a_tool_that_is_missing_or_old_is_told(home: Path) -> None:

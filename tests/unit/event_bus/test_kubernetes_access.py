@@ -22,6 +22,7 @@ from adapters.routes.kubernetes import KubernetesRegistry, _clock_ahead
 from adapters.routes.kubernetes_access import KubernetesAccess
 from adapters.routes.kubernetes_lock import KubernetesLock
 from adapters.routes.kubernetes_nodes import KubernetesNodes
+from adapters.routes.kubernetes_resources import KubernetesResources
 from adapters.routes.workloads import Deployed, deployed
 from contracts.registry import ANNOTATION_STATUS, LABEL_BESIDE
 from contracts.stages import Component
@@ -36,6 +37,7 @@ class ApiServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: dict[str, tuple[int, Any]] = {}
         self.asked: list[tuple[str, Any]] = []
+        self.accepted: list[str] = []
         self.ahead = 0.0
 
 
@@ -45,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         key = f"{self.command} {self.path.partition('?')[0]}"
         length = int(self.headers.get("Content-Length") or 0)
+        self.server.accepted.append(self.headers.get("Accept", ""))
         self.server.asked.append((key, json.loads(self.rfile.read(length)) if length else None))
         status, body = self.server.answers.get(key, (404, {"message": "not found"}))
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -335,3 +338,17 @@ def test_a_lock_that_is_given_back_says_nothing(
     server.answers[f"DELETE {LEASE}"] = (200, {"status": "Success"})
     KubernetesLock("trading", api).release(Component.EVENT_BUS, "run-1")
     assert not caplog.records
+
+
+def test_of_secrets_the_api_server_is_asked_for_metadata_alone(server: ApiServer, api: client.ApiClient) -> None:
+    server.answers["GET /api/v1/namespaces/trading/secrets"] = (200, {"items": [{"metadata": {"name": "kept"}}]})
+    assert KubernetesResources("trading", api).secrets() == {"kept"}
+    [accepted] = server.accepted
+    assert accepted.startswith("application/json;as=PartialObjectMetadataList;") and "," not in accepted
+
+
+def test_metrics_of_a_pod_come_as_they_are_through_the_proxy(server: ApiServer, api: client.ApiClient) -> None:
+    server.answers["GET /api/v1/namespaces/trading/pods/p:9100/proxy/metrics"] = (200, b"# a\na 1\n")
+    assert KubernetesResources("trading", api).metrics("p", 9100) == "# a\na 1\n"
+    with pytest.raises(RouteMissing):
+        KubernetesResources("trading", api).metrics("q", 9100)
