@@ -52,7 +52,7 @@ class Database(pulumi.ComponentResource):
     ) -> None:
         stage = settings.database.stage
         super().__init__("crossover:database:Database", name, {"stage": stage.value}, opts)
-        self._settings, self._salt = settings, foundation.salt
+        self._settings, self._salt, self._keeper = settings, foundation.salt, foundation.keeper
         if settings.database.emergency:
             pulumi.log.warn(EMERGENCY, self)
         self._inside = pulumi.ResourceOptions(parent=self, depends_on=foundation.ready)
@@ -90,11 +90,13 @@ class Database(pulumi.ComponentResource):
         self.register_outputs({"stage": stage.value})
 
     def _base_backups(self, opts: pulumi.ResourceOptions) -> list[pulumi.CustomResource]:
-        """The schedule, and the volume, which stays when the server goes: then it is what is left of it."""
+        """The schedule, and the volume, which stays when the server goes: then it is what is left of it, and the next
+        server's backups go there, too."""
         backups = self._settings.base_backups
         if backups is None:
             return []
-        kept = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(retain_on_delete=True))
+        again = pulumi.ResourceOptions(retain_on_delete=True, provider=self._keeper)
+        kept = pulumi.ResourceOptions.merge(opts, again)
         create(base_backups.volume(self._settings, backups), kept)
         return create_all(base_backups.manifests(self._settings, backups), opts)
 

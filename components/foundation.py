@@ -35,6 +35,8 @@ class Foundation(pulumi.ComponentResource):
     """
 
     ready: list[pulumi.Resource]
+    keeper: pulumi.ProviderResource
+    """For what outlives the stack, or a stage: where it is there already it is taken up."""
     salt: pulumi.Output[str]
     owner: pulumi.Output[str]
     """Tells this stack's state from any other, also from one of the same name on another laptop."""
@@ -42,6 +44,7 @@ class Foundation(pulumi.ComponentResource):
     def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("crossover:foundation:Foundation", name, _stated(settings), opts)
         self.ready = []
+        self.keeper = keeper(settings.kube_context, self)
         for title in (settings.namespaces.backend, settings.namespaces.hosted):
             made = create(namespace(title), pulumi.ResourceOptions(parent=self, protect=settings.protect_data))
             more = settings.traces.edges(title) if title == settings.namespaces.backend else []
@@ -54,8 +57,7 @@ class Foundation(pulumi.ComponentResource):
     def _audit(self, settings: Settings) -> None:
         """The namespace of the audit log. Rights in it go with the stack."""
         title = settings.namespaces.audit
-        provider = keeper(settings.kube_context, self)
-        kept = pulumi.ResourceOptions(parent=self, provider=provider, retain_on_delete=True)
+        kept = pulumi.ResourceOptions(parent=self, provider=self.keeper, retain_on_delete=True)
         made = create(namespace(title), kept)
         closed = pulumi.ResourceOptions.merge(kept, pulumi.ResourceOptions(depends_on=[made]))
         self.ready.append(create(networking.deny_all(title), closed, f"{title}-default-deny"))

@@ -75,7 +75,9 @@ def test_it_may_replicate_and_look_into_no_database() -> None:
 
 
 def test_its_volume_stays_when_the_server_goes() -> None:
-    assert at(Stage.SCALE).one("PersistentVolumeClaim", NAME).retained
+    volume = at(Stage.SCALE).one("PersistentVolumeClaim", NAME)
+    assert volume.retained
+    assert "::cluster-kept::" in volume.provider  # which takes up the one that an earlier server left
     assert not at(Stage.SCALE).one("CronJob", NAME).retained
 
 
