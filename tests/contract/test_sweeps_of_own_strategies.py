@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,16 @@ def test_a_laptop_does_the_same(tmp_path: Path, folder: Path) -> None:
     assert "is no folder" in run(spec, tmp_path / "none", "--strategies", str(spec)).stderr
 
 
+@contextmanager
+def ended_in_any_case(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
 def test_ctrl_c_and_a_kill_end_what_never_would(tmp_path: Path, folder: Path) -> None:
     spec, out = tmp_path / "sweep.json", tmp_path / "out"
     endless = "    def __post_init__(self) -> None:\n        while self.period == 5:\n            pass\n"
@@ -208,16 +219,17 @@ def test_ctrl_c_and_a_kill_end_what_never_would(tmp_path: Path, folder: Path) ->
             command(spec, out, "--strategies", str(folder), "--processes", "1"), cwd=ROOT, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        deadline = time.monotonic() + 60
-        while not SweepFolder(out).parts.done():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        children = Path(f"/proc/{process.pid}/task").glob("*/children")
-        pids = [int(pid) for path in children for pid in path.read_text().split()]
-        assert pids
-        os.killpg(process.pid, how)
-        process.communicate(timeout=30)
-        assert process.returncode == status
+        with ended_in_any_case(process):
+            deadline = time.monotonic() + 120  # VectorBT compiles, beside other tests
+            while not SweepFolder(out).parts.done():
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.01)
+            children = Path(f"/proc/{process.pid}/task").glob("*/children")
+            pids = [int(pid) for path in children for pid in path.read_text().split()]
+            assert pids
+            os.killpg(process.pid, how)
+            process.communicate(timeout=30)
+            assert process.returncode == status
         deadline = time.monotonic() + 10
         while any(Path(f"/proc/{pid}").exists() for pid in pids):
             assert time.monotonic() < deadline, "it outlives who began it"
