@@ -22,15 +22,19 @@ fi
 fits() {
     "$1" -c 'import sys, venv; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' >/dev/null 2>&1
 }
+# What a virtual environment was made of: .crossover/env puts .venv first on PATH, and .venv goes away below.
+base() {
+    "$1" -c 'import sys; print(getattr(sys, "_base_executable", "") or sys.executable)'
+}
 find_python() {
     for candidate in "${CROSSOVER_PYTHON:-}" python3.13 python3.12 python3 python \
         "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.13.*/bin/python "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.12.*/bin/python \
         /opt/homebrew/bin/python3.1[32] /usr/local/bin/python3.1[32]; do
-        path=$(command -v "${candidate:-none}" 2>/dev/null) && fits "$path" && echo "$path" && return 0
+        path=$(command -v "${candidate:-none}" 2>/dev/null) && fits "$path" && base "$path" && return 0
     done
     # One that uv downloaded earlier; it is not asked to download here.
     command -v uv >/dev/null 2>&1 || return 1
-    path=$(UV_PYTHON_DOWNLOADS=never uv python find --no-project '>=3.12,<3.14' 2>/dev/null) && fits "$path" && echo "$path"
+    path=$(UV_PYTHON_DOWNLOADS=never uv python find --no-project '>=3.12,<3.14' 2>/dev/null) && fits "$path" && base "$path"
 }
 
 # Makes one where none is found: uv's own builds, else the distribution's package.
