@@ -77,7 +77,7 @@ def test_a_transition_may_append_and_can_neither_delete_nor_change_what_is_seale
             core.list_namespaced_config_map(namespace)
         assert caught.value.status == 403
         with pytest.raises(ApiException) as caught:
-            core.read_namespaced_config_map("crossover-route-database", "trading")
+            core.list_namespaced_secret("trading")  # whether a stack stands there or not
         assert caught.value.status == 403
     finally:
         transition.rest_client.pool_manager.clear()
