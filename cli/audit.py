@@ -22,9 +22,8 @@ from adapters.routes.kubernetes import connect
 from adapters.routes.kubernetes_audit import KubernetesAudit
 from cli.auditing import audit_namespace
 from cli.errors import CliError
-from cli.options import Context, StackName
+from cli.options import AuditNamespace, Context, StackName
 from cli.stack import DEFAULT_STACK, ROOT
-from contracts import names
 from contracts.audit import Entry, first_broken, moment
 from contracts.stages import Component
 
@@ -32,12 +31,6 @@ FAILED = 1
 app = typer.Typer(no_args_is_help=True, help="What happened, who did it, and whether it stands as it was written.")
 _out = Console()
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
-_Namespace = Annotated[
-    str | None,
-    typer.Option(
-        "--audit-namespace", envvar=names.ENV_AUDIT_NAMESPACE, help="Where the log is; else as the stack's config says."
-    ),
-]
 
 
 @app.command("list")
@@ -49,7 +42,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines, each an entry, whole.")] = False,
     stack: StackName = DEFAULT_STACK,
     context: Context = None,
-    namespace: _Namespace = None,
+    namespace: AuditNamespace = None,
 ) -> None:
     """List what happened, oldest first."""
     after = since_when(since, datetime.now(UTC))
@@ -69,7 +62,7 @@ def verify(
     ] = "",
     stack: StackName = DEFAULT_STACK,
     context: Context = None,
-    namespace: _Namespace = None,
+    namespace: AuditNamespace = None,
 ) -> None:
     """See whether each entry follows the one before it. Names the first that does not."""
     lines = _exported(file) if file is not None else _log(stack, context, namespace).lines()
@@ -96,7 +89,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="The file that gets the log, as JSON lines.")],
     stack: StackName = DEFAULT_STACK,
     context: Context = None,
-    namespace: _Namespace = None,
+    namespace: AuditNamespace = None,
 ) -> None:
     """Write the whole log into a file, and print its last hash: keep both where nobody of the cluster writes."""
     lines = _log(stack, context, namespace).lines()

@@ -14,3 +14,7 @@ Context = Annotated[
 ]
 Namespace = Annotated[str, typer.Option("--namespace", envvar=names.ENV_NAMESPACE, help="Where the backend lives.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]
+AuditNamespace = Annotated[
+    str | None,
+    typer.Option("--audit-namespace", envvar=names.ENV_AUDIT_NAMESPACE, help="Where the audit log is; else by config."),
+]

@@ -25,7 +25,7 @@ from cli.console.runner import ChildRunner
 from cli.console.tokens import Door, Tokens
 from cli.declared import declared, entry, file_of, verdict_hours, wanted_stages
 from cli.errors import CliError
-from cli.options import Context, Namespace, StackName
+from cli.options import AuditNamespace, Context, Namespace, StackName
 from cli.stack import DEFAULT_STACK, ROOT, Wish
 from contracts import names
 from contracts.stages import Component
@@ -58,12 +58,7 @@ def console(
     stack: StackName = DEFAULT_STACK,
     context: Context = None,
     namespace: Namespace = names.NAMESPACE,
-    log: Annotated[
-        str | None,
-        typer.Option(
-            "--audit-namespace", envvar=names.ENV_AUDIT_NAMESPACE, help="Where the audit log is; else by config."
-        ),
-    ] = None,
+    log: AuditNamespace = None,
 ) -> None:
     """Serve the live state of a stack as a page: stages, lag, stalls, verdicts, runs under way, what happened.
 

@@ -14,7 +14,7 @@ from adapters.durable import replacing
 from cli.auditing import actor, audit_namespace
 from cli.declared import file_of, wanted_stages
 from cli.errors import CliError
-from cli.options import Context, Namespace, StackName
+from cli.options import AuditNamespace, Context, Namespace, StackName
 from cli.report import gathering
 from cli.report.measured import Demonstration
 from cli.report.model import build
@@ -40,12 +40,7 @@ def report(
     stack: StackName = DEFAULT_STACK,
     context: Context = None,
     namespace: Namespace = names.NAMESPACE,
-    log: Annotated[
-        str | None,
-        typer.Option(
-            "--audit-namespace", envvar=names.ENV_AUDIT_NAMESPACE, help="Where the audit log is; else by config."
-        ),
-    ] = None,
+    log: AuditNamespace = None,
 ) -> None:
     """Write one page about the migration: when each component moved, how, by whose word, and what was compared.
 

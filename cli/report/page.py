@@ -9,11 +9,10 @@ from cli.report import charts
 from cli.report.html import Html, el, join, table
 from cli.report.measured import COUNTS, Measured
 from cli.report.model import MigrationReport, Move, Standing, StepTime, bands, instant
-from cli.report.style import STYLE
+from cli.report.shell import embedded, whole
 from contracts.stages import Component
 from validation.verdicts import moment
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may load for it: nothing."""
 NAMES = {
     "event_bus": "Event bus",
@@ -27,17 +26,8 @@ _SHOWN = {"caller_errors": "errors seen by callers"}
 def page(report: MigrationReport, signature: str = "") -> str:
     """The whole file. `signature`: of its digest (signing.py), where it is signed."""
     title = f"Migration of stack {report.stack}"
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        el("title", title),
-        el("style", Html(STYLE)),
-    )
-    body = el(
-        "body",
-        el("h1", title),
+    return whole(
+        title,
         el("p", f"Made {_when(report.made_at)} UTC by {report.made_by}", class_="dim"),
         _gaps(report),
         _overview(report),
@@ -50,7 +40,6 @@ def page(report: MigrationReport, signature: str = "") -> str:
         _proof(report),
         _data(report, signature),
     )
-    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 
 
 def _when(text: str) -> str:
@@ -267,8 +256,5 @@ def _data(report: MigrationReport, signature: str) -> Html:
         "All that is shown here comes from the JSON in this file's element #data. Its sha256, as JSON with sorted "
         "keys, without spaces, in ASCII, is "
     )
-    # No end tag and no comment can stand in it: the characters of both are told by their numbers.
-    safe = report.data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    data = el("script", Html(safe), type="application/json", id="data")
     signed = el("pre", signature, id="signature") if signature else Html("")
-    return join(el("h2", "Data"), el("p", told, el("code", report.digest)), signed, data)
+    return join(el("h2", "Data"), el("p", told, el("code", report.digest)), signed, embedded(report.data))

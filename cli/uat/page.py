@@ -5,29 +5,18 @@ from __future__ import annotations
 import json
 
 from cli.report.html import Html, el, join, table
-from cli.report.style import STYLE
+from cli.report.shell import embedded, whole
 from cli.uat.model import Expectation, UatReport
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def page(report: UatReport) -> str:
     """The whole file."""
     title = f"User acceptance of stack {report.stack}"
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        el("title", title),
-        el("style", Html(STYLE)),
-    )
     verdict = "Accepted" if report.accepted else "Not accepted"
     counts = ", ".join(f"{count} {outcome}" for outcome, count in report.counts.items())
     stages = list(report.stages.items())
-    body = el(
-        "body",
-        el("h1", title),
+    return whole(
+        title,
         el("p", f"Run by {report.by}, {report.began} to {report.ended}", class_="dim"),
         el("p", el("span", verdict, class_="good" if report.accepted else "bad"), f": {counts or 'nothing was asked'}"),
         el("p", "A stage changed while it ran: it says nothing of either.", class_="box") if report.moved else "",
@@ -37,9 +26,8 @@ def page(report: UatReport) -> str:
         *(_user(who, report) for who in dict.fromkeys(one.who for one in report.expectations)),
         el("h2", "Data"),
         el("p", "All that this page shows, as JSON. Its sha256: ", el("code", report.digest)),
-        el("script", Html(_safe(report)), type="application/json", id="data"),
+        embedded(json.dumps(report.model_dump(mode="json"), sort_keys=True)),
     )
-    return f"<!doctype html>\n{el('html', head, body, lang='en')}\n"
 
 
 def _user(who: str, report: UatReport) -> Html:
@@ -53,8 +41,3 @@ def _user(who: str, report: UatReport) -> Html:
 def _outcome(one: Expectation) -> Html:
     colour = {"holds": "good", "does not hold": "bad", "not asked": "dim"}[one.outcome]
     return el("span", one.outcome, class_=colour)
-
-
-def _safe(report: UatReport) -> str:
-    """Nothing in it ends the element that holds it."""
-    return json.dumps(report.model_dump(mode="json"), sort_keys=True).replace("<", "\\u003c")
